@@ -1,0 +1,67 @@
+// One epoll loop a program: file descriptors, timers, signals, children (pidfd), and a mailbox through which other
+// threads wake it. Everything but ty_loop_post runs on the loop's thread; callbacks must not block.
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/err.h"
+
+struct ty_loop;
+
+#define TY_LOOP_READ 1u
+#define TY_LOOP_WRITE 2u
+#define TY_LOOP_HANGUP 4u // only reported
+
+typedef void (*ty_loop_fd_fn)(void *context, int fd, unsigned events);
+typedef void (*ty_loop_timer_fn)(void *context);
+typedef void (*ty_loop_signal_fn)(void *context, int signal_number);
+// status as from waitid: code is CLD_EXITED, CLD_KILLED or CLD_DUMPED; value the exit code or signal.
+typedef void (*ty_loop_child_fn)(void *context, pid_t pid, int code, int value);
+typedef void (*ty_loop_post_fn)(void *context);
+
+// A timer belongs to its owner, who keeps it in place while it is armed. Zero it before the first use.
+struct ty_timer {
+    uint64_t due_ms; // mono
+    ty_loop_timer_fn fn;
+    void *context;
+    size_t index; // place in the heap + 1; 0 = not armed
+};
+
+struct ty_loop *ty_loop_new(struct ty_err *err);
+void ty_loop_free(struct ty_loop *loop);
+// Runs until ty_loop_stop. Returns 0, or a negative code when epoll itself fails.
+int ty_loop_run(struct ty_loop *loop, struct ty_err *err) TY_MUST_USE;
+// Handles what is ready within timeout_ms (-1 for no limit), then returns.
+int ty_loop_run_once(struct ty_loop *loop, int timeout_ms, struct ty_err *err) TY_MUST_USE;
+void ty_loop_stop(struct ty_loop *loop);
+// The mono time taken at the start of this turn.
+uint64_t ty_loop_now_ms(const struct ty_loop *loop);
+
+// One source a descriptor; the descriptor stays the caller's. events: TY_LOOP_READ | TY_LOOP_WRITE, level-triggered.
+int ty_loop_add_fd(struct ty_loop *loop, int fd, unsigned events, ty_loop_fd_fn fn, void *context,
+                   struct ty_err *err) TY_MUST_USE;
+void ty_loop_change_fd(struct ty_loop *loop, int fd, unsigned events);
+// Safe inside any callback, also for a descriptor with a pending event in this turn.
+void ty_loop_remove_fd(struct ty_loop *loop, int fd);
+
+// Arms (or re-arms) for delay_ms from now.
+void ty_loop_set_timer(struct ty_loop *loop, struct ty_timer *timer, uint64_t delay_ms,
+                       ty_loop_timer_fn fn, void *context);
+void ty_loop_clear_timer(struct ty_loop *loop, struct ty_timer *timer);
+
+// Blocks the signal in this thread (call before threads start) and delivers it through signalfd.
+int ty_loop_add_signal(struct ty_loop *loop, int signal_number, ty_loop_signal_fn fn, void *context,
+                       struct ty_err *err) TY_MUST_USE;
+// Watches a child of this process and reaps it, once.
+int ty_loop_add_child(struct ty_loop *loop, pid_t pid, ty_loop_child_fn fn, void *context,
+                      struct ty_err *err) TY_MUST_USE;
+
+// Called at the end of every turn, after all callbacks and before sleeping: the place to flush what the turn gathered.
+// At most 8 of them.
+void ty_loop_add_flush(struct ty_loop *loop, ty_loop_post_fn fn, void *context);
+
+// From any thread: runs fn on the loop's thread. FIFO; wakes the loop once for many posts.
+void ty_loop_post(struct ty_loop *loop, ty_loop_post_fn fn, void *context);

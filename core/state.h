@@ -1,0 +1,199 @@
+// The job store: every change of state in Redis, each one atomic script of schemas/redis/, behind asynchronous calls. The
+// only module that knows keys and scripts. Loop thread only; no call blocks. Callbacks come exactly once; err is
+// NULL on success. On TY_EUNAVAILABLE or TY_EDEADLINE the change may or may not have happened: repeat the same call (every
+// script is idempotent for the same token or command).
+//
+// Control keys live on `shards` shards, each under one hash tag; a job's shard follows from its id. Log keys are tagged
+// by job. Strings given to a call are copied before it returns.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/command.h"
+#include "core/err.h"
+#include "core/id.h"
+#include "core/loop.h"
+#include "core/record.h"
+
+struct ty_state;
+
+struct ty_state_options {
+    const char *redis_url;
+    unsigned shards;             // 1 to 64; must be what the store was made with
+    uint64_t command_ms;         // deadline of one call
+    uint64_t tombstone_ms;       // how long a cancel or delete waits for its submit (default 8 days)
+    uint64_t log_retention_ms;   // after the end of a job's log (default 7 days; 0: kept)
+    uint32_t default_max_attempts;
+};
+
+// up: connected and the store's format and shard count fit. A misfit is reported once as up=false with err (TY_EPRECONDITION).
+typedef void (*ty_state_up_fn)(void *context, bool up, const struct ty_err *err);
+int ty_state_new(struct ty_loop *loop, const struct ty_state_options *options, ty_state_up_fn on_up, void *context,
+                 struct ty_state **ret_state, struct ty_err *err) TY_MUST_USE;
+void ty_state_free(struct ty_state *state);
+bool ty_state_is_up(const struct ty_state *state);
+unsigned ty_state_shards(const struct ty_state *state);
+unsigned ty_state_shard_of(const struct ty_state *state, const struct ty_id *id);
+
+// ---- commands in ----
+
+enum ty_applied {
+    TY_APPLIED = 1,       // it changed the job
+    TY_APPLY_DUPLICATE,   // the same submit is there already
+    TY_APPLY_CONFLICT,    // a submit with another body is there: the first stands
+    TY_APPLY_NOOP,        // nothing to change (terminal, or asked before)
+    TY_APPLY_TOMBSTONE,   // unknown job: remembered until its submit comes
+    TY_APPLY_DELETED,     // the job is gone; its logs are being removed
+};
+
+// One command for apply. For a submit: record is what ty_record_encode_new made.
+struct ty_apply {
+    enum ty_command_kind kind;
+    struct ty_id job_id;
+    const void *record;
+    size_t record_len;
+    const char *organization_id;
+};
+
+// Where the commands come from; all NULL/0 for a command that is not applied from a partition (the responder's).
+struct ty_watermark {
+    const char *topic;  // short name
+    int32_t partition;
+    int64_t expected;   // the next offset the intake believes the store has
+    int64_t next;       // the next offset after these commands
+    const char *incarnation; // as ty_state_attach gave it
+};
+
+// gap: the store is behind `expected` (or is another incarnation): nothing was applied, *stored is where to go on from.
+// results: one enum ty_applied a command, in order.
+typedef void (*ty_apply_fn)(void *context, const struct ty_err *err, bool gap, int64_t stored, const int *results,
+                            size_t count);
+void ty_state_apply(struct ty_state *state, const struct ty_apply *commands, size_t count,
+                    const struct ty_watermark *watermark, ty_apply_fn fn, void *context);
+// The watermark of a partition (0 when the store has none) and the store's incarnation (made when it has none).
+// cluster_id: Kafka's; when the store knew another one, its watermarks are dropped and cluster_changed is true.
+typedef void (*ty_attach_fn)(void *context, const struct ty_err *err, int64_t stored, const char *incarnation,
+                             bool cluster_changed);
+void ty_state_attach(struct ty_state *state, const char *cluster_id, const char *topic, int32_t partition,
+                     ty_attach_fn fn, void *context);
+
+// ---- the run role ----
+
+// Claims up to max jobs of the given pools from one shard under token (repeat with the same token: the same jobs).
+// records are borrowed, each as stored after the claim.
+struct ty_claimed {
+    struct ty_id id;
+    struct ty_record record;
+};
+typedef void (*ty_claim_fn)(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count);
+void ty_state_claim(struct ty_state *state, unsigned shard, const struct ty_token *token, const char *worker,
+                    unsigned max, uint32_t lease_ms, const char *const *pools, size_t pool_count, ty_claim_fn fn,
+                    void *context);
+
+enum ty_renewed {
+    TY_RENEWED = 1,       // the lease runs from when the store saw this
+    TY_RENEW_CANCEL,      // renewed, and the job is to be stopped
+    TY_RENEW_LOST,        // another attempt owns it, or it is terminal
+    TY_RENEW_DELETED,     // it was deleted
+    TY_RENEW_UNKNOWN,     // the store does not know it (it went back): run on, ask again
+};
+struct ty_renewal {
+    struct ty_id id;
+    struct ty_token token;
+    uint32_t attempt;
+    uint64_t fence;
+    uint32_t lease_ms;
+    uint8_t stage;          // enum ty_job_stage to enter, 0: unchanged
+    const void *patch;      // TY_TAIL_METADATA bytes to add, or NULL
+    size_t patch_len;
+    const char *worker;
+};
+typedef void (*ty_results_fn)(void *context, const struct ty_err *err, const int *results, size_t count);
+// All of one shard.
+void ty_state_renew(struct ty_state *state, unsigned shard, const struct ty_renewal *renewals, size_t count,
+                    ty_results_fn fn, void *context);
+
+enum ty_finish_action {
+    TY_FINISH_COMPLETED = 'C',
+    TY_FINISH_FAILED = 'F',
+    TY_FINISH_CANCELED = 'X',
+    TY_FINISH_HAND_BACK = 'H', // to the queue again, no attempt used; CANCELING becomes CANCELED
+    TY_FINISH_RETRY = 'R',     // to the queue again, one error counted; FAILED when no attempt is left
+};
+enum ty_finished {
+    TY_FINISHED = 1,
+    TY_FINISH_ALREADY,   // already done by this token
+    TY_FINISH_STALE,     // refused: another attempt owns the job
+    TY_FINISH_UNKNOWN,   // the store does not know the job
+    TY_FINISH_DELETED,   // done, and the job was to be deleted: it is gone
+};
+struct ty_finish {
+    struct ty_id id;
+    struct ty_token token;
+    uint32_t attempt;
+    enum ty_finish_action action;
+    enum ty_job_reason reason;
+    const void *patch; // as in ty_renewal (error_status, synced_model_id)
+    size_t patch_len;
+};
+void ty_state_finish(struct ty_state *state, unsigned shard, const struct ty_finish *finishes, size_t count,
+                     ty_results_fn fn, void *context);
+
+// One tick of the lease clock of a shard: requeues or ends what expired (never before the store has been in contact
+// for one whole lease). count: how many leases were taken.
+typedef void (*ty_reclaim_fn)(void *context, const struct ty_err *err, unsigned count);
+void ty_state_reclaim(struct ty_state *state, unsigned shard, uint32_t lease_ms, ty_reclaim_fn fn, void *context);
+
+// Pushed words from the store, best effort: ready (jobs wait in a shard) or cancel of one job.
+typedef void (*ty_notice_fn)(void *context, bool ready, const struct ty_id *cancel_id);
+int ty_state_listen(struct ty_state *state, ty_notice_fn fn, void *context, struct ty_err *err) TY_MUST_USE;
+
+// ---- logs ----
+
+// Opens (or re-opens) the log of an attempt; refuses a lower fence with TY_EABORTED. next: the sequence number the
+// store wants next; first is what the worker would go on with when the store has nothing.
+typedef void (*ty_log_fn)(void *context, const struct ty_err *err, uint64_t next);
+void ty_state_log_open(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t fence,
+                       const struct ty_token *token, uint64_t first, ty_log_fn fn, void *context);
+// Entries are serialized TrainingJobLogEntry messages. first: the sequence number of entries[0]; what the store has is
+// skipped, a hole is refused. TY_EABORTED: stale token; TY_ENOTFOUND: no such log (deleted, or the store went back: open
+// again); TY_EPRECONDITION: a hole (next says what is wanted). end: no more entries will come.
+struct ty_bytes {
+    const void *data;
+    size_t len;
+};
+void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_t attempt, const struct ty_token *token,
+                         uint64_t first, const struct ty_bytes *entries, size_t count, bool end, ty_log_fn fn,
+                         void *context);
+
+// ---- answers ----
+
+// record NULL: no such job. A tombstone is no job.
+typedef void (*ty_get_fn)(void *context, const struct ty_err *err, const struct ty_record *record);
+void ty_state_get(struct ty_state *state, const struct ty_id *id, ty_get_fn fn, void *context);
+
+// A page of an organization's jobs, newest first, ties by id descending; status 0: all. cursor NULL: from the newest.
+struct ty_list_cursor {
+    uint64_t created_us;
+    struct ty_id id;
+};
+typedef void (*ty_list_fn)(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count,
+                           bool more);
+void ty_state_list(struct ty_state *state, unsigned shard, const char *organization_id, int status,
+                   const struct ty_list_cursor *cursor, unsigned limit, ty_list_fn fn, void *context);
+
+// One page of a job's log from (attempt, sequence) on, through all attempts. entries are serialized
+// TrainingJobLogEntry messages, borrowed. more: entries follow behind next_*.
+struct ty_log_page {
+    const struct ty_bytes *entries;
+    size_t count;
+    bool more;
+    bool ended;             // the log's end marker is there
+    uint32_t next_attempt;
+    uint64_t next_sequence;
+};
+typedef void (*ty_log_page_fn)(void *context, const struct ty_err *err, const struct ty_log_page *page);
+void ty_state_log_page(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t sequence,
+                       unsigned max_entries, size_t max_bytes, ty_log_page_fn fn, void *context);

@@ -63,7 +63,6 @@ struct ty_watermark {
     int32_t partition;
     int64_t expected;   // the next offset the intake believes the store has
     int64_t next;       // the next offset after these commands
-    const char *incarnation; // as ty_state_attach gave it
 };
 
 // gap: the store is behind `expected` (or is another incarnation): nothing was applied, *stored is where to go on from.
@@ -72,10 +71,10 @@ typedef void (*ty_apply_fn)(void *context, const struct ty_err *err, bool gap, i
                             size_t count);
 void ty_state_apply(struct ty_state *state, const struct ty_apply *commands, size_t count,
                     const struct ty_watermark *watermark, ty_apply_fn fn, void *context);
-// The watermark of a partition (0 when the store has none) and the store's incarnation (made when it has none).
-// cluster_id: Kafka's; when the store knew another one, its watermarks are dropped and cluster_changed is true.
-typedef void (*ty_attach_fn)(void *context, const struct ty_err *err, int64_t stored, const char *incarnation,
-                             bool cluster_changed);
+// Takes up a partition: its watermark, the lowest over the shards (0 when the store has none). The store's incarnations are
+// remembered, so that a store that was emptied since then answers GAP. cluster_id: Kafka's; when the store knew another
+// one, its watermarks are dropped and cluster_changed is true.
+typedef void (*ty_attach_fn)(void *context, const struct ty_err *err, int64_t stored, bool cluster_changed);
 void ty_state_attach(struct ty_state *state, const char *cluster_id, const char *topic, int32_t partition,
                      ty_attach_fn fn, void *context);
 

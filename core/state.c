@@ -1,0 +1,522 @@
+// The store's connection, commands in, and answers out. Claims and leases: state_run.c. Logs: state_log.c.
+#include "core/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/log.h"
+#include "core/state_internal.h"
+#include "schemas/schemas.h"
+
+static void load_scripts(struct ty_state *state)
+{
+    static const char *const names[TY_SCRIPTS] = {
+        [TY_SCRIPT_ATTACH] = "attach", [TY_SCRIPT_CLAIM] = "claim", [TY_SCRIPT_CONTROL] = "control",
+        [TY_SCRIPT_FINISH] = "finish", [TY_SCRIPT_HELLO] = "hello", [TY_SCRIPT_LIST] = "list",
+        [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
+        [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew",
+        [TY_SCRIPT_SUBMIT] = "submit",
+    };
+    for (size_t i = 0; i < TY_SCRIPTS; i++)
+        for (const struct ty_schema_script *s = ty_schema_scripts; s->name; s++)
+            if (!strcmp(s->name, names[i]))
+                ty_redis_script_init(&state->scripts[i], s->name, s->source, s->source_len);
+}
+
+struct ty_call *ty_call_new(struct ty_state *state, void *context)
+{
+    struct ty_call *call = ty_xcalloc(1, sizeof *call);
+    call->state = state;
+    call->context = context;
+    return call;
+}
+
+void ty_state_args(const struct ty_state *state, unsigned shard, struct ty_args *args)
+{
+    *args = (struct ty_args){0};
+    ty_args_add_text(args, "1"); // the place of KEYS[1], set by ty_state_eval
+    ty_args_add_text(args, state->prefix[shard]);
+}
+
+void ty_state_eval(struct ty_state *state, enum ty_script script, const char *key, struct ty_args *args,
+                   ty_redis_fn fn, void *context)
+{
+    args->argv[0] = key;
+    args->lens[0] = strlen(key);
+    ty_redis_eval(state->redis, &state->scripts[script], 1, (int)args->count, args->argv, args->lens, fn, context);
+    ty_args_done(args);
+}
+
+void ty_state_meta_key(const struct ty_state *state, unsigned shard, char out[24])
+{
+    snprintf(out, 24, "%sm", state->prefix[shard]);
+}
+
+int ty_state_check_array(const struct ty_redis_reply *reply, const struct ty_err *cause, size_t min,
+                         struct ty_err *err)
+{
+    if (!reply) {
+        *err = *cause;
+        return -(int)cause->code;
+    }
+    if (reply->type == TY_REDIS_ERROR)
+        return ty_err_set(err, TY_EINTERNAL, "Redis: %.*s", (int)reply->len, reply->bytes);
+    if (reply->type != TY_REDIS_ARRAY || reply->count < min)
+        return ty_err_set(err, TY_EINTERNAL, "Redis: an unexpected kind of reply");
+    return 0;
+}
+
+// ---- connection ----
+
+static void set_up(struct ty_state *state, bool up, const struct ty_err *err)
+{
+    if (state->is_up == up && !(err && !up))
+        return;
+    state->is_up = up;
+    state->on_up(state->up_context, up, err);
+}
+
+static void on_hello(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_state *state = context;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 2, &err) < 0) {
+        if (reply) // The store refused the script itself: that does not mend itself.
+            set_up(state, false, &err);
+        return;
+    }
+    if (reply->items[0].integer > TY_RECORD_FORMAT || reply->items[1].integer != (int64_t)state->options.shards) {
+        ty_err_set(&err, TY_EPRECONDITION,
+                   "the store was made with record format %lld and %lld shards; this program has format %d and %u shards",
+                   (long long)reply->items[0].integer, (long long)reply->items[1].integer, TY_RECORD_FORMAT,
+                   state->options.shards);
+        state->misfit = true;
+        set_up(state, false, &err);
+        return;
+    }
+    if (state->hellos_left && --state->hellos_left == 0 && !state->misfit)
+        set_up(state, true, NULL);
+}
+
+static void on_redis(void *context, bool up, const struct ty_err *err)
+{
+    struct ty_state *state = context;
+    if (!up) {
+        state->hellos_left = 0;
+        set_up(state, false, err);
+        return;
+    }
+    state->misfit = false;
+    state->hellos_left = state->options.shards;
+    for (unsigned shard = 0; shard < state->options.shards; shard++) {
+        struct ty_args args;
+        char key[24];
+        ty_state_meta_key(state, shard, key);
+        ty_state_args(state, shard, &args);
+        ty_args_add_u64(&args, TY_RECORD_FORMAT);
+        ty_args_add_u64(&args, state->options.shards);
+        ty_state_eval(state, TY_SCRIPT_HELLO, key, &args, on_hello, state);
+    }
+}
+
+int ty_state_new(struct ty_loop *loop, const struct ty_state_options *options, ty_state_up_fn on_up,
+                 void *context, struct ty_state **ret_state, struct ty_err *err)
+{
+    if (options->shards < 1 || options->shards > TY_SHARDS_MAX)
+        return ty_err_set(err, TY_EINVALID, "shards: %u is not within 1..%d", options->shards, TY_SHARDS_MAX);
+    struct ty_state *state = ty_xcalloc(1, sizeof *state);
+    state->loop = loop;
+    state->options = *options;
+    state->options.redis_url = ty_xstrdup(options->redis_url);
+    state->on_up = on_up;
+    state->up_context = context;
+    for (unsigned shard = 0; shard < options->shards; shard++)
+        snprintf(state->prefix[shard], sizeof state->prefix[shard], "{ty:%u}:", shard);
+    load_scripts(state);
+    struct ty_redis_options redis = {.url = state->options.redis_url, .command_ms = options->command_ms};
+    state->redis = ty_redis_new(loop, &redis, on_redis, state, err);
+    if (!state->redis) {
+        ty_state_free(state);
+        return -(int)err->code;
+    }
+    *ret_state = state;
+    return 0;
+}
+
+void ty_state_free(struct ty_state *state)
+{
+    if (!state)
+        return;
+    state->on_notice = NULL;
+    ty_redis_free(state->listener);
+    ty_redis_free(state->redis);
+    free((char *)state->options.redis_url);
+    free(state);
+}
+
+bool ty_state_is_up(const struct ty_state *state)
+{
+    return state->is_up;
+}
+
+unsigned ty_state_shards(const struct ty_state *state)
+{
+    return state->options.shards;
+}
+
+unsigned ty_state_shard_of(const struct ty_state *state, const struct ty_id *id)
+{
+    // The last bytes are random in both kinds of id.
+    return ((unsigned)id->bytes[14] << 8 | id->bytes[15]) % state->options.shards;
+}
+
+// ---- notices ----
+
+static void on_message(void *context, const char *channel, const char *bytes, size_t len)
+{
+    struct ty_state *state = context;
+    (void)channel;
+    if (!state->on_notice)
+        return;
+    if (len == 1 && bytes[0] == 'r')
+        state->on_notice(state->notice_context, true, NULL);
+    if (len == 17 && bytes[0] == 'c') {
+        struct ty_id id;
+        memcpy(id.bytes, bytes + 1, sizeof id.bytes);
+        state->on_notice(state->notice_context, false, &id);
+    }
+}
+
+static void on_listener(void *context, bool up, const struct ty_err *err)
+{
+    struct ty_state *state = context;
+    (void)err;
+    // Whatever was said while the line was down is asked for again.
+    if (up && state->on_notice)
+        state->on_notice(state->notice_context, true, NULL);
+}
+
+int ty_state_listen(struct ty_state *state, ty_notice_fn fn, void *context, struct ty_err *err)
+{
+    state->on_notice = fn;
+    state->notice_context = context;
+    struct ty_redis_options redis = {.url = state->options.redis_url};
+    state->listener = ty_redis_new(state->loop, &redis, on_listener, state, err);
+    if (!state->listener)
+        return -(int)err->code;
+    for (unsigned shard = 0; shard < state->options.shards; shard++) {
+        char channel[24];
+        snprintf(channel, sizeof channel, "%sn", state->prefix[shard]);
+        ty_redis_subscribe(state->listener, channel, on_message, state);
+    }
+    return 0;
+}
+
+// ---- apply ----
+
+// A batch may touch several shards and both scripts; its callback comes when all of its calls have answered.
+struct ty_apply_batch {
+    ty_apply_fn fn;
+    void *context;
+    size_t count;
+    size_t calls_left;
+    bool gap;
+    int64_t stored;
+    struct ty_err err; // code TY_OK: none
+    struct apply_part *parts;
+    int results[];
+};
+
+struct apply_part {
+    struct ty_state *state;
+    struct ty_apply_batch *batch;
+    bool control;
+    size_t count;
+    size_t *places; // index of each command in the batch
+    struct ty_id *ids;
+};
+
+static void batch_done_one(struct ty_apply_batch *batch)
+{
+    if (--batch->calls_left)
+        return;
+    bool failed = batch->err.code != TY_OK;
+    batch->fn(batch->context, failed ? &batch->err : NULL, !failed && batch->gap, batch->stored, batch->results,
+              batch->count);
+    free(batch);
+}
+
+static void take_results(struct apply_part *part, const struct ty_redis_reply *reply)
+{
+    size_t step = part->control ? 2 : 1;
+    for (size_t i = 0; i < part->count; i++) {
+        int result = (int)reply->items[2 + i * step].integer;
+        part->batch->results[part->places[i]] = result;
+        if (part->control && result == TY_APPLY_DELETED)
+            ty_state_log_remove(part->state, &part->ids[i], (uint32_t)reply->items[3 + i * step].integer);
+    }
+}
+
+static void on_applied(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct apply_part *part = context;
+    struct ty_apply_batch *batch = part->batch;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 2, &err) < 0) {
+        batch->err = err;
+    } else if (reply->items[0].integer < 0) {
+        int64_t stored = reply->items[1].integer;
+        batch->stored = batch->gap && batch->stored < stored ? batch->stored : stored;
+        batch->gap = true;
+    } else if (reply->count < 2 + part->count * (part->control ? 2 : 1)) {
+        ty_err_set(&batch->err, TY_EINTERNAL, "Redis: an answer is missing");
+    } else {
+        take_results(part, reply);
+    }
+    free(part->places);
+    free(part->ids);
+    free(part);
+    batch_done_one(batch);
+}
+
+static void add_watermark(struct ty_args *args, const struct ty_watermark *mark, const char *incarnation,
+                          char name[80])
+{
+    if (!mark) {
+        for (int i = 0; i < 4; i++)
+            ty_args_add_text(args, "");
+        return;
+    }
+    snprintf(name, 80, "%s/%d", mark->topic, mark->partition);
+    ty_args_add_text(args, name);
+    ty_args_add_text(args, incarnation);
+    ty_args_add_u64(args, (uint64_t)mark->expected);
+    ty_args_add_u64(args, (uint64_t)mark->next);
+}
+
+static bool belongs(const struct ty_state *state, const struct ty_apply *command, unsigned shard, bool control)
+{
+    bool is_control = command->kind == TY_COMMAND_CANCEL || command->kind == TY_COMMAND_DELETE;
+    return is_control == control && ty_state_shard_of(state, &command->job_id) == shard;
+}
+
+// Sends the commands of one shard and one script; an empty call goes out only to move the watermark on.
+static void apply_part(struct ty_state *state, struct ty_apply_batch *batch, const struct ty_apply *commands,
+                       unsigned shard, bool control, const struct ty_watermark *mark)
+{
+    struct apply_part *part = ty_xcalloc(1, sizeof *part);
+    part->state = state;
+    part->batch = batch;
+    part->control = control;
+    part->places = ty_xcalloc(batch->count + 1, sizeof *part->places);
+    part->ids = ty_xcalloc(batch->count + 1, sizeof *part->ids);
+    struct ty_args args;
+    char name[80], key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_u64(&args, state->options.tombstone_ms);
+    add_watermark(&args, mark, state->incarnation[shard], name);
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct ty_apply *command = &commands[i];
+        if (!belongs(state, command, shard, control))
+            continue;
+        part->places[part->count] = i;
+        part->ids[part->count++] = command->job_id;
+        ty_args_add(&args, command->job_id.bytes, sizeof command->job_id.bytes);
+        if (control) {
+            ty_args_add_text(&args, command->kind == TY_COMMAND_DELETE ? "d" : "c");
+            continue;
+        }
+        ty_args_add(&args, command->record, command->record_len);
+        ty_args_add_text(&args, command->organization_id ? command->organization_id : "");
+    }
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, control ? TY_SCRIPT_CONTROL : TY_SCRIPT_SUBMIT, key, &args, on_applied, part);
+}
+
+void ty_state_apply(struct ty_state *state, const struct ty_apply *commands, size_t count,
+                    const struct ty_watermark *watermark, ty_apply_fn fn, void *context)
+{
+    struct ty_apply_batch *batch = ty_xcalloc(1, sizeof *batch + count * sizeof batch->results[0]);
+    batch->fn = fn;
+    batch->context = context;
+    batch->count = count;
+    batch->calls_left = 1; // held until all calls are out
+    for (unsigned shard = 0; shard < state->options.shards; shard++) {
+        bool submits = false, controls = false;
+        for (size_t i = 0; i < count; i++) {
+            submits = submits || belongs(state, &commands[i], shard, false);
+            controls = controls || belongs(state, &commands[i], shard, true);
+        }
+        // One call a shard carries the watermark: the first one out, since a gap must refuse all of them. A partition
+        // holds one kind of command, so there is only one call then.
+        if (!submits && !controls && !watermark)
+            continue;
+        if (submits) {
+            batch->calls_left++;
+            apply_part(state, batch, commands, shard, false, watermark);
+        }
+        if (controls || !submits) {
+            batch->calls_left++;
+            apply_part(state, batch, commands, shard, true, watermark);
+        }
+    }
+    batch_done_one(batch);
+}
+
+// One attach asks every shard; its callback comes when all have answered.
+struct attach_call {
+    ty_attach_fn fn;
+    void *context;
+    size_t shards_left;
+    int64_t stored;
+    bool cluster_changed;
+    struct ty_err err; // code TY_OK: none
+};
+
+struct attach_part {
+    struct ty_state *state;
+    struct attach_call *attach;
+    unsigned shard;
+};
+
+static void on_attached(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct attach_part *part = context;
+    struct attach_call *attach = part->attach;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 3, &err) < 0) {
+        attach->err = err;
+    } else {
+        int64_t stored = reply->items[0].integer;
+        attach->stored = stored < attach->stored ? stored : attach->stored;
+        attach->cluster_changed = attach->cluster_changed || reply->items[2].integer != 0;
+        snprintf(part->state->incarnation[part->shard], sizeof part->state->incarnation[0], "%s",
+                 reply->items[1].bytes);
+    }
+    free(part);
+    if (--attach->shards_left)
+        return;
+    attach->fn(attach->context, attach->err.code != TY_OK ? &attach->err : NULL, attach->stored,
+               attach->cluster_changed);
+    free(attach);
+}
+
+void ty_state_attach(struct ty_state *state, const char *cluster_id, const char *topic, int32_t partition,
+                     ty_attach_fn fn, void *context)
+{
+    struct attach_call *attach = ty_xcalloc(1, sizeof *attach);
+    attach->fn = fn;
+    attach->context = context;
+    attach->shards_left = state->options.shards;
+    attach->stored = INT64_MAX;
+    char name[80], fresh[TY_ID_TEXT_BYTES];
+    struct ty_id id = ty_id_new();
+    ty_id_format(&id, fresh);
+    snprintf(name, sizeof name, "%s/%d", topic, partition);
+    for (unsigned shard = 0; shard < state->options.shards; shard++) {
+        struct attach_part *part = ty_xcalloc(1, sizeof *part);
+        *part = (struct attach_part){.state = state, .attach = attach, .shard = shard};
+        struct ty_args args;
+        char key[24];
+        ty_state_args(state, shard, &args);
+        ty_args_add_text(&args, cluster_id);
+        ty_args_add_text(&args, name);
+        ty_args_add_text(&args, fresh);
+        ty_state_meta_key(state, shard, key);
+        ty_state_eval(state, TY_SCRIPT_ATTACH, key, &args, on_attached, part);
+    }
+}
+
+// ---- answers ----
+
+static void on_got(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    struct ty_record record;
+    if (!reply) {
+        call->fn.get(call->context, cause, NULL);
+    } else if (reply->type == TY_REDIS_NIL) {
+        call->fn.get(call->context, NULL, NULL);
+    } else if (reply->type != TY_REDIS_BYTES) {
+        ty_err_set(&err, TY_EINTERNAL, "Redis: %s", reply->bytes ? reply->bytes : "an unexpected kind of reply");
+        call->fn.get(call->context, &err, NULL);
+    } else if (ty_record_decode(reply->bytes, reply->len, &record, &err) < 0) {
+        call->fn.get(call->context, &err, NULL);
+    } else {
+        call->fn.get(call->context, NULL, record.state == TY_JOB_TOMBSTONE ? NULL : &record);
+    }
+    free(call);
+}
+
+void ty_state_get(struct ty_state *state, const struct ty_id *id, ty_get_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.get = fn;
+    char key[48];
+    int prefix = snprintf(key, sizeof key, "%sj:", state->prefix[ty_state_shard_of(state, id)]);
+    memcpy(key + prefix, id->bytes, sizeof id->bytes);
+    const char *argv[] = {"GET", key};
+    size_t lens[] = {3, (size_t)prefix + sizeof id->bytes};
+    ty_redis_command(state->redis, 2, argv, lens, on_got, call);
+}
+
+// id, record, id, record, ... from items[at] on.
+int ty_state_take_jobs(const struct ty_redis_reply *reply, size_t at, struct ty_claimed **ret_jobs,
+                       size_t *ret_count, struct ty_err *err)
+{
+    size_t count = (reply->count - at) / 2;
+    struct ty_claimed *jobs = ty_xcalloc(count + 1, sizeof *jobs);
+    for (size_t i = 0; i < count; i++) {
+        const struct ty_redis_reply *id = &reply->items[at + 2 * i], *bytes = id + 1;
+        int rc = id->len == sizeof jobs[i].id.bytes
+                     ? ty_record_decode(bytes->bytes, bytes->len, &jobs[i].record, err)
+                     : ty_err_set(err, TY_EDATALOSS, "Redis: an id of %zu bytes", id->len);
+        if (rc < 0) {
+            free(jobs);
+            return rc;
+        }
+        memcpy(jobs[i].id.bytes, id->bytes, id->len);
+    }
+    *ret_jobs = jobs;
+    *ret_count = count;
+    return 0;
+}
+
+static void on_listed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    struct ty_claimed *jobs = NULL;
+    size_t count = 0;
+    if (ty_state_check_array(reply, cause, 1, &err) < 0 || ty_state_take_jobs(reply, 1, &jobs, &count, &err) < 0)
+        call->fn.list(call->context, &err, NULL, 0, false);
+    else
+        call->fn.list(call->context, NULL, jobs, count, reply->items[0].integer != 0);
+    free(jobs);
+    free(call);
+}
+
+void ty_state_list(struct ty_state *state, unsigned shard, const char *organization_id, int status,
+                   const struct ty_list_cursor *cursor, unsigned limit, ty_list_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.list = fn;
+    struct ty_args args;
+    char key[24];
+    char *index TY_FREE = status ? ty_xasprintf("s:%d:%s", status, organization_id) : ty_xasprintf("o:%s", organization_id);
+    ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, index);
+    ty_args_add_u64(&args, limit);
+    if (cursor) {
+        ty_args_add_u64(&args, cursor->created_us);
+        ty_args_add(&args, cursor->id.bytes, sizeof cursor->id.bytes);
+    } else {
+        ty_args_add_text(&args, "+inf");
+        ty_args_add_text(&args, "");
+    }
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_LIST, key, &args, on_listed, call);
+}

@@ -1,0 +1,67 @@
+// What state.c, state_run.c and state_log.c share. Inside the job store only.
+#pragma once
+
+#include "core/redis.h"
+#include "core/state.h"
+#include "core/state_args.h"
+
+#define TY_SHARDS_MAX 64
+
+enum ty_script {
+    TY_SCRIPT_ATTACH, TY_SCRIPT_CLAIM, TY_SCRIPT_CONTROL, TY_SCRIPT_FINISH, TY_SCRIPT_HELLO, TY_SCRIPT_LIST,
+    TY_SCRIPT_LOG_APPEND, TY_SCRIPT_LOG_OPEN, TY_SCRIPT_LOG_PAGE, TY_SCRIPT_RECLAIM, TY_SCRIPT_RENEW,
+    TY_SCRIPT_SUBMIT, TY_SCRIPTS
+};
+
+struct ty_state {
+    struct ty_loop *loop;
+    struct ty_redis *redis;
+    struct ty_redis *listener;
+    struct ty_state_options options;
+    ty_state_up_fn on_up;
+    void *up_context;
+    bool is_up;
+    unsigned hellos_left;
+    bool misfit;
+    ty_notice_fn on_notice;
+    void *notice_context;
+    struct ty_redis_script scripts[TY_SCRIPTS];
+    char prefix[TY_SHARDS_MAX][16]; // "{ty:0}:"
+    char incarnation[TY_SHARDS_MAX][TY_ID_TEXT_BYTES]; // as attach saw it; empty before
+};
+
+// One call on its way: a place for its callback and what it needs then. Freed by whoever delivers.
+struct ty_call {
+    struct ty_state *state;
+    union {
+        ty_apply_fn apply;
+        ty_claim_fn claim;
+        ty_results_fn results;
+        ty_reclaim_fn reclaim;
+        ty_log_fn log;
+        ty_get_fn get;
+        ty_list_fn list;
+        ty_log_page_fn log_page;
+    } fn;
+    void *context;
+    size_t count;
+    struct ty_apply_batch *batch;
+};
+
+struct ty_call *ty_call_new(struct ty_state *state, void *context);
+// Starts an argument list with the shard's prefix as the first element.
+void ty_state_args(const struct ty_state *state, unsigned shard, struct ty_args *args);
+// Runs the script with KEYS[1] = key and args as ARGV.
+void ty_state_eval(struct ty_state *state, enum ty_script script, const char *key, struct ty_args *args,
+                   ty_redis_fn fn, void *context);
+// KEYS[1] of a shard's scripts: "{ty:0}:m".
+void ty_state_meta_key(const struct ty_state *state, unsigned shard, char out[24]);
+// The log's meta key, "{<32 hex>}:l".
+void ty_state_log_key(const struct ty_id *id, char out[48]);
+// An error for anything but an array reply of at least min items; 0 otherwise. Fills `err`.
+int ty_state_check_array(const struct ty_redis_reply *reply, const struct ty_err *cause, size_t min, struct ty_err *err);
+// Removes the logs of a deleted job; nobody waits for it.
+void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts);
+// Decodes id, record pairs from items[at] on; *ret_jobs is the caller's to free, its records borrow from the reply.
+int ty_state_take_jobs(const struct ty_redis_reply *reply, size_t at, struct ty_claimed **ret_jobs, size_t *ret_count,
+                       struct ty_err *err);

@@ -1,0 +1,139 @@
+// The store's side of logs. Their keys are tagged by job, so that logs spread over a cluster.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/buf.h"
+#include "core/state_internal.h"
+
+void ty_state_log_key(const struct ty_id *id, char out[48])
+{
+    char *at = out;
+    *at++ = '{';
+    for (size_t i = 0; i < sizeof id->bytes; i++)
+        at += sprintf(at, "%02x", id->bytes[i]);
+    sprintf(at, "}:l");
+}
+
+static void on_log(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    uint64_t next = 0;
+    int64_t answer = 0;
+    int rc = ty_state_check_array(reply, cause, 2, &err);
+    if (rc == 0) {
+        answer = reply->items[0].integer;
+        next = (uint64_t)reply->items[1].integer;
+        if (answer == -1)
+            rc = ty_err_set(&err, TY_EABORTED, "log: another attempt has it");
+        else if (answer == -2)
+            rc = ty_err_set(&err, TY_EPRECONDITION, "log: a hole before the first entry");
+        else if (answer == -3)
+            rc = ty_err_set(&err, TY_ENOTFOUND, "log: it is not open");
+    }
+    call->fn.log(call->context, rc < 0 ? &err : NULL, next, answer == 2);
+    free(call);
+}
+
+void ty_state_log_open(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t fence,
+                       const struct ty_token *token, uint64_t first, ty_log_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.log = fn;
+    struct ty_args args;
+    char key[48];
+    ty_state_args(state, 0, &args);
+    ty_args_add_u64(&args, attempt);
+    ty_args_add_u64(&args, fence);
+    ty_args_add(&args, token->bytes, sizeof token->bytes);
+    ty_args_add_u64(&args, first);
+    ty_state_log_key(id, key);
+    ty_state_eval(state, TY_SCRIPT_LOG_OPEN, key, &args, on_log, call);
+}
+
+void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_t attempt,
+                         const struct ty_token *token, uint64_t first, const struct ty_bytes *entries,
+                         size_t count, bool end, ty_log_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.log = fn;
+    struct ty_args args;
+    char key[48];
+    ty_state_args(state, 0, &args);
+    ty_args_add_u64(&args, attempt);
+    ty_args_add(&args, token->bytes, sizeof token->bytes);
+    ty_args_add_u64(&args, first);
+    ty_args_add_text(&args, end ? "1" : "0");
+    ty_args_add_u64(&args, state->options.log_retention_ms);
+    for (size_t i = 0; i < count; i++)
+        ty_args_add(&args, entries[i].data, entries[i].len);
+    ty_state_log_key(id, key);
+    ty_state_eval(state, TY_SCRIPT_LOG_APPEND, key, &args, on_log, call);
+}
+
+static void on_page(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 4, &err) < 0) {
+        call->fn.log_page(call->context, &err, NULL);
+        free(call);
+        return;
+    }
+    size_t count = reply->count - 4;
+    struct ty_bytes *entries = ty_xcalloc(count + 1, sizeof *entries);
+    for (size_t i = 0; i < count; i++)
+        entries[i] = (struct ty_bytes){reply->items[4 + i].bytes, reply->items[4 + i].len};
+    struct ty_log_page page = {
+        .entries = entries,
+        .count = count,
+        .more = reply->items[0].integer != 0,
+        .ended = reply->items[1].integer != 0,
+        .next_attempt = (uint32_t)reply->items[2].integer,
+        .next_sequence = (uint64_t)reply->items[3].integer,
+    };
+    call->fn.log_page(call->context, NULL, &page);
+    free(entries);
+    free(call);
+}
+
+void ty_state_log_page(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t sequence,
+                       unsigned max_entries, size_t max_bytes, ty_log_page_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.log_page = fn;
+    struct ty_args args;
+    char key[48];
+    ty_state_args(state, 0, &args);
+    ty_args_add_u64(&args, attempt);
+    ty_args_add_u64(&args, sequence);
+    ty_args_add_u64(&args, max_entries);
+    ty_args_add_u64(&args, max_bytes);
+    ty_state_log_key(id, key);
+    ty_state_eval(state, TY_SCRIPT_LOG_PAGE, key, &args, on_page, call);
+}
+
+static void on_removed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    (void)context;
+    (void)reply;
+    (void)cause;
+}
+
+void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts)
+{
+    char key[48];
+    ty_state_log_key(id, key);
+    struct ty_args args = {0};
+    ty_args_add_text(&args, "UNLINK");
+    ty_args_add_text(&args, key);
+    char *names = ty_xmalloc((size_t)attempts * 64 + 1);
+    for (uint32_t a = 1; a <= attempts; a++) {
+        char *name = names + (size_t)(a - 1) * 64;
+        snprintf(name, 64, "%s:%u", key, a);
+        ty_args_add_text(&args, name);
+    }
+    ty_redis_command(state->redis, (int)args.count, args.argv, args.lens, on_removed, NULL);
+    free(names);
+    ty_args_done(&args);
+}

@@ -1,0 +1,166 @@
+// The store's side of the run role: claims, leases, ends.
+#include <stdlib.h>
+
+#include "core/buf.h"
+#include "core/limits.h"
+#include "core/state_internal.h"
+
+#define RECLAIM_LIMIT 256
+#define RECLAIM_TICK_MS 1000
+
+static void on_claimed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    struct ty_claimed *jobs = NULL;
+    size_t count = 0;
+    if (ty_state_check_array(reply, cause, 0, &err) < 0 || ty_state_take_jobs(reply, 0, &jobs, &count, &err) < 0)
+        call->fn.claim(call->context, &err, NULL, 0);
+    else
+        call->fn.claim(call->context, NULL, jobs, count);
+    free(jobs);
+    free(call);
+}
+
+void ty_state_claim(struct ty_state *state, unsigned shard, const struct ty_token *token, const char *worker,
+                    unsigned max, uint32_t lease_ms, const char *const *pools, size_t pool_count, ty_claim_fn fn,
+                    void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.claim = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add(&args, token->bytes, sizeof token->bytes);
+    ty_args_add_text(&args, worker);
+    ty_args_add_u64(&args, max < TY_LIMIT_CLAIM_JOBS ? max : TY_LIMIT_CLAIM_JOBS);
+    ty_args_add_u64(&args, lease_ms);
+    for (size_t i = 0; i < pool_count; i++)
+        ty_args_add_text(&args, pools[i]);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_CLAIM, key, &args, on_claimed, call);
+}
+
+static void on_results(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, call->count, &err) < 0) {
+        call->fn.results(call->context, &err, NULL, call->count);
+    } else {
+        int *results = ty_xcalloc(call->count + 1, sizeof *results);
+        for (size_t i = 0; i < call->count; i++)
+            results[i] = (int)reply->items[i].integer;
+        call->fn.results(call->context, NULL, results, call->count);
+        free(results);
+    }
+    free(call);
+}
+
+void ty_state_renew(struct ty_state *state, unsigned shard, const struct ty_renewal *renewals, size_t count,
+                    ty_results_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.results = fn;
+    call->count = count;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    for (size_t i = 0; i < count; i++) {
+        const struct ty_renewal *r = &renewals[i];
+        ty_args_add(&args, r->id.bytes, sizeof r->id.bytes);
+        ty_args_add(&args, r->token.bytes, sizeof r->token.bytes);
+        ty_args_add_u64(&args, r->attempt);
+        ty_args_add_u64(&args, r->fence);
+        ty_args_add_u64(&args, r->lease_ms);
+        ty_args_add_u64(&args, r->stage);
+        ty_args_add(&args, r->patch, r->patch_len);
+        ty_args_add_text(&args, r->worker);
+    }
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_RENEW, key, &args, on_results, call);
+}
+
+// A finish may have removed its job, and then its logs go too.
+struct finish_call {
+    struct ty_call *call;
+    struct ty_id *ids;
+    uint32_t *attempts;
+};
+
+static void on_finished(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct finish_call *finish = context;
+    struct ty_state *state = finish->call->state;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, finish->call->count, &err) == 0)
+        for (size_t i = 0; i < finish->call->count; i++)
+            if (reply->items[i].integer == TY_FINISH_DELETED)
+                ty_state_log_remove(state, &finish->ids[i], finish->attempts[i]);
+    on_results(finish->call, reply, cause);
+    free(finish->ids);
+    free(finish->attempts);
+    free(finish);
+}
+
+void ty_state_finish(struct ty_state *state, unsigned shard, const struct ty_finish *finishes, size_t count,
+                     ty_results_fn fn, void *context)
+{
+    struct finish_call *finish = ty_xcalloc(1, sizeof *finish);
+    finish->call = ty_call_new(state, context);
+    finish->call->fn.results = fn;
+    finish->call->count = count;
+    finish->ids = ty_xcalloc(count + 1, sizeof *finish->ids);
+    finish->attempts = ty_xcalloc(count + 1, sizeof *finish->attempts);
+    struct ty_args args;
+    char key[24], *actions = ty_xcalloc(count + 1, 1);
+    ty_state_args(state, shard, &args);
+    ty_args_add_u64(&args, state->options.tombstone_ms);
+    ty_args_add_u64(&args, state->options.default_max_attempts);
+    for (size_t i = 0; i < count; i++) {
+        const struct ty_finish *f = &finishes[i];
+        finish->ids[i] = f->id;
+        finish->attempts[i] = f->attempt;
+        actions[i] = (char)f->action;
+        ty_args_add(&args, f->id.bytes, sizeof f->id.bytes);
+        ty_args_add(&args, f->token.bytes, sizeof f->token.bytes);
+        ty_args_add_u64(&args, f->attempt);
+        ty_args_add(&args, &actions[i], 1);
+        ty_args_add_u64(&args, (uint64_t)f->reason);
+        ty_args_add(&args, f->patch, f->patch_len);
+    }
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_FINISH, key, &args, on_finished, finish);
+    free(actions);
+}
+
+static void on_reclaimed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (!reply) {
+        call->fn.reclaim(call->context, cause, 0);
+    } else if (reply->type != TY_REDIS_INT) {
+        ty_err_set(&err, TY_EINTERNAL, "Redis: %s", reply->bytes ? reply->bytes : "an unexpected kind of reply");
+        call->fn.reclaim(call->context, &err, 0);
+    } else {
+        call->fn.reclaim(call->context, NULL, (unsigned)reply->integer);
+    }
+    free(call);
+}
+
+void ty_state_reclaim(struct ty_state *state, unsigned shard, uint32_t lease_ms, ty_reclaim_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.reclaim = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_u64(&args, state->options.tombstone_ms);
+    ty_args_add_u64(&args, state->options.default_max_attempts);
+    ty_args_add_u64(&args, lease_ms);
+    ty_args_add_u64(&args, RECLAIM_LIMIT);
+    ty_args_add_u64(&args, RECLAIM_TICK_MS);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_RECLAIM, key, &args, on_reclaimed, call);
+}

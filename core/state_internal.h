@@ -26,7 +26,7 @@ struct ty_state {
     ty_notice_fn on_notice;
     void *notice_context;
     struct ty_redis_script scripts[TY_SCRIPTS];
-    char prefix[TY_SHARDS_MAX][16]; // "{ty:0}:"
+    char prefix[TY_SHARDS_MAX][20]; // "{ty:0}:"
     char incarnation[TY_SHARDS_MAX][TY_ID_TEXT_BYTES]; // as attach saw it; empty before
 };
 

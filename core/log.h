@@ -6,12 +6,17 @@ enum ty_log_format { TY_LOG_TEXT, TY_LOG_JSON };
 
 // program stays borrowed. Call once at start.
 void ty_log_setup(const char *program, enum ty_log_level level, enum ty_log_format format);
-// event is a short fixed name ("job.claimed"). The rest are pairs of key and printf-formatted text, ended by NULL:
-//   ty_log(TY_LOG_INFO, "job.claimed", "job", "%s", text, "attempt", "%u", n, NULL) is written with the macros below:
+// event is a short fixed name; the rest are fields made by TY_KV:
 //   ty_log(TY_LOG_INFO, "job.claimed", TY_KV("job", "%s", text), TY_KV("attempt", "%u", n));
-#define TY_KV(key, ...) (ty_log_field((key), __VA_ARGS__))
-#define ty_log(level, event, ...) \
-    (ty_log_enabled(level) ? (ty_log_begin((level), (event)), (void)0, ##__VA_ARGS__, ty_log_end()) : (void)0)
+#define TY_KV(key, ...) ty_log_field((key), __VA_ARGS__)
+#define ty_log(level, event, ...)                                                                  \
+    do {                                                                                           \
+        if (ty_log_enabled(level)) {                                                               \
+            ty_log_begin((level), (event));                                                        \
+            (void)0, ##__VA_ARGS__;                                                                \
+            ty_log_end();                                                                          \
+        }                                                                                          \
+    } while (0)
 
 int ty_log_enabled(enum ty_log_level level);
 void ty_log_begin(enum ty_log_level level, const char *event);

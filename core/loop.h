@@ -62,6 +62,7 @@ int ty_loop_add_child(struct ty_loop *loop, pid_t pid, ty_loop_child_fn fn, void
 // Called at the end of every turn, after all callbacks and before sleeping: the place to flush what the turn gathered.
 // At most 8 of them.
 void ty_loop_add_flush(struct ty_loop *loop, ty_loop_post_fn fn, void *context);
+void ty_loop_remove_flush(struct ty_loop *loop, ty_loop_post_fn fn, void *context);
 
 // From any thread: runs fn on the loop's thread. FIFO; wakes the loop once for many posts.
 void ty_loop_post(struct ty_loop *loop, ty_loop_post_fn fn, void *context);

@@ -53,7 +53,9 @@ size_t ty_redis_pending(const struct ty_redis *redis);
 void ty_redis_command(struct ty_redis *redis, int argc, const char *const *argv, const size_t *lens,
                       ty_redis_fn fn, void *context);
 
-// A script by its source: EVALSHA first, EVAL on NOSCRIPT. keys come first in argv.
+// A script by its source. It is loaded before its first use on each connection and then called by its digest. When the
+// server has lost its scripts meanwhile (SCRIPT FLUSH), the call fails with TY_EUNAVAILABLE: it did not run, and the
+// next one finds the script loaded again.
 struct ty_redis_script {
     const char *name;
     const unsigned char *source; // NUL-terminated
@@ -65,5 +67,5 @@ void ty_redis_script_init(struct ty_redis_script *script, const char *name, cons
 void ty_redis_eval(struct ty_redis *redis, const struct ty_redis_script *script, int key_count, int argc,
                    const char *const *argv, const size_t *lens, ty_redis_fn fn, void *context);
 
-// Turns this connection into a subscriber of one channel (again after each reconnect); no other commands then.
+// Turns this connection into a subscriber of one more channel (again after each reconnect); no other commands then.
 void ty_redis_subscribe(struct ty_redis *redis, const char *channel, ty_redis_message_fn fn, void *context);

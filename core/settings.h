@@ -38,7 +38,8 @@ struct ty_settings_table {
 };
 
 // Fills the struct at `target` from defaults, file, environment and argv (flags as "--key value" or "--key=value").
-// Positional arguments are refused unless ret_positional is given (then it points into argv, and *ret_count says how
+// Positional arguments are refused unless ret_positional is given (then it is an array to free that borrows from argv, and
+// *ret_count says how
 // many there are). Errors name flag, variable, or file:line. --help and --version are not handled here: see below.
 int ty_settings_load(const struct ty_settings_table *table, void *target, int argc, char **argv,
                      char ***ret_positional, int *ret_count, struct ty_err *err) TY_MUST_USE;

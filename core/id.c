@@ -1,0 +1,59 @@
+#include "core/id.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <uuid/uuid.h>
+
+#include "core/buf.h"
+
+// Fixed for ever: ids made from idempotency keys depend on it.
+static const uuid_t key_namespace = {0x5f, 0x3c, 0x1e, 0x0a, 0x7d, 0x44, 0x4b, 0x52,
+                                     0x9a, 0x6e, 0x21, 0xc8, 0x0f, 0x95, 0xd3, 0xb7};
+
+struct ty_id ty_id_new(void)
+{
+    struct ty_id id;
+    uuid_generate_random(id.bytes);
+    return id;
+}
+
+struct ty_token ty_token_new(void)
+{
+    // Two ids, since six bits of each are fixed.
+    uuid_t a, b;
+    struct ty_token token;
+    uuid_generate_random(a);
+    uuid_generate_random(b);
+    memcpy(token.bytes, a, sizeof token.bytes);
+    token.bytes[6] = b[0];
+    token.bytes[8] = b[1];
+    return token;
+}
+
+struct ty_id ty_id_from_key(const char *organization, const char *key)
+{
+    struct ty_id id;
+    TY_BUF(name);
+    ty_buf_add(&name, organization, strlen(organization) + 1);
+    ty_buf_add_text(&name, key);
+    uuid_generate_sha1(id.bytes, key_namespace, (const char *)name.data, name.len);
+    return id;
+}
+
+int ty_id_parse(const char *text, struct ty_id *ret_id, struct ty_err *err)
+{
+    if (strlen(text) != TY_ID_TEXT_BYTES - 1 || uuid_parse(text, ret_id->bytes) != 0)
+        return ty_err_set(err, TY_EINVALID, "id is not a UUID");
+    return 0;
+}
+
+const char *ty_id_format(const struct ty_id *id, char out[TY_ID_TEXT_BYTES])
+{
+    uuid_unparse_lower(id->bytes, out);
+    return out;
+}
+
+bool ty_id_equal(const struct ty_id *a, const struct ty_id *b)
+{
+    return !memcmp(a->bytes, b->bytes, sizeof a->bytes);
+}

@@ -1,0 +1,234 @@
+#include "core/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/limits.h"
+
+// Where the walk stands; path is built for the error text only.
+struct walk {
+    const uint8_t *at, *end;
+    char path[256];
+    struct ty_err *err;
+};
+
+static int fail(struct walk *walk, const char *what)
+{
+    return ty_err_set(walk->err, TY_EINVALID, "%s: %s", *walk->path ? walk->path : "message", what);
+}
+
+static int read_varint(struct walk *walk, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; shift < 70; shift += 7) {
+        if (walk->at == walk->end)
+            return fail(walk, "the bytes end in the middle of a number");
+        uint8_t byte = *walk->at++;
+        if (shift == 63 && byte > 1)
+            break;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) {
+            *ret_value = value;
+            return 0;
+        }
+    }
+    return fail(walk, "a number is longer than 64 bits");
+}
+
+static int read_bytes(struct walk *walk, const uint8_t **ret_bytes, size_t *ret_len)
+{
+    uint64_t len;
+    if (read_varint(walk, &len) < 0)
+        return -TY_EINVALID;
+    if (len > (size_t)(walk->end - walk->at))
+        return fail(walk, "the bytes end inside a field");
+    *ret_bytes = walk->at;
+    *ret_len = (size_t)len;
+    walk->at += len;
+    return 0;
+}
+
+static int skip_value(struct walk *walk, unsigned wire_type)
+{
+    const uint8_t *bytes;
+    size_t len = wire_type == 1 ? 8 : 4;
+    uint64_t number;
+    switch (wire_type) {
+    case 0: return read_varint(walk, &number);
+    case 2: return read_bytes(walk, &bytes, &len);
+    case 1:
+    case 5:
+        if ((size_t)(walk->end - walk->at) < len)
+            return fail(walk, "the bytes end inside a field");
+        walk->at += len;
+        return 0;
+    default: return fail(walk, "an unknown wire type");
+    }
+}
+
+static unsigned wire_type_of(ProtobufCType type)
+{
+    switch (type) {
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_BYTES:
+    case PROTOBUF_C_TYPE_MESSAGE: return 2;
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+    case PROTOBUF_C_TYPE_DOUBLE: return 1;
+    case PROTOBUF_C_TYPE_FIXED32:
+    case PROTOBUF_C_TYPE_SFIXED32:
+    case PROTOBUF_C_TYPE_FLOAT: return 5;
+    default: return 0;
+    }
+}
+
+static int check_message(struct walk *walk, const ProtobufCMessageDescriptor *descriptor, unsigned depth);
+
+// Walks `len` bytes at `bytes` with the same path and error.
+static int check_inside(struct walk *walk, const uint8_t *bytes, size_t len, const ProtobufCMessageDescriptor *descriptor,
+                        unsigned depth)
+{
+    const uint8_t *at = walk->at, *end = walk->end;
+    walk->at = bytes;
+    walk->end = bytes + len;
+    int rc = check_message(walk, descriptor, depth);
+    walk->at = at;
+    walk->end = end;
+    return rc;
+}
+
+static int check_packed(struct walk *walk, const uint8_t *bytes, size_t len, unsigned wire_type)
+{
+    const uint8_t *at = walk->at, *end = walk->end;
+    int rc = 0;
+    walk->at = bytes;
+    walk->end = bytes + len;
+    while (rc == 0 && walk->at < walk->end)
+        rc = skip_value(walk, wire_type);
+    walk->at = at;
+    walk->end = end;
+    return rc;
+}
+
+static int check_field(struct walk *walk, const ProtobufCFieldDescriptor *field, unsigned wire_type, unsigned depth)
+{
+    unsigned expected = wire_type_of(field->type);
+    const uint8_t *bytes;
+    size_t len;
+    if (wire_type == 2 && expected != 2 && field->label == PROTOBUF_C_LABEL_REPEATED) {
+        if (read_bytes(walk, &bytes, &len) < 0)
+            return -TY_EINVALID;
+        return check_packed(walk, bytes, len, expected);
+    }
+    if (wire_type != expected)
+        return fail(walk, "the wire type does not fit the field");
+    if (expected != 2)
+        return skip_value(walk, wire_type);
+    if (read_bytes(walk, &bytes, &len) < 0)
+        return -TY_EINVALID;
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+        return check_inside(walk, bytes, len, field->descriptor, depth + 1);
+    if (field->type == PROTOBUF_C_TYPE_STRING && memchr(bytes, 0, len))
+        return fail(walk, "a NUL byte inside a string");
+    if (field->type == PROTOBUF_C_TYPE_STRING && !ty_utf8_is_valid((const char *)bytes, len))
+        return fail(walk, "not valid UTF-8");
+    return 0;
+}
+
+static int check_message(struct walk *walk, const ProtobufCMessageDescriptor *descriptor, unsigned depth)
+{
+    if (depth > TY_LIMIT_WIRE_DEPTH)
+        return fail(walk, "messages are nested too deep");
+    size_t path_len = strlen(walk->path);
+    while (walk->at < walk->end) {
+        uint64_t tag;
+        if (read_varint(walk, &tag) < 0)
+            return -TY_EINVALID;
+        uint64_t number = tag >> 3;
+        if (number == 0 || number > 0x1fffffff)
+            return fail(walk, "a field number out of range");
+        const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(descriptor, (unsigned)number);
+        if (!field) {
+            if (skip_value(walk, tag & 7) < 0)
+                return -TY_EINVALID;
+            continue;
+        }
+        snprintf(walk->path + path_len, sizeof walk->path - path_len, "%s%s", path_len ? "." : "", field->name);
+        if (check_field(walk, field, tag & 7, depth) < 0)
+            return -TY_EINVALID;
+        walk->path[path_len] = 0;
+    }
+    return 0;
+}
+
+int ty_wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len, struct ty_err *err)
+{
+    struct walk walk = {.at = bytes, .end = bytes + len, .err = err};
+    return len ? check_message(&walk, descriptor, 0) : 0;
+}
+
+int ty_wire_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len,
+                   ProtobufCMessage **ret_message, struct ty_err *err)
+{
+    if (ty_wire_check(descriptor, bytes, len, err) < 0)
+        return -(int)err->code;
+    static const uint8_t empty;
+    ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, NULL, len, len ? bytes : &empty);
+    if (!message)
+        return ty_err_set(err, TY_EINVALID, "message: malformed protobuf");
+    *ret_message = message;
+    return 0;
+}
+
+// Length of the valid character at `at`, or 0.
+static size_t character(const uint8_t *at, size_t left)
+{
+    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (at[0] < 0x80)
+        return 1;
+    size_t len = at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : at[0] >= 0xe0 && at[0] < 0xf0 ? 3 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2 : 0;
+    if (!len || len > left)
+        return 0;
+    uint32_t code = at[0] & (0xffu >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (at[i] & 0x3f);
+    }
+    return code >= lowest[len] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? len : 0;
+}
+
+bool ty_utf8_is_valid(const char *bytes, size_t len)
+{
+    const uint8_t *at = (const uint8_t *)bytes;
+    for (size_t i = 0, step; i < len; i += step)
+        if (!(step = character(at + i, len - i)))
+            return false;
+    return true;
+}
+
+void ty_utf8_repair(const char *bytes, size_t len, struct ty_buf *out)
+{
+    const uint8_t *at = (const uint8_t *)bytes;
+    for (size_t i = 0; i < len;) {
+        size_t step = character(at + i, len - i);
+        if (!step) {
+            ty_buf_add(out, "\xef\xbf\xbd", 3);
+            i++;
+            continue;
+        }
+        if (at[i])
+            ty_buf_add(out, at + i, step);
+        i += step;
+    }
+}
+
+size_t ty_utf8_cut(const char *bytes, size_t len, size_t max)
+{
+    if (len <= max)
+        return len;
+    while (max && ((uint8_t)bytes[max] & 0xc0) == 0x80)
+        max--;
+    return max;
+}

@@ -4,7 +4,7 @@ add_library(ty_flags INTERFACE)
 target_link_libraries(ty_flags INTERFACE ty_flags_generated)
 
 target_compile_definitions(ty_flags_generated INTERFACE _GNU_SOURCE)
-target_compile_options(ty_flags_generated INTERFACE -fvisibility=hidden -fPIC)
+target_compile_options(ty_flags_generated INTERFACE -fvisibility=hidden -fPIC -fno-strict-aliasing)
 target_compile_options(ty_flags INTERFACE
     -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef)
 if(TY_WERROR)

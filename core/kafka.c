@@ -1,0 +1,78 @@
+#include "core/kafka.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/log.h"
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    (void)rk;
+    ty_log(level <= 3 ? TY_LOG_ERROR : level <= 5 ? TY_LOG_WARN : TY_LOG_DEBUG, "kafka.client",
+           TY_KV("facility", "%s", facility), TY_KV("message", "%s", text));
+}
+
+static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct ty_err *err)
+{
+    char text[512];
+    if (rd_kafka_conf_set(conf, key, value, text, sizeof text) != RD_KAFKA_CONF_OK)
+        return ty_err_set(err, TY_EINVALID, "Kafka property %s: %s", key, text);
+    return 0;
+}
+
+static int set_property(rd_kafka_conf_t *conf, const char *property, struct ty_err *err)
+{
+    const char *equals = strchr(property, '=');
+    char key[128];
+    if (!equals || equals == property || (size_t)(equals - property) >= sizeof key)
+        return ty_err_set(err, TY_EINVALID, "Kafka property \"%.128s\": expected key=value", property);
+    snprintf(key, sizeof key, "%.*s", (int)(equals - property), property);
+    return set(conf, key, equals + 1, err);
+}
+
+int ty_kafka_conf(const struct ty_kafka_options *options, rd_kafka_conf_t **ret_conf, struct ty_err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    int rc = set(conf, "bootstrap.servers", options->brokers, err);
+    if (rc == 0)
+        rc = set(conf, "client.id", options->client_id ? options->client_id : "trainyard", err);
+    if (rc == 0)
+        rc = set(conf, "log.connection.close", "false", err);
+    if (rc == 0)
+        rc = set(conf, "reconnect.backoff.max.ms", "1000", err);
+    for (char **property = options->properties; rc == 0 && property && *property; property++)
+        rc = set_property(conf, *property, err);
+    if (rc < 0) {
+        rd_kafka_conf_destroy(conf);
+        return rc;
+    }
+    *ret_conf = conf;
+    return 0;
+}
+
+static enum ty_code code_of(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+    case RD_KAFKA_RESP_ERR__INVALID_ARG: return TY_EINVALID;
+    case RD_KAFKA_RESP_ERR__QUEUE_FULL: return TY_EEXHAUSTED;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED: return TY_EPERMISSION;
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION: return TY_EUNAUTHENTICATED;
+    default: return TY_EUNAVAILABLE;
+    }
+}
+
+int ty_kafka_err(struct ty_err *err, rd_kafka_resp_err_t code, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return ty_err_set(err, code_of(code), "%s: %s", text, rd_kafka_err2str(code));
+}

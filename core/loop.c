@@ -23,7 +23,7 @@ struct source {
     bool removed; // freed at the end of the turn
     ty_loop_fd_fn fn;
     void *context;
-    struct source *next;
+    struct source *next_removed;
 };
 
 struct post {
@@ -45,8 +45,9 @@ struct ty_loop {
     int epoll_fd, post_fd, signal_fd;
     bool stopping;
     uint64_t now_ms;
-    struct source *sources;
-    bool have_removed;
+    struct source **sources; // by descriptor
+    size_t source_cap;
+    struct source *removed;
     struct ty_timer **timers; // binary heap by due_ms
     size_t timer_count, timer_cap;
     sigset_t signals;
@@ -155,22 +156,27 @@ static uint32_t to_epoll(unsigned events)
 int ty_loop_add_fd(struct ty_loop *loop, int fd, unsigned events, ty_loop_fd_fn fn, void *context, struct ty_err *err)
 {
     struct source *source = ty_xcalloc(1, sizeof *source);
-    *source = (struct source){.fd = fd, .fn = fn, .context = context, .next = loop->sources};
+    *source = (struct source){.fd = fd, .fn = fn, .context = context};
     struct epoll_event event = {.events = to_epoll(events), .data.ptr = source};
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
         free(source);
         return ty_err_errno(err, errno, "epoll_ctl: add %d", fd);
     }
-    loop->sources = source;
+    size_t cap = loop->source_cap ? loop->source_cap : 64;
+    while (cap <= (size_t)fd)
+        cap *= 2;
+    if (cap > loop->source_cap) {
+        loop->sources = ty_xrealloc(loop->sources, cap * sizeof *loop->sources);
+        memset(loop->sources + loop->source_cap, 0, (cap - loop->source_cap) * sizeof *loop->sources);
+        loop->source_cap = cap;
+    }
+    loop->sources[fd] = source;
     return 0;
 }
 
 static struct source *find_source(struct ty_loop *loop, int fd)
 {
-    for (struct source *source = loop->sources; source; source = source->next)
-        if (source->fd == fd && !source->removed)
-            return source;
-    return NULL;
+    return fd >= 0 && (size_t)fd < loop->source_cap ? loop->sources[fd] : NULL;
 }
 
 void ty_loop_change_fd(struct ty_loop *loop, int fd, unsigned events)
@@ -187,22 +193,17 @@ void ty_loop_remove_fd(struct ty_loop *loop, int fd)
     if (!source)
         return;
     epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    loop->sources[fd] = NULL;
     source->removed = true;
-    loop->have_removed = true;
+    source->next_removed = loop->removed;
+    loop->removed = source;
 }
 
 static void free_removed(struct ty_loop *loop)
 {
-    if (!loop->have_removed)
-        return;
-    loop->have_removed = false;
-    for (struct source **at = &loop->sources; *at;) {
-        struct source *source = *at;
-        if (!source->removed) {
-            at = &source->next;
-            continue;
-        }
-        *at = source->next;
+    while (loop->removed) {
+        struct source *source = loop->removed;
+        loop->removed = source->next_removed;
         free(source);
     }
 }
@@ -242,7 +243,8 @@ static void on_child_fd(void *context, int fd, unsigned events)
     struct child *child = context;
     siginfo_t info = {0};
     (void)events;
-    if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+    // A child that someone else has reaped is reported all the same, with code 0: its descriptor would stay ready for ever.
+    if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
         return;
     struct ty_loop *loop = child->loop;
     struct child **at = &loop->children;
@@ -337,10 +339,10 @@ void ty_loop_free(struct ty_loop *loop)
 {
     if (!loop)
         return;
-    for (struct source *source = loop->sources, *next; source; source = next) {
-        next = source->next;
-        free(source);
-    }
+    free_removed(loop);
+    for (size_t fd = 0; fd < loop->source_cap; fd++)
+        free(loop->sources[fd]);
+    free(loop->sources);
     for (struct child *child = loop->children, *next; child; child = next) {
         next = child->next;
         close(child->pidfd);
@@ -372,10 +374,12 @@ static void dispatch(const struct epoll_event *event)
         source->fn(source->context, source->fd, events);
 }
 
+// Twice, so that what one hook hands to another that has had its turn already does not wait for the next event.
 static void flush(struct ty_loop *loop)
 {
-    for (size_t i = 0; i < loop->flush_count; i++)
-        loop->flushes[i].fn(loop->flushes[i].context);
+    for (int round = 0; round < 2; round++)
+        for (size_t i = 0; i < loop->flush_count; i++)
+            loop->flushes[i].fn(loop->flushes[i].context);
 }
 
 int ty_loop_run_once(struct ty_loop *loop, int timeout_ms, struct ty_err *err)
@@ -395,10 +399,11 @@ int ty_loop_run_once(struct ty_loop *loop, int timeout_ms, struct ty_err *err)
 
 int ty_loop_run(struct ty_loop *loop, struct ty_err *err)
 {
-    loop->stopping = false;
     while (!loop->stopping)
         if (ty_loop_run_once(loop, -1, err) < 0)
             return -(int)err->code;
+    loop->stopping = false;
+    flush(loop);
     return 0;
 }
 

@@ -23,33 +23,38 @@ struct ty_redis_reply {
 };
 
 // Exactly one call for each command. reply is NULL when the connection failed, the deadline passed, or the client was
-// freed (err says which: TY_EUNAVAILABLE or TY_EDEADLINE; the command may or may not have run). A Redis error reply
-// is delivered as a reply of type ERROR with err NULL... except LOADING, READONLY, MASTERDOWN and CLUSTERDOWN,
-// which arrive as TY_EUNAVAILABLE (the command did not run), and OOM as TY_EEXHAUSTED.
+// freed (err says which: TY_EUNAVAILABLE or TY_EDEADLINE; the command may or may not have run), and when more than max_pending
+// commands wait (TY_EEXHAUSTED; it did not run). A Redis error reply is delivered as a reply of type ERROR with err NULL,
+// except LOADING, READONLY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, BUSY, MISCONF and NOREPLICAS, which arrive as
+// TY_EUNAVAILABLE (the command did not run), and OOM as TY_EEXHAUSTED.
 typedef void (*ty_redis_fn)(void *context, const struct ty_redis_reply *reply, const struct ty_err *err);
-// up = connected, authenticated and answering PING; called again at each change.
+// up = connected, authenticated, answering PING and, for a subscriber, subscribed; called again at each change, and while it is
+// down when the reason (err) changes.
 typedef void (*ty_redis_state_fn)(void *context, bool up, const struct ty_err *err);
 // A published message.
 typedef void (*ty_redis_message_fn)(void *context, const char *channel, const char *bytes, size_t len);
 
 struct ty_redis_options {
-    const char *url;          // redis://[user:password@]host:port[/db] or unix:///path
-    uint64_t connect_ms;      // default 2000
-    uint64_t command_ms;      // default deadline of a command: 4000. The oldest unanswered command past it breaks the connection
+    const char *url;          // redis://[user:password@]host[:port][/db] or unix://[user:password@]/path; %XX in user, password
+    uint64_t connect_ms;      // from the start of an attempt to up: default 2000
+    uint64_t command_ms;      // deadline of a command: default 4000. The oldest unanswered command past it breaks the connection
     uint64_t reconnect_ms;    // first back-off, doubled with jitter to at most 2000: default 50
-    size_t max_pending;       // commands unanswered or waiting; beyond it ty_redis_command fails at once: default 65536
+    size_t max_pending;       // unanswered commands; beyond it ty_redis_command fails at once: default 65536
 };
 
-// Starts connecting at once and keeps reconnecting for ever. Returns NULL and err on a malformed url.
+// Starts connecting at once and keeps reconnecting for ever. A name is resolved anew for each attempt, on a thread of its own;
+// its addresses are tried in turn. Returns NULL and err on a malformed url. The options are copied. SIGPIPE, when it has its
+// default action, is set to be ignored, and children inherit that.
 struct ty_redis *ty_redis_new(struct ty_loop *loop, const struct ty_redis_options *options,
                               ty_redis_state_fn on_state, void *context, struct ty_err *err);
-// Fails all outstanding commands (their callbacks run now), then frees.
+// Fails all outstanding commands (their callbacks run now; what those issue fails too), then frees. on_state is not called.
+// Never from inside one of this client's own callbacks.
 void ty_redis_free(struct ty_redis *redis);
 bool ty_redis_is_up(const struct ty_redis *redis);
 size_t ty_redis_pending(const struct ty_redis *redis);
 
-// Queues one command (copied). When the connection is down the callback comes at once, from the next turn of the
-// loop, with TY_EUNAVAILABLE. Commands are never resent by this module: what was sent and not answered is unknown.
+// Queues one command (copied). When the connection is down the callback comes from the next turn of the loop, never from
+// inside this call, with TY_EUNAVAILABLE. Commands are never resent by this module: what was sent and not answered is unknown.
 void ty_redis_command(struct ty_redis *redis, int argc, const char *const *argv, const size_t *lens,
                       ty_redis_fn fn, void *context);
 

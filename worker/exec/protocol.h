@@ -11,6 +11,12 @@
 //     prepared  written by the step "prepare": resolved script version and digest ("key=value" lines)
 //     collected written by the step "collect": the staged model ("key=value" lines)
 //
+// A plan runs at most once: the supervisor refuses a directory that has a spool already. While it lives it holds an
+// exclusive flock on control, and the kernel drops the lock when it dies: a worker that gets the lock (LOCK_EX | LOCK_NB on
+// a file description of its own) and finds no exit record knows that the supervisor is gone.
+// trainyard-exec itself exits 0 once the exit record is durable, whatever it says; 1 when the record could not be
+// written; 2 when it refused to start (usage, control missing or of another format, a second supervisor, run before).
+//
 // Version rule: a reader refuses a format number it does not know; fields are only added.
 #pragma once
 
@@ -27,28 +33,34 @@
 //   env=<NAME=VALUE> repeated: the whole environment of all steps; nothing is inherited
 // then for each step:  step=<prepare|install|train|collect>  arg=<argv element> repeated (argv[0] is an absolute path)
 //   timeout_ms=<0: none>
-// Steps run one after the other; the first that fails ends the run, but for nothing else.
+// Steps run one after the other; the first that fails ends the run, but for nothing else. At most TY_EXEC_STEPS_MAX steps.
+// A plan whose boot_id is not this boot's is refused (outcome internal): its deadline would mean nothing.
+#define TY_EXEC_PLAN_BYTES (1u << 20)
+#define TY_EXEC_STEPS_MAX 8
 
 // control
 struct ty_exec_control {
-    uint32_t format;                  // TY_EXEC_FORMAT
-    _Atomic uint32_t stop;            // enum ty_exec_stop; the worker sets it, then signals SIGTERM
-    _Atomic uint64_t deadline_ns;     // CLOCK_BOOTTIME of the lease's end, moved on by each renewal
-    _Atomic uint64_t spool_bytes;     // how much of spool is written; the supervisor moves it on
-    _Atomic uint32_t done;            // 1 once the exit record is durable
-    uint8_t reserved[36];
+    uint32_t format;               // TY_EXEC_FORMAT
+    _Atomic uint32_t stop;         // enum ty_exec_stop; the worker sets it, then signals SIGTERM
+    _Atomic uint64_t deadline_ns;  // CLOCK_BOOTTIME of the lease's end, moved on by each renewal; 0: no lease
+    _Atomic uint64_t spool_bytes;  // how much of spool is written; the supervisor moves it on
+    _Atomic uint32_t done;         // 1 once the exit record is durable
+    _Atomic uint32_t step;         // ordinal of the running step in the plan + 1; 0 before the first
+    uint8_t reserved[32];
 };
 _Static_assert(sizeof(struct ty_exec_control) == 64, "the control file is 64 bytes");
 
+// SIGTERM without a stop request is ignored. A request is seen within 250 ms even if the signal was missed.
 enum ty_exec_stop {
     TY_EXEC_STOP_NONE = 0,
-    TY_EXEC_STOP_CANCEL = 1,   // the user asked: CONT + TERM, grace, KILL
-    TY_EXEC_STOP_LOST = 2,     // another attempt owns the job: KILL after a short grace
-    TY_EXEC_STOP_DRAIN = 3,    // the worker goes: as CANCEL, the attempt is handed back
+    TY_EXEC_STOP_CANCEL = 1, // the user asked: CONT + TERM, grace, KILL
+    TY_EXEC_STOP_LOST = 2,   // another attempt owns the job: KILL after a short grace
+    TY_EXEC_STOP_DRAIN = 3,  // the worker goes: as CANCEL, the attempt is handed back
 };
 
 // status and exit: "key=value\n" lines.
-//   status: format=1 pid=<supervisor> start_time=<field 22 of /proc/pid/stat> boot_id= step=<name> step_pid= step_started_us=
+//   status: format=1 pid=<supervisor> start_time=<field 22 of /proc/pid/stat> boot_id= step=<name, empty before the first>
+//           step_pid= step_started_us=
 //   exit:   format=1 outcome=<word below> step=<name of the last step> code=<exit code or -1> signal=<number or 0>
 //           started_us= (step train; 0 when never started) ended_us= oom=<0|1> message=<one line, UTF-8, at most 1 KiB>
 // outcome:
@@ -56,17 +68,19 @@ enum ty_exec_stop {
 //   exit           the step ended with code
 //   signal         the step was killed by a signal we did not send
 //   not_found      its program could not be executed (127-like)
-//   not_executable (126-like)
+//   not_executable it may not be executed (126-like)
 //   canceled       stopped by request CANCEL
 //   drained        stopped by request DRAIN
 //   lost           stopped by request LOST, or the lease passed and the policy or the limit ended it
 //   deadline       max_runtime_ms passed
 //   step_timeout   the step's own timeout passed
-//   oom            the kernel's counter says so
+//   oom            the step failed and the kernel's counter of out-of-memory kills rose meanwhile
 //   unkillable     something survived KILL
 //   internal       the supervisor itself could not go on; message says why
+// The first reason to stop decides, but for lost, which takes over from any other. A stop that comes after the last step
+// has ended with 0 changes nothing, again but for lost.
 
-// spool frames: a 16-byte header, then len bytes. Little-endian.
+// spool frames: a 16-byte header, then len bytes. Little-endian. spool.h reads them.
 struct ty_exec_frame {
     uint64_t time_us; // wall clock at the read
     uint32_t len;     // at most TY_EXEC_FRAME_BYTES

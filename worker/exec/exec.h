@@ -1,0 +1,115 @@
+// Inside trainyard-exec only: its plan, its output, its records, its family of processes. The program has one thread; its
+// current directory is the attempt's.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "worker/exec/protocol.h"
+
+#define TY_EXEC_MESSAGE_BYTES 1024 // one line for the exit record, NUL included
+
+// ---- plan ----
+
+struct ty_exec_step {
+    const char *name;
+    char **argv;
+    uint64_t timeout_ms;
+};
+
+// What the worker wrote; all texts point into `bytes`.
+struct ty_exec_plan {
+    char *bytes;
+    uint64_t grace_ms, max_runtime_ms, lost_lease_limit_ms;
+    bool stop_on_lost;
+    const char *cwd; // NULL: the attempt's directory
+    const char *boot_id; // NULL: not given
+    char **env;
+    struct ty_exec_step steps[TY_EXEC_STEPS_MAX];
+    size_t step_count;
+};
+
+// Reads ./plan. On failure returns -1 with a line in message. Either way ty_exec_plan_done frees what it holds.
+int ty_exec_plan_read(struct ty_exec_plan *plan, char message[TY_EXEC_MESSAGE_BYTES]);
+void ty_exec_plan_done(struct ty_exec_plan *plan);
+
+// ---- output: the spool's writer ----
+
+struct ty_exec_output {
+    int fd;
+    int ballast_fd;   // a nameless file that keeps room on the disk for the last words
+    uint64_t bytes;   // whole frames end here
+    uint64_t dropped; // bytes that found no room since the last marker
+    struct ty_exec_control *control;
+};
+
+// Creates ./spool. Returns -1 with errno (EEXIST: this attempt was run before).
+int ty_exec_output_open(struct ty_exec_output *output, struct ty_exec_control *control);
+// Appends one frame, or counts its bytes as dropped when the disk has no room. len is at most TY_EXEC_FRAME_BYTES.
+void ty_exec_output_add(struct ty_exec_output *output, uint8_t stream, uint8_t step, const void *bytes, size_t len);
+// A line of the supervisor's own.
+void ty_exec_output_say(struct ty_exec_output *output, uint8_t step, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+// Gives the ballast back, writes the end frame, syncs and closes.
+void ty_exec_output_end(struct ty_exec_output *output, uint8_t step);
+
+uint64_t ty_exec_clock_boot_ns(void);
+uint64_t ty_exec_clock_wall_us(void);
+
+// ---- records ----
+
+struct ty_exec_outcome {
+    const char *word; // of protocol.h
+    const char *step;
+    int code, signal_number;
+    bool oom;
+    uint64_t started_us, ended_us;
+    char message[TY_EXEC_MESSAGE_BYTES];
+};
+
+// Fills out with this boot's id, or with nothing where it cannot be read.
+void ty_exec_boot_id(char out[64]);
+// step NULL: before the first.
+int ty_exec_record_status(const struct ty_exec_step *step, pid_t step_pid, uint64_t step_started_us);
+// Durable when it returns 0; -1 with errno.
+int ty_exec_record_exit(const struct ty_exec_outcome *outcome);
+
+// ---- children ----
+
+// Starts the step as leader of a session of its own, its output going to the two descriptors. Returns its pid, or -1 with
+// the outcome word and a line that says why.
+pid_t ty_exec_child_start(const struct ty_exec_plan *plan, const struct ty_exec_step *step, int out_fd, int err_fd,
+                          const char **ret_word, char message[TY_EXEC_MESSAGE_BYTES]);
+// Makes the supervisor a worse victim for the out-of-memory killer than its children, where it may.
+void ty_exec_child_shield(void);
+
+// ---- family: every descendant of this process, which is their reaper ----
+
+enum ty_exec_family_act {
+    TY_EXEC_FAMILY_COUNT,
+    TY_EXEC_FAMILY_TERM, // TERM, and CONT so that a stopped process meets it
+    TY_EXEC_FAMILY_KILL,
+};
+
+// Does it to every living descendant and reaps the dead among our own children, `keep` excepted: the step's own process,
+// which is waited for elsewhere and not counted when it is dead. Returns how many were found. It is a snapshot: processes
+// can be born behind it.
+size_t ty_exec_family_act(enum ty_exec_family_act act, pid_t keep);
+// Reaps dead children. True when there is no child left, and so no descendant at all: the kernel gives every orphan to us
+// in the same moment.
+bool ty_exec_family_is_gone(void);
+// "123 (python3)" of some descendant, for messages; "none" when there is none.
+void ty_exec_family_name_one(char out[64]);
+// Field 22 of /proc/<pid>/stat; 0 when it cannot be read.
+uint64_t ty_exec_family_start_time(pid_t pid);
+
+// The kernel's count of out-of-memory kills in our control group (v2 and v1); 0 when it cannot be read.
+uint64_t ty_exec_oom_kills(void);
+
+// ---- the run ----
+
+// Runs the plan to its end. Blocks SIGTERM, SIGINT and SIGCHLD for good.
+void ty_exec_supervise(const struct ty_exec_plan *plan, struct ty_exec_control *control,
+                       struct ty_exec_output *output, struct ty_exec_outcome *outcome);

@@ -1,0 +1,44 @@
+// GetTrainingJob: a byte copy of what the store has.
+#include "responder/service_internal.h"
+
+#include "viam/app/mltraining/v1/ml_training.pb-c.h"
+
+#define FIELD_METADATA 1
+
+static void on_job(void *context, const struct ty_err *err, const struct ty_record *record)
+{
+    struct ty_rpc *rpc = context;
+    struct ty_service *service = ty_rpc_context(rpc);
+    if (err) {
+        ty_service_store_failed(rpc, err);
+    } else if (!record) {
+        ty_service_no_such_job(rpc);
+    } else {
+        // The message's length stands before it: leave room for the longest and put the head where it ends.
+        struct ty_buf *out = &service->scratch;
+        TY_BUF(head);
+        enum { ROOM = 12 };
+        ty_buf_clear(out);
+        ty_buf_reserve(out, ROOM);
+        out->len = ROOM;
+        ty_record_metadata(record, out);
+        ty_buf_add_varint(&head, FIELD_METADATA << 3 | 2);
+        ty_buf_add_varint(&head, out->len - ROOM);
+        uint8_t *start = out->data + ROOM - head.len;
+        for (size_t i = 0; i < head.len; i++)
+            start[i] = head.data[i];
+        ty_rpc_reply(rpc, start, out->len - ROOM + head.len);
+    }
+    ty_rpc_release(rpc);
+}
+
+void ty_get_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message)
+{
+    const Viam__App__Mltraining__V1__GetTrainingJobRequest *request = (const void *)message;
+    struct ty_service *service = ty_rpc_context(rpc);
+    struct ty_id id;
+    if (!ty_service_job_id(rpc, request->id, &id) || !ty_service_needs_store(rpc))
+        return;
+    ty_rpc_hold(rpc);
+    ty_state_get(service->state, &id, on_job, rpc);
+}

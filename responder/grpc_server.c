@@ -1,0 +1,492 @@
+#include "responder/grpc_server.h"
+
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
+#include <grpc/support/time.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/wire.h"
+#include "responder/grpc_internal.h"
+
+// Calls the library may hand out before we ask for more, per method.
+#define SLOTS_UNARY 64
+#define SLOTS_STREAM 8
+
+// ---- the pool ----
+
+static void set_up_call(struct ty_rpc *rpc, struct ty_grpc *grpc, const struct ty_rpc_slot *method)
+{
+    *rpc = (struct ty_rpc){.grpc = grpc, .method = method, .holds = 1};
+    atomic_init(&rpc->refs, 1);
+    rpc->on_new = (struct ty_rpc_tag){.kind = TAG_NEW, .rpc = rpc};
+    rpc->on_message = (struct ty_rpc_tag){.kind = TAG_MESSAGE, .rpc = rpc};
+    rpc->on_sent = (struct ty_rpc_tag){.kind = TAG_SENT, .rpc = rpc};
+    rpc->on_closed = (struct ty_rpc_tag){.kind = TAG_CLOSED, .rpc = rpc};
+    grpc_metadata_array_init(&rpc->metadata);
+    if (!method)
+        grpc_call_details_init(&rpc->details);
+}
+
+static struct ty_rpc *take_call(struct ty_grpc *grpc)
+{
+    if (!grpc->pool)
+        grpc->pool = atomic_exchange(&grpc->returned, NULL);
+    struct ty_rpc *rpc = grpc->pool;
+    if (!rpc)
+        return ty_xmalloc(sizeof *rpc);
+    grpc->pool = rpc->next;
+    return rpc;
+}
+
+static void give_back(struct ty_rpc *rpc)
+{
+    struct ty_grpc *grpc = rpc->grpc;
+    for (size_t i = 0; i < rpc->trailing_count; i++) {
+        grpc_slice_unref(rpc->trailing[i].key);
+        grpc_slice_unref(rpc->trailing[i].value);
+    }
+    grpc_byte_buffer_destroy(rpc->request);
+    grpc_byte_buffer_destroy(rpc->reply);
+    grpc_metadata_array_destroy(&rpc->metadata);
+    if (!rpc->method)
+        grpc_call_details_destroy(&rpc->details);
+    if (rpc->call)
+        grpc_call_unref(rpc->call);
+    free(rpc->end);
+    rpc->next = atomic_load(&grpc->returned);
+    while (!atomic_compare_exchange_weak(&grpc->returned, &rpc->next, rpc))
+        continue;
+}
+
+void ty_rpc_unref(struct ty_rpc *rpc)
+{
+    if (atomic_fetch_sub(&rpc->refs, 1) == 1)
+        give_back(rpc);
+}
+
+// ---- the completion queue's thread ----
+
+static void request_call(struct ty_grpc *grpc, const struct ty_rpc_slot *method)
+{
+    struct ty_rpc *rpc = take_call(grpc);
+    set_up_call(rpc, grpc, method);
+    grpc_call_error error =
+        method ? grpc_server_request_registered_call(grpc->server, method->registered, &rpc->call, &rpc->deadline,
+                                                     &rpc->metadata, method->table->is_stream ? NULL : &rpc->request,
+                                                     grpc->queue, grpc->queue, &rpc->on_new)
+               : grpc_server_request_call(grpc->server, &rpc->call, &rpc->details, &rpc->metadata, grpc->queue,
+                                          grpc->queue, &rpc->on_new);
+    if (error != GRPC_CALL_OK)
+        ty_rpc_unref(rpc);
+}
+
+static void drain(void *context);
+
+static void put_in_mailbox(struct ty_grpc *grpc, struct ty_rpc_tag *tag)
+{
+    tag->next = atomic_load(&grpc->mailbox);
+    while (!atomic_compare_exchange_weak(&grpc->mailbox, &tag->next, tag))
+        continue;
+    if (!tag->next)
+        ty_loop_post(grpc->loop, drain, grpc);
+}
+
+bool ty_rpc_tells_closed(const struct ty_rpc *rpc)
+{
+    return rpc->method && (rpc->method->table->is_stream || rpc->method->table->tells_closed);
+}
+
+bool ty_rpc_is_stream(const struct ty_rpc *rpc)
+{
+    return rpc->method && rpc->method->table->is_stream;
+}
+
+static void handle_event(struct ty_grpc *grpc, struct ty_rpc_tag *tag, bool ok)
+{
+    struct ty_rpc *rpc = tag->rpc;
+    tag->ok = ok;
+    if (tag->kind == TAG_NEW) {
+        if (!ok) { // the server is stopping
+            ty_rpc_unref(rpc);
+            return;
+        }
+        request_call(grpc, rpc->method);
+    }
+    // Of a unary call nobody waits for the answer to leave: it ends here.
+    if (tag->kind == TAG_SENT && !ty_rpc_is_stream(rpc)) {
+        ty_rpc_unref(rpc);
+        return;
+    }
+    put_in_mailbox(grpc, tag);
+}
+
+static void *serve(void *context)
+{
+    struct ty_grpc *grpc = context;
+    for (;;) {
+        grpc_event event = grpc_completion_queue_next(grpc->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        if (event.type == GRPC_QUEUE_SHUTDOWN)
+            return NULL;
+        if (event.type == GRPC_OP_COMPLETE)
+            handle_event(grpc, event.tag, event.success);
+    }
+}
+
+// ---- the loop's side ----
+
+static void drop_stream(struct ty_rpc *rpc)
+{
+    if (!rpc->stream_at)
+        return;
+    *rpc->stream_at = rpc->stream_next;
+    if (rpc->stream_next)
+        rpc->stream_next->stream_at = rpc->stream_at;
+    rpc->stream_at = NULL;
+}
+
+static void add_stream(struct ty_rpc *rpc)
+{
+    struct ty_grpc *grpc = rpc->grpc;
+    rpc->stream_next = grpc->streams;
+    if (grpc->streams)
+        grpc->streams->stream_at = &rpc->stream_next;
+    rpc->stream_at = &grpc->streams;
+    grpc->streams = rpc;
+}
+
+void ty_rpc_hold(struct ty_rpc *rpc)
+{
+    rpc->holds++;
+}
+
+void ty_rpc_release(struct ty_rpc *rpc)
+{
+    if (--rpc->holds)
+        return;
+    drop_stream(rpc);
+    rpc->grpc->calls--;
+    if (rpc->method && rpc->method->table->on_done)
+        rpc->method->table->on_done(rpc);
+    ty_rpc_unref(rpc);
+}
+
+static void on_timer(void *context)
+{
+    struct ty_rpc *rpc = context;
+    struct ty_err err;
+    ty_rpc_hold(rpc);
+    if (rpc->method->table->on_timeout)
+        rpc->method->table->on_timeout(rpc);
+    if (!rpc->answered) {
+        ty_err_set(&err, TY_EUNAVAILABLE, "no answer within %d ms", TY_RPC_TIMEOUT_MS);
+        ty_rpc_fail(rpc, &err);
+    }
+    ty_rpc_release(rpc);
+}
+
+static uint64_t time_left_ms(const struct ty_rpc *rpc)
+{
+    gpr_timespec left = gpr_time_sub(rpc->deadline, gpr_now(rpc->deadline.clock_type));
+    int64_t ms = left.tv_sec >= TY_RPC_TIMEOUT_MS / 1000 + 1 ? TY_RPC_TIMEOUT_MS : gpr_time_to_millis(left);
+    return ms < 0 ? 0 : ms > TY_RPC_TIMEOUT_MS ? TY_RPC_TIMEOUT_MS : (uint64_t)ms;
+}
+
+// The request's bytes in one piece; *ret_slice is the caller's to unref.
+static bool read_request(grpc_byte_buffer *request, grpc_slice *ret_slice)
+{
+    grpc_byte_buffer_reader reader;
+    if (!request || !grpc_byte_buffer_reader_init(&reader, request))
+        return false;
+    *ret_slice = grpc_byte_buffer_reader_readall(&reader);
+    grpc_byte_buffer_reader_destroy(&reader);
+    return true;
+}
+
+static void take_message(struct ty_rpc *rpc)
+{
+    const struct ty_rpc_method *table = rpc->method->table;
+    ProtobufCMessage *message;
+    struct ty_err err;
+    grpc_slice bytes;
+    if (!read_request(rpc->request, &bytes)) {
+        ty_err_set(&err, TY_EINVALID, "the call has no request message");
+        ty_rpc_fail(rpc, &err);
+        return;
+    }
+    grpc_byte_buffer_destroy(rpc->request);
+    rpc->request = NULL;
+    int rc = ty_wire_unpack(table->request, GRPC_SLICE_START_PTR(bytes), GRPC_SLICE_LENGTH(bytes), &message, &err);
+    grpc_slice_unref(bytes);
+    if (rc < 0) {
+        ty_rpc_fail(rpc, &err);
+        return;
+    }
+    table->on_request(rpc, message);
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void refuse(struct ty_rpc *rpc, enum ty_code code, const char *text)
+{
+    struct ty_err err;
+    ty_err_set(&err, code, "%s", text);
+    ty_rpc_fail(rpc, &err);
+}
+
+static void on_new_call(struct ty_rpc *rpc)
+{
+    struct ty_grpc *grpc = rpc->grpc;
+    grpc->calls++;
+    if (ty_rpc_tells_closed(rpc))
+        ty_rpc_receive_close(rpc);
+    if (!rpc->method) {
+        refuse(rpc, TY_EUNIMPLEMENTED, "there is no such method");
+    } else if (grpc->calls > TY_RPC_MAX_CALLS) {
+        refuse(rpc, TY_EEXHAUSTED, "too many calls are being worked on");
+    } else if (ty_rpc_is_stream(rpc)) {
+        add_stream(rpc);
+        if (grpc->stopping)
+            refuse(rpc, TY_EUNAVAILABLE, "the server is stopping");
+        else
+            ty_rpc_receive_message(rpc);
+    } else {
+        ty_rpc_hold(rpc);
+        ty_loop_set_timer(grpc->loop, &rpc->timer, time_left_ms(rpc), on_timer, rpc);
+        take_message(rpc);
+        ty_rpc_release(rpc);
+    }
+}
+
+static void on_stream_message(struct ty_rpc *rpc, bool ok)
+{
+    if (ok && rpc->request && !rpc->answered)
+        take_message(rpc);
+    else if (!rpc->answered)
+        ty_rpc_answer(rpc, NULL); // the client has said all it wants to say
+    // The next message is asked for when the answer to this one has left, so a stream cannot flood us.
+    if (!rpc->answered && !rpc->sending)
+        ty_rpc_receive_message(rpc);
+}
+
+static void on_stream_sent(struct ty_rpc *rpc, bool ok)
+{
+    bool was_sending = rpc->sending;
+    rpc->sending = false;
+    grpc_byte_buffer_destroy(rpc->reply);
+    rpc->reply = NULL;
+    if (rpc->ends_later) {
+        rpc->ends_later = false;
+        ty_rpc_send_end(rpc, rpc->end);
+        return;
+    }
+    if (!was_sending || !ok || rpc->answered)
+        return;
+    if (rpc->method->table->on_sent)
+        rpc->method->table->on_sent(rpc);
+    else
+        ty_rpc_receive_message(rpc);
+}
+
+static void on_close(struct ty_rpc *rpc)
+{
+    rpc->cancelled = rpc->was_cancelled != 0;
+    if (!ty_rpc_is_stream(rpc) || rpc->answered)
+        return;
+    // A stream that the client has left takes no status any more.
+    rpc->answered = true;
+    ty_rpc_release(rpc);
+}
+
+static void deliver(struct ty_grpc *grpc, struct ty_rpc_tag *tag)
+{
+    struct ty_rpc *rpc = tag->rpc;
+    switch (tag->kind) {
+    case TAG_NEW: on_new_call(rpc); return;
+    case TAG_MESSAGE: on_stream_message(rpc, tag->ok); break;
+    case TAG_SENT: on_stream_sent(rpc, tag->ok); break;
+    case TAG_CLOSED: on_close(rpc); break;
+    case TAG_STOPPED: grpc->stopped(grpc->stopped_context); return;
+    }
+    ty_rpc_release(rpc);
+}
+
+static void drain(void *context)
+{
+    struct ty_grpc *grpc = context;
+    struct ty_rpc_tag *newest = atomic_exchange(&grpc->mailbox, NULL), *oldest = NULL;
+    while (newest) {
+        struct ty_rpc_tag *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        struct ty_rpc_tag *next = oldest->next; // the tag is free for its next use once it is delivered
+        deliver(grpc, oldest);
+        oldest = next;
+    }
+}
+
+// ---- the server ----
+
+// The library's own words go where ours go.
+static void on_library_log(gpr_log_func_args *args)
+{
+    enum ty_log_level level = args->severity == GPR_LOG_SEVERITY_ERROR ? TY_LOG_WARN : TY_LOG_DEBUG;
+    ty_log(level, "grpc.log", TY_KV("message", "%s", args->message));
+}
+
+static grpc_server *create_server(const struct ty_grpc_options *options)
+{
+    grpc_arg args[] = {
+        {.key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = (int)options->max_request_bytes},
+        {.key = GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, .value.integer = -1},
+        {.key = GRPC_ARG_ALLOW_REUSEPORT, .value.integer = 0},
+        {.key = GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, .value.integer = 9000},
+        {.key = GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, .value.integer = 1},
+        {.key = GRPC_ARG_MAX_CONCURRENT_STREAMS, .value.integer = 1000},
+        {.key = GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, .value.integer = 20000},
+        {.key = GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0},
+        {.key = GRPC_ARG_HTTP2_BDP_PROBE, .value.integer = 0},
+    };
+    for (size_t i = 0; i < sizeof args / sizeof *args; i++)
+        args[i].type = GRPC_ARG_INTEGER;
+    grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
+    return grpc_server_create(&all, NULL);
+}
+
+static int listen_on(struct ty_grpc *grpc, const struct ty_grpc_options *options, struct ty_err *err)
+{
+    bool is_v6 = strchr(options->host, ':') != NULL;
+    char *address TY_FREE =
+        ty_xasprintf("%s%s%s:%u", is_v6 ? "[" : "", options->host, is_v6 ? "]" : "", options->port);
+    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    int port = grpc_server_add_http2_port(grpc->server, address, credentials);
+    grpc_server_credentials_release(credentials);
+    if (port <= 0)
+        return ty_err_set(err, TY_EUNAVAILABLE, "cannot listen on %s: the address is in use or not ours", address);
+    grpc->port = (unsigned)port;
+    return 0;
+}
+
+static void register_methods(struct ty_grpc *grpc, const struct ty_rpc_method *methods, size_t count)
+{
+    grpc->methods = ty_xcalloc(count, sizeof *grpc->methods);
+    grpc->method_count = count;
+    for (size_t i = 0; i < count; i++) {
+        grpc->methods[i].table = &methods[i];
+        grpc->methods[i].registered = grpc_server_register_method(
+            grpc->server, methods[i].path, NULL,
+            methods[i].is_stream ? GRPC_SRM_PAYLOAD_NONE : GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
+    }
+}
+
+static void request_calls(struct ty_grpc *grpc)
+{
+    for (size_t i = 0; i < grpc->method_count; i++)
+        for (int n = 0; n < (grpc->methods[i].table->is_stream ? SLOTS_STREAM : SLOTS_UNARY); n++)
+            request_call(grpc, &grpc->methods[i]);
+    for (int n = 0; n < SLOTS_STREAM; n++)
+        request_call(grpc, NULL);
+}
+
+int ty_grpc_new(struct ty_loop *loop, const struct ty_grpc_options *options, const struct ty_rpc_method *methods,
+                size_t count, void *context, struct ty_grpc **ret_grpc, struct ty_err *err)
+{
+    struct ty_grpc *grpc = ty_xcalloc(1, sizeof *grpc);
+    gpr_set_log_function(on_library_log);
+    grpc_init();
+    grpc->loop = loop;
+    grpc->context = context;
+    grpc->on_stopped = (struct ty_rpc_tag){.kind = TAG_STOPPED};
+    grpc->queue = grpc_completion_queue_create_for_next(NULL);
+    grpc->server = create_server(options);
+    grpc_server_register_completion_queue(grpc->server, grpc->queue, NULL);
+    register_methods(grpc, methods, count);
+    int rc = listen_on(grpc, options, err);
+    if (rc == 0) {
+        grpc_server_start(grpc->server);
+        request_calls(grpc); // the thread that owns the pool from here on starts after it
+        grpc->started = pthread_create(&grpc->thread, NULL, serve, grpc) == 0;
+        if (!grpc->started)
+            rc = ty_err_set(err, TY_ESYSTEM, "cannot start the thread of the completion queue");
+    }
+    if (rc < 0) {
+        ty_grpc_free(grpc);
+        return rc;
+    }
+    *ret_grpc = grpc;
+    return 0;
+}
+
+unsigned ty_grpc_port(const struct ty_grpc *grpc)
+{
+    return grpc->port;
+}
+
+void ty_grpc_stop(struct ty_grpc *grpc, void (*on_stopped)(void *context), void *context)
+{
+    grpc->stopping = true;
+    grpc->stopped = on_stopped;
+    grpc->stopped_context = context;
+    grpc_server_shutdown_and_notify(grpc->server, grpc->queue, &grpc->on_stopped);
+    struct ty_rpc *next;
+    for (struct ty_rpc *rpc = grpc->streams; rpc; rpc = next) {
+        next = rpc->stream_next;
+        refuse(rpc, TY_EUNAVAILABLE, "the server is stopping");
+    }
+}
+
+void ty_grpc_cancel_calls(struct ty_grpc *grpc)
+{
+    grpc_server_cancel_all_calls(grpc->server);
+}
+
+static void free_pool(struct ty_rpc *rpc)
+{
+    for (struct ty_rpc *next; rpc; rpc = next) {
+        next = rpc->next;
+        free(rpc);
+    }
+}
+
+// Reads the queue up to the server's end.
+static void take_end(struct ty_grpc *grpc)
+{
+    for (;;) {
+        grpc_event event = grpc_completion_queue_next(grpc->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        if (event.tag == &grpc->on_stopped)
+            return;
+        handle_event(grpc, event.tag, event.success);
+    }
+}
+
+void ty_grpc_free(struct ty_grpc *grpc)
+{
+    if (!grpc)
+        return;
+    if (!grpc->started) { // nobody has read the queue so far: take the end of the server from it here
+        grpc_server_shutdown_and_notify(grpc->server, grpc->queue, &grpc->on_stopped);
+        grpc_server_cancel_all_calls(grpc->server);
+        take_end(grpc);
+    }
+    grpc_server_destroy(grpc->server);
+    grpc_completion_queue_shutdown(grpc->queue);
+    if (grpc->started)
+        pthread_join(grpc->thread, NULL);
+    else
+        serve(grpc);
+    grpc_completion_queue_destroy(grpc->queue);
+    free_pool(grpc->pool);
+    free_pool(atomic_load(&grpc->returned));
+    free(grpc->methods);
+    free(grpc);
+    grpc_shutdown();
+}
+
+const char *ty_grpc_version(void)
+{
+    return grpc_version_string();
+}

@@ -1,0 +1,159 @@
+#include "responder/responder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/kafka.h"
+#include "core/log.h"
+#include "responder/service.h"
+
+#define GRACE_MS 5000
+#define TOMBSTONE_MS (UINT64_C(8) * 24 * 3600 * 1000)
+#define LOG_RETENTION_MS (UINT64_C(7) * 24 * 3600 * 1000)
+#define DEFAULT_MAX_ATTEMPTS 3
+
+struct ty_responder {
+    struct ty_loop *loop;
+    struct ty_catalog *catalog;
+    struct ty_service service;
+    struct ty_grpc *grpc;
+    struct ty_timer grace;
+    bool stopping, stopped;
+};
+
+static int open_store(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_state_options options = {
+        .redis_url = settings->redis,
+        .shards = (unsigned)settings->shards,
+        .command_ms = (uint64_t)settings->redis_timeout_ms,
+        .tombstone_ms = TOMBSTONE_MS,
+        .log_retention_ms = LOG_RETENTION_MS,
+        .default_max_attempts = DEFAULT_MAX_ATTEMPTS,
+    };
+    if (ty_state_new(responder->loop, &options, ty_service_on_store, &responder->service, &responder->service.state,
+                     err) < 0)
+        return err->code == TY_EINVALID ? ty_err_prefix(err, "--redis") : -(int)err->code;
+    return 0;
+}
+
+static int open_kafka(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_kafka_options options = {
+        .brokers = settings->kafka_brokers,
+        .client_id = "trainyard-responder",
+        .topic_prefix = settings->topic_prefix,
+        .properties = settings->kafka_properties,
+    };
+    return ty_publisher_new(&options, &responder->service.publisher, err);
+}
+
+// A file that is there is whole: written aside, then renamed.
+static int write_port_file(const char *path, const char *address, struct ty_err *err)
+{
+    char *aside TY_FREE = ty_xasprintf("%s.%d", path, (int)getpid());
+    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return ty_err_errno(err, errno, "--port-file: %s", aside);
+    bool written = dprintf(fd, "%s\n", address) > 0;
+    if (close(fd) < 0 || !written || rename(aside, path) < 0) {
+        ty_err_errno(err, errno, "--port-file: %s", path);
+        unlink(aside);
+        return -(int)err->code;
+    }
+    return 0;
+}
+
+static int serve(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    char *host TY_FREE = NULL;
+    struct ty_grpc_options options = {.max_request_bytes = TY_LIMIT_REQUEST_BYTES};
+    if (ty_responder_listen_address(settings, &host, &options.port, err) < 0)
+        return -(int)err->code;
+    options.host = host;
+    if (ty_grpc_new(responder->loop, &options, ty_service_methods, ty_service_method_count, &responder->service,
+                    &responder->grpc, err) < 0)
+        return -(int)err->code;
+    bool is_v6 = strchr(host, ':') != NULL;
+    char *address TY_FREE =
+        ty_xasprintf("%s%s%s:%u", is_v6 ? "[" : "", host, is_v6 ? "]" : "", ty_grpc_port(responder->grpc));
+    ty_log(TY_LOG_INFO, "responder.ready", TY_KV("listen", "%s", address));
+    return settings->port_file ? write_port_file(settings->port_file, address, err) : 0;
+}
+
+int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings *settings,
+                       struct ty_responder **ret_responder, struct ty_err *err)
+{
+    struct ty_responder *responder = ty_xcalloc(1, sizeof *responder);
+    struct ty_service *service = &responder->service;
+    responder->loop = service->loop = loop;
+    if (ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
+        goto fail;
+    service->catalog = responder->catalog;
+    if (ty_service_init(service, err) < 0 || open_store(responder, settings, err) < 0 ||
+        open_kafka(responder, settings, err) < 0 || serve(responder, settings, err) < 0)
+        goto fail;
+    *ret_responder = responder;
+    return 0;
+fail:
+    ty_responder_free(responder);
+    return -(int)err->code;
+}
+
+static void on_stopped(void *context)
+{
+    struct ty_responder *responder = context;
+    responder->stopped = true;
+    ty_loop_clear_timer(responder->loop, &responder->grace);
+    ty_loop_stop(responder->loop);
+}
+
+static void on_grace_over(void *context)
+{
+    struct ty_responder *responder = context;
+    ty_log(TY_LOG_WARN, "responder.calls_cut");
+    ty_grpc_cancel_calls(responder->grpc);
+}
+
+void ty_responder_stop(struct ty_responder *responder)
+{
+    if (responder->stopping) {
+        on_grace_over(responder);
+        return;
+    }
+    responder->stopping = true;
+    ty_log(TY_LOG_INFO, "responder.stopping");
+    ty_service_stop(&responder->service);
+    ty_loop_set_timer(responder->loop, &responder->grace, GRACE_MS, on_grace_over, responder);
+    ty_grpc_stop(responder->grpc, on_stopped, responder);
+}
+
+// Ends a server whose loop does not run (any more): the failing start, or an error of the loop itself.
+static void stop_now(struct ty_responder *responder)
+{
+    struct ty_err err;
+    if (!responder->grpc || responder->stopped)
+        return;
+    if (!responder->stopping)
+        ty_responder_stop(responder);
+    ty_grpc_cancel_calls(responder->grpc);
+    while (!responder->stopped && ty_loop_run_once(responder->loop, -1, &err) == 0)
+        continue;
+}
+
+void ty_responder_free(struct ty_responder *responder)
+{
+    if (!responder)
+        return;
+    stop_now(responder);
+    ty_publisher_free(responder->service.publisher, 1000);
+    ty_grpc_free(responder->grpc);
+    ty_state_free(responder->service.state);
+    ty_service_done(&responder->service);
+    ty_catalog_free(responder->catalog);
+    free(responder);
+}

@@ -1,0 +1,181 @@
+#include "responder/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "grpc/health/v1/health.pb-c.h"
+#include "grpc/reflection/v1/reflection.pb-c.h"
+#include "responder/request_options.h"
+#include "responder/service_internal.h"
+#include "viam/app/mltraining/v1/ml_training.pb-c.h"
+
+#define TRAINING(method) "/" TY_SERVICE_NAME "/" method
+#define REQUEST(name) &viam__app__mltraining__v1__##name##_request__descriptor
+
+// Both versions of the reflection service have the same messages.
+const struct ty_rpc_method ty_service_methods[] = {
+    {.path = TRAINING("GetTrainingJob"), .request = REQUEST(get_training_job), .on_request = ty_get_on_request},
+    {.path = TRAINING("ListTrainingJobs"), .request = REQUEST(list_training_jobs), .tells_closed = true,
+     .on_request = ty_list_on_request, .on_done = ty_list_on_done},
+    {.path = TRAINING("GetTrainingJobLogs"), .request = REQUEST(get_training_job_logs),
+     .on_request = ty_logs_on_request, .on_done = ty_logs_on_done},
+    {.path = TRAINING("ListSupportedContainers"), .request = REQUEST(list_supported_containers),
+     .on_request = ty_containers_on_request},
+    {.path = TRAINING("SubmitTrainingJob"), .request = REQUEST(submit_training_job),
+     .on_request = ty_submit_on_managed, .on_timeout = ty_submit_on_timeout, .on_done = ty_submit_on_done},
+    {.path = TRAINING("SubmitCustomTrainingJob"), .request = REQUEST(submit_custom_training_job),
+     .on_request = ty_submit_on_custom, .on_timeout = ty_submit_on_timeout, .on_done = ty_submit_on_done},
+    {.path = TRAINING("CancelTrainingJob"), .request = REQUEST(cancel_training_job),
+     .on_request = ty_control_on_cancel, .on_timeout = ty_control_on_timeout},
+    {.path = TRAINING("DeleteCompletedTrainingJob"), .request = REQUEST(delete_completed_training_job),
+     .on_request = ty_control_on_delete, .on_timeout = ty_control_on_timeout},
+    {.path = "/grpc.health.v1.Health/Check", .request = &grpc__health__v1__health_check_request__descriptor,
+     .on_request = ty_health_on_check},
+    {.path = "/grpc.health.v1.Health/Watch", .request = &grpc__health__v1__health_check_request__descriptor,
+     .is_stream = true, .on_request = ty_health_on_watch, .on_sent = ty_health_on_sent,
+     .on_done = ty_health_on_watch_done},
+    {.path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+     .request = &grpc__reflection__v1__server_reflection_request__descriptor, .is_stream = true,
+     .on_request = ty_reflection_on_request},
+    {.path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+     .request = &grpc__reflection__v1__server_reflection_request__descriptor, .is_stream = true,
+     .on_request = ty_reflection_on_request},
+};
+const size_t ty_service_method_count = sizeof ty_service_methods / sizeof *ty_service_methods;
+
+int ty_service_init(struct ty_service *service, struct ty_err *err)
+{
+    ty_err_set(&service->store_err, TY_EUNAVAILABLE, "no connection so far");
+    ty_containers_build(service->catalog, &service->containers);
+    service->reflection = ty_reflection_new(ty_proto_descriptors, ty_proto_descriptors_len, err);
+    return service->reflection ? 0 : -(int)err->code;
+}
+
+void ty_service_done(struct ty_service *service)
+{
+    ty_reflection_free(service->reflection);
+    ty_buf_done(&service->containers);
+    ty_buf_done(&service->scratch);
+}
+
+void ty_service_on_store(void *context, bool up, const struct ty_err *err)
+{
+    struct ty_service *service = context;
+    if (up)
+        ty_log(TY_LOG_INFO, "store.up");
+    else if (strcmp(service->store_err.message, err->message) != 0)
+        ty_log(TY_LOG_WARN, "store.down", TY_KV("error", "%s", err->message));
+    service->store_err = up ? (struct ty_err){.code = TY_OK} : *err;
+    ty_health_tell(service);
+}
+
+void ty_service_stop(struct ty_service *service)
+{
+    service->stopping = true;
+    ty_health_tell(service);
+}
+
+// ---- for the handlers ----
+
+bool ty_service_needs_store(struct ty_rpc *rpc)
+{
+    struct ty_service *service = ty_rpc_context(rpc);
+    struct ty_err err;
+    if (ty_state_is_up(service->state))
+        return true;
+    ty_err_set(&err, TY_EUNAVAILABLE, "the job store is away: %s", service->store_err.message);
+    ty_rpc_fail(rpc, &err);
+    return false;
+}
+
+void ty_service_store_failed(struct ty_rpc *rpc, const struct ty_err *err)
+{
+    struct ty_err ours = *err;
+    ty_err_prefix(&ours, "the job store");
+    if (ours.code == TY_EDEADLINE)
+        ours.code = TY_EUNAVAILABLE;
+    if (ours.code == TY_EINTERNAL || ours.code == TY_EDATALOSS || ours.code == TY_EPRECONDITION) {
+        ty_log(TY_LOG_ERROR, "store.failed", TY_KV("error", "%s", err->message));
+        if (ours.code == TY_EPRECONDITION) // of the store, not of what the client asks for
+            ours.code = TY_EINTERNAL;
+    }
+    ty_rpc_fail(rpc, &ours);
+}
+
+bool ty_service_job_id(struct ty_rpc *rpc, const char *text, struct ty_id *ret_id)
+{
+    struct ty_err err;
+    size_t len = strlen(text);
+    if (len && len <= TY_LIMIT_ID_BYTES && ty_id_parse(text, ret_id, &err) == 0)
+        return true;
+    if (!len)
+        ty_err_set(&err, TY_EINVALID, "id is empty");
+    else if (len > TY_LIMIT_ID_BYTES)
+        ty_err_set(&err, TY_EINVALID, "id has %zu bytes; at most %d are allowed", len, TY_LIMIT_ID_BYTES);
+    else
+        ty_err_set(&err, TY_ENOTFOUND, "there is no job of this id");
+    ty_rpc_fail(rpc, &err);
+    return false;
+}
+
+void ty_service_no_such_job(struct ty_rpc *rpc)
+{
+    struct ty_err err;
+    ty_err_set(&err, TY_ENOTFOUND, "there is no job of this id");
+    ty_rpc_fail(rpc, &err);
+}
+
+// ---- publishing ----
+
+// A delivery report on its way from the publisher's thread to the loop.
+struct report {
+    struct ty_loop *loop;
+    struct ty_rpc *rpc;
+    ty_service_published_fn fn;
+    bool unknown, failed;
+    struct ty_err err;
+};
+
+static void on_report(void *context)
+{
+    struct report *report = context;
+    report->fn(report->rpc, report->unknown, report->failed ? &report->err : NULL);
+    ty_rpc_release(report->rpc);
+    free(report);
+}
+
+static void on_published(void *context, int32_t partition, int64_t offset, bool unknown, const struct ty_err *err)
+{
+    struct report *report = context;
+    (void)partition;
+    (void)offset;
+    report->unknown = unknown;
+    report->failed = err != NULL;
+    if (err)
+        report->err = *err;
+    ty_loop_post(report->loop, on_report, report);
+}
+
+void ty_service_publish(struct ty_rpc *rpc, enum ty_command_kind kind, const struct ty_id *id,
+                        const Trainyard__V1__JobOptions *options, const ProtobufCMessage *request,
+                        ty_service_published_fn fn)
+{
+    static const char *const topics[] = {"submit", "submit", "cancel", "delete"};
+    struct ty_service *service = ty_rpc_context(rpc);
+    struct ty_err err;
+    struct ty_id command_id = ty_id_new();
+    char traceparent[TY_TRACEPARENT_BYTES];
+    TY_BUF(value);
+    ty_command_encode(kind, id, command_id.bytes, ty_clock_wall_us(), "trainyard-responder", options, request, &value);
+    struct report *report = ty_xcalloc(1, sizeof *report);
+    *report = (struct report){.loop = service->loop, .rpc = rpc, .fn = fn};
+    ty_rpc_hold(rpc);
+    if (ty_publisher_send(service->publisher, topics[kind], id, value.data, value.len,
+                          ty_request_traceparent(rpc, traceparent), on_published, report, &err) == 0)
+        return;
+    free(report);
+    ty_rpc_fail(rpc, &err);
+    ty_rpc_release(rpc);
+}

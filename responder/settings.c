@@ -1,0 +1,84 @@
+#include "responder/settings.h"
+
+#include <arpa/inet.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+
+#define AT(member) offsetof(struct ty_responder_settings, member)
+
+static const struct ty_setting rows[] = {
+    {.key = "listen", .environment = "TRAINYARD_LISTEN", .type = TY_SETTING_TEXT, .offset = AT(listen),
+     .fallback = "127.0.0.1:8480", .unit = "",
+     .help = "Address and port to serve gRPC on (plaintext HTTP/2); port 0 takes a free one."},
+    {.key = "port-file", .environment = NULL, .type = TY_SETTING_TEXT, .offset = AT(port_file), .unit = "",
+     .help = "File to write host:port to once the server listens."},
+    {.key = "insecure", .environment = "TRAINYARD_INSECURE", .type = TY_SETTING_BOOL, .offset = AT(insecure),
+     .fallback = "false", .unit = "",
+     .help = "Listen on other addresses than loopback although there is neither TLS nor authentication."},
+    {.key = "redis", .environment = "TRAINYARD_REDIS", .type = TY_SETTING_TEXT, .offset = AT(redis),
+     .fallback = "redis://127.0.0.1:6379", .unit = "",
+     .help = "The job store: redis://[user:password@]host:port[/database] or unix:///path."},
+    {.key = "redis-timeout-ms", .environment = "TRAINYARD_REDIS_TIMEOUT_MS", .type = TY_SETTING_INT,
+     .offset = AT(redis_timeout_ms), .min = 50, .max = 4000, .fallback = "2000", .unit = "ms",
+     .help = "How long one command may take before the store counts as away."},
+    {.key = "shards", .environment = "TRAINYARD_SHARDS", .type = TY_SETTING_INT, .offset = AT(shards), .min = 1,
+     .max = 64, .fallback = "1", .unit = "", .help = "Control shards of the job store, as it was made with."},
+    {.key = "kafka-brokers", .environment = "TRAINYARD_KAFKA_BROKERS", .type = TY_SETTING_TEXT,
+     .offset = AT(kafka_brokers), .fallback = "127.0.0.1:9092", .unit = "",
+     .help = "Kafka bootstrap servers, host:port[,host:port]."},
+    {.key = "topic-prefix", .environment = "TRAINYARD_TOPIC_PREFIX", .type = TY_SETTING_TEXT,
+     .offset = AT(topic_prefix), .fallback = "mltraining.", .unit = "", .help = "Prefix of every topic's name."},
+    {.key = "kafka-property", .environment = "TRAINYARD_KAFKA_PROPERTIES", .type = TY_SETTING_LIST,
+     .offset = AT(kafka_properties), .unit = "",
+     .help = "A librdkafka property as key=value (TLS, SASL); may be repeated."},
+    {.key = "catalog-dir", .environment = "TRAINYARD_CATALOG_DIR", .type = TY_SETTING_TEXT,
+     .offset = AT(catalog_dir), .unit = "",
+     .help = "Directory of containers.json and trainers.json in place of the built-in ones."},
+    {.key = "log-level", .environment = "TRAINYARD_LOG_LEVEL", .type = TY_SETTING_CHOICE, .offset = AT(log_level),
+     .choices = "debug|info|warn|error", .fallback = "info", .unit = "", .help = "Lowest level that is logged."},
+    {.key = "log-format", .environment = "TRAINYARD_LOG_FORMAT", .type = TY_SETTING_CHOICE, .offset = AT(log_format),
+     .choices = "text|json", .fallback = "text", .unit = "", .help = "How a line of the log on stderr looks."},
+};
+
+const struct ty_settings_table ty_responder_settings_table = {
+    .program = "trainyard-responder",
+    .summary = "serves the MLTrainingService API: answers from Redis, turns submits and cancels into Kafka commands",
+    .rows = rows,
+    .count = sizeof rows / sizeof *rows,
+};
+
+static bool is_loopback(const char *host)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (!strcmp(host, "localhost"))
+        return true;
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
+                                struct ty_err *err)
+{
+    const char *text = settings->listen, *colon = strrchr(text, ':');
+    size_t host_len = colon ? (size_t)(colon - text) : 0;
+    char *end = NULL;
+    unsigned long port = colon && colon[1] >= '0' && colon[1] <= '9' ? strtoul(colon + 1, &end, 10) : 0;
+    bool is_bracketed = host_len >= 2 && text[0] == '[' && text[host_len - 1] == ']';
+    if (!end || *end || port > 65535 || !host_len || (!is_bracketed && memchr(text, ':', host_len)))
+        return ty_err_set(err, TY_EINVALID, "--listen: \"%.128s\" is not of the form host:port or [address]:port", text);
+    char *host = ty_xasprintf("%.*s", (int)(host_len - 2 * is_bracketed), text + is_bracketed);
+    if (!settings->insecure && !is_loopback(host)) {
+        free(host);
+        return ty_err_set(err, TY_EINVALID,
+                          "--listen: \"%.128s\" is not a loopback address; there is neither TLS nor authentication, so "
+                          "others are served only with --insecure", text);
+    }
+    *ret_host = host;
+    *ret_port = (unsigned)port;
+    return 0;
+}

@@ -1,0 +1,29 @@
+// The responder's settings, from flags, environment and file.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/settings.h"
+
+struct ty_responder_settings {
+    char *listen;
+    char *port_file;
+    bool insecure;
+    char *redis;
+    int64_t redis_timeout_ms;
+    int64_t shards;
+    char *kafka_brokers;
+    char *topic_prefix;
+    char **kafka_properties;
+    char *catalog_dir;
+    int log_level;  // enum ty_log_level
+    int log_format; // enum ty_log_format
+};
+
+extern const struct ty_settings_table ty_responder_settings_table;
+
+// Splits "host:port" or "[v6]:port" and refuses an address other than loopback unless insecure is set: this program
+// asks nobody who they are. *ret_host is the caller's to free. TY_EINVALID names --listen.
+int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
+                                struct ty_err *err) TY_MUST_USE;

@@ -68,7 +68,7 @@ struct ty_grpc {
     struct ty_rpc_tag on_stopped;
     void (*stopped)(void *context);
     void *stopped_context;
-    bool stopping;
+    bool stopping, server_stopped;
 };
 
 // Drops one of the references in rpc->refs; any thread.

@@ -157,6 +157,13 @@ static void add_stream(struct ty_rpc *rpc)
     grpc->streams = rpc;
 }
 
+// The server ends on its own time; a handler may hold a call beyond that.
+static void tell_stopped(struct ty_grpc *grpc)
+{
+    if (grpc->server_stopped && !grpc->calls && grpc->stopped)
+        grpc->stopped(grpc->stopped_context);
+}
+
 void ty_rpc_hold(struct ty_rpc *rpc)
 {
     rpc->holds++;
@@ -167,10 +174,12 @@ void ty_rpc_release(struct ty_rpc *rpc)
     if (--rpc->holds)
         return;
     drop_stream(rpc);
-    rpc->grpc->calls--;
+    struct ty_grpc *grpc = rpc->grpc;
     if (rpc->method && rpc->method->table->on_done)
         rpc->method->table->on_done(rpc);
     ty_rpc_unref(rpc);
+    grpc->calls--;
+    tell_stopped(grpc);
 }
 
 static void on_timer(void *context)
@@ -307,7 +316,10 @@ static void deliver(struct ty_grpc *grpc, struct ty_rpc_tag *tag)
     case TAG_MESSAGE: on_stream_message(rpc, tag->ok); break;
     case TAG_SENT: on_stream_sent(rpc, tag->ok); break;
     case TAG_CLOSED: on_close(rpc); break;
-    case TAG_STOPPED: grpc->stopped(grpc->stopped_context); return;
+    case TAG_STOPPED:
+        grpc->server_stopped = true;
+        tell_stopped(grpc);
+        return;
     }
     ty_rpc_release(rpc);
 }

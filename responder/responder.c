@@ -12,6 +12,7 @@
 #include "responder/service.h"
 
 #define GRACE_MS 5000
+#define CUT_MS 500
 #define TOMBSTONE_MS (UINT64_C(8) * 24 * 3600 * 1000)
 #define LOG_RETENTION_MS (UINT64_C(7) * 24 * 3600 * 1000)
 #define DEFAULT_MAX_ATTEMPTS 3
@@ -68,13 +69,10 @@ static int write_port_file(const char *path, const char *address, struct ty_err 
     return 0;
 }
 
-static int serve(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+static int serve(struct ty_responder *responder, const struct ty_responder_settings *settings, const char *host,
+                 unsigned port, struct ty_err *err)
 {
-    char *host TY_FREE = NULL;
-    struct ty_grpc_options options = {.max_request_bytes = TY_LIMIT_REQUEST_BYTES};
-    if (ty_responder_listen_address(settings, &host, &options.port, err) < 0)
-        return -(int)err->code;
-    options.host = host;
+    struct ty_grpc_options options = {.host = host, .port = port, .max_request_bytes = TY_LIMIT_REQUEST_BYTES};
     if (ty_grpc_new(responder->loop, &options, ty_service_methods, ty_service_method_count, &responder->service,
                     &responder->grpc, err) < 0)
         return -(int)err->code;
@@ -90,12 +88,16 @@ int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings 
 {
     struct ty_responder *responder = ty_xcalloc(1, sizeof *responder);
     struct ty_service *service = &responder->service;
+    char *host TY_FREE = NULL;
+    unsigned port;
     responder->loop = service->loop = loop;
+    if (ty_responder_listen_address(settings, &host, &port, err) < 0)
+        goto fail;
     if (ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
         goto fail;
     service->catalog = responder->catalog;
     if (ty_service_init(service, err) < 0 || open_store(responder, settings, err) < 0 ||
-        open_kafka(responder, settings, err) < 0 || serve(responder, settings, err) < 0)
+        open_kafka(responder, settings, err) < 0 || serve(responder, settings, host, port, err) < 0)
         goto fail;
     *ret_responder = responder;
     return 0;
@@ -112,11 +114,20 @@ static void on_stopped(void *context)
     ty_loop_stop(responder->loop);
 }
 
+// The clients have been told; what is left waits for a store or a broker that does not answer, and owns nothing on disk.
+static void on_cut(void *context)
+{
+    (void)context;
+    ty_log(TY_LOG_WARN, "responder.left");
+    _exit(0);
+}
+
 static void on_grace_over(void *context)
 {
     struct ty_responder *responder = context;
     ty_log(TY_LOG_WARN, "responder.calls_cut");
     ty_grpc_cancel_calls(responder->grpc);
+    ty_loop_set_timer(responder->loop, &responder->grace, CUT_MS, on_cut, responder);
 }
 
 void ty_responder_stop(struct ty_responder *responder)

@@ -47,8 +47,10 @@ static void fail_unknown(struct ty_rpc *rpc, const struct ty_err *err)
 {
     const struct submit *submit = ty_rpc_scratch(rpc);
     char id[TY_ID_TEXT_BYTES];
+    struct ty_err ours = *err;
+    ours.code = TY_EUNAVAILABLE;
     ty_rpc_add_trailing(rpc, "trainyard-job-id", ty_id_format(&submit->id, id));
-    ty_rpc_fail(rpc, err);
+    ty_rpc_fail(rpc, &ours);
 }
 
 static void on_applied(void *context, const struct ty_err *err, bool gap, int64_t stored, const int *results, size_t count)

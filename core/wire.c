@@ -1,21 +1,43 @@
 #include "core/wire.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "core/buf.h"
 #include "core/limits.h"
 
-// Where the walk stands; path is built for the error text only.
+// One message on the way down. The path of an error is worked out from these only when there is an error.
+struct frame {
+    const ProtobufCFieldDescriptor *field; // NULL: unknown
+    uint32_t number;                       // of the field that is being read; 0: before its tag
+    const uint8_t *start, *tag;            // of the message and of that field
+};
+
 struct walk {
     const uint8_t *at, *end;
-    char path[256];
+    struct frame frames[TY_LIMIT_WIRE_DEPTH + 1];
+    size_t depth; // frames in use
     struct ty_err *err;
 };
 
+static size_t count_before(const struct frame *frame);
+
 static int fail(struct walk *walk, const char *what)
 {
-    return ty_err_set(walk->err, TY_EINVALID, "%s: %s", *walk->path ? walk->path : "message", what);
+    TY_BUF(path);
+    for (size_t i = 0; i < walk->depth; i++) {
+        const struct frame *frame = &walk->frames[i];
+        if (!frame->number)
+            break;
+        if (i)
+            ty_buf_add_text(&path, ".");
+        if (frame->field)
+            ty_buf_add_text(&path, frame->field->name);
+        else
+            ty_buf_add_format(&path, "(field %u)", frame->number);
+        if (frame->field && frame->field->label == PROTOBUF_C_LABEL_REPEATED)
+            ty_buf_add_format(&path, "[%zu]", count_before(frame));
+    }
+    return ty_err_set(walk->err, TY_EINVALID, "%s: %s", path.len ? ty_buf_text(&path) : "message", what);
 }
 
 static int read_varint(struct walk *walk, uint64_t *ret_value)
@@ -36,10 +58,19 @@ static int read_varint(struct walk *walk, uint64_t *ret_value)
     return fail(walk, "a number is longer than 64 bits");
 }
 
+// Tags and lengths: at most 5 bytes, as protobuf-c takes them.
+static int read_short(struct walk *walk, uint64_t *ret_value)
+{
+    const uint8_t *start = walk->at;
+    if (read_varint(walk, ret_value) < 0)
+        return -TY_EINVALID;
+    return walk->at - start > 5 ? fail(walk, "a tag or a length is longer than 5 bytes") : 0;
+}
+
 static int read_bytes(struct walk *walk, const uint8_t **ret_bytes, size_t *ret_len)
 {
     uint64_t len;
-    if (read_varint(walk, &len) < 0)
+    if (read_short(walk, &len) < 0)
         return -TY_EINVALID;
     if (len > (size_t)(walk->end - walk->at))
         return fail(walk, "the bytes end inside a field");
@@ -63,8 +94,22 @@ static int skip_value(struct walk *walk, unsigned wire_type)
             return fail(walk, "the bytes end inside a field");
         walk->at += len;
         return 0;
+    case 3:
+    case 4: return fail(walk, "groups are not supported");
     default: return fail(walk, "an unknown wire type");
     }
+}
+
+// How often the frame's field came before its present place, in bytes that have been walked already.
+static size_t count_before(const struct frame *frame)
+{
+    struct ty_err err;
+    struct walk again = {.at = frame->start, .end = frame->tag, .err = &err};
+    size_t count = 0;
+    uint64_t tag;
+    while (again.at < again.end && read_short(&again, &tag) == 0 && skip_value(&again, tag & 7) == 0)
+        count += tag >> 3 == frame->number;
+    return count;
 }
 
 static unsigned wire_type_of(ProtobufCType type)
@@ -83,16 +128,15 @@ static unsigned wire_type_of(ProtobufCType type)
     }
 }
 
-static int check_message(struct walk *walk, const ProtobufCMessageDescriptor *descriptor, unsigned depth);
+static int check_message(struct walk *walk, const ProtobufCMessageDescriptor *descriptor);
 
-// Walks `len` bytes at `bytes` with the same path and error.
-static int check_inside(struct walk *walk, const uint8_t *bytes, size_t len, const ProtobufCMessageDescriptor *descriptor,
-                        unsigned depth)
+// Walks the message in `len` bytes at `bytes`, then goes on where it was.
+static int check_inside(struct walk *walk, const uint8_t *bytes, size_t len, const ProtobufCMessageDescriptor *descriptor)
 {
     const uint8_t *at = walk->at, *end = walk->end;
     walk->at = bytes;
     walk->end = bytes + len;
-    int rc = check_message(walk, descriptor, depth);
+    int rc = check_message(walk, descriptor);
     walk->at = at;
     walk->end = end;
     return rc;
@@ -111,7 +155,7 @@ static int check_packed(struct walk *walk, const uint8_t *bytes, size_t len, uns
     return rc;
 }
 
-static int check_field(struct walk *walk, const ProtobufCFieldDescriptor *field, unsigned wire_type, unsigned depth)
+static int check_field(struct walk *walk, const ProtobufCFieldDescriptor *field, unsigned wire_type)
 {
     unsigned expected = wire_type_of(field->type);
     const uint8_t *bytes;
@@ -128,7 +172,7 @@ static int check_field(struct walk *walk, const ProtobufCFieldDescriptor *field,
     if (read_bytes(walk, &bytes, &len) < 0)
         return -TY_EINVALID;
     if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-        return check_inside(walk, bytes, len, field->descriptor, depth + 1);
+        return check_inside(walk, bytes, len, field->descriptor);
     if (field->type == PROTOBUF_C_TYPE_STRING && memchr(bytes, 0, len))
         return fail(walk, "a NUL byte inside a string");
     if (field->type == PROTOBUF_C_TYPE_STRING && !ty_utf8_is_valid((const char *)bytes, len))
@@ -136,36 +180,34 @@ static int check_field(struct walk *walk, const ProtobufCFieldDescriptor *field,
     return 0;
 }
 
-static int check_message(struct walk *walk, const ProtobufCMessageDescriptor *descriptor, unsigned depth)
+static int check_message(struct walk *walk, const ProtobufCMessageDescriptor *descriptor)
 {
-    if (depth > TY_LIMIT_WIRE_DEPTH)
+    if (walk->depth > TY_LIMIT_WIRE_DEPTH)
         return fail(walk, "messages are nested too deep");
-    size_t path_len = strlen(walk->path);
+    struct frame *frame = &walk->frames[walk->depth++];
+    *frame = (struct frame){.start = walk->at};
     while (walk->at < walk->end) {
         uint64_t tag;
-        if (read_varint(walk, &tag) < 0)
+        frame->number = 0;
+        frame->tag = walk->at;
+        if (read_short(walk, &tag) < 0)
             return -TY_EINVALID;
         uint64_t number = tag >> 3;
         if (number == 0 || number > 0x1fffffff)
             return fail(walk, "a field number out of range");
-        const ProtobufCFieldDescriptor *field = protobuf_c_message_descriptor_get_field(descriptor, (unsigned)number);
-        if (!field) {
-            if (skip_value(walk, tag & 7) < 0)
-                return -TY_EINVALID;
-            continue;
-        }
-        snprintf(walk->path + path_len, sizeof walk->path - path_len, "%s%s", path_len ? "." : "", field->name);
-        if (check_field(walk, field, tag & 7, depth) < 0)
+        frame->number = (uint32_t)number;
+        frame->field = protobuf_c_message_descriptor_get_field(descriptor, frame->number);
+        if (frame->field ? check_field(walk, frame->field, tag & 7) < 0 : skip_value(walk, tag & 7) < 0)
             return -TY_EINVALID;
-        walk->path[path_len] = 0;
     }
+    walk->depth--;
     return 0;
 }
 
 int ty_wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len, struct ty_err *err)
 {
     struct walk walk = {.at = bytes, .end = bytes + len, .err = err};
-    return len ? check_message(&walk, descriptor, 0) : 0;
+    return len ? check_message(&walk, descriptor) : 0;
 }
 
 int ty_wire_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len,
@@ -199,6 +241,11 @@ static size_t character(const uint8_t *at, size_t left)
     return code >= lowest[len] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) ? len : 0;
 }
 
+size_t ty_utf8_char(const char *bytes, size_t len)
+{
+    return len ? character((const uint8_t *)bytes, len) : 0;
+}
+
 bool ty_utf8_is_valid(const char *bytes, size_t len)
 {
     const uint8_t *at = (const uint8_t *)bytes;
@@ -228,7 +275,9 @@ size_t ty_utf8_cut(const char *bytes, size_t len, size_t max)
 {
     if (len <= max)
         return len;
-    while (max && ((uint8_t)bytes[max] & 0xc0) == 0x80)
-        max--;
-    return max;
+    // No character has more than three bytes behind its first: what goes on longer is not UTF-8 and is cut anywhere.
+    size_t cut = max;
+    while (cut && max - cut < 3 && ((uint8_t)bytes[cut] & 0xc0) == 0x80)
+        cut--;
+    return ((uint8_t)bytes[cut] & 0xc0) == 0x80 ? max : cut;
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/wire.h"
+
 struct row {
     const char *name;
     int grpc, http, exit_code;
@@ -40,6 +42,20 @@ static void set_code(struct ty_err *err, enum ty_code code)
     err->fatal = false;
 }
 
+// Messages go into protobuf strings and onto terminals, and may quote what came from outside and be cut: each byte that is
+// not part of a valid character, and each control character, becomes a question mark.
+static void tidy(char *message)
+{
+    size_t len = strlen(message);
+    for (size_t i = 0, step; i < len; i += step) {
+        step = ty_utf8_char(message + i, len - i);
+        if (!step || (unsigned char)message[i] < 0x20 || message[i] == 0x7f) {
+            message[i] = message[i] == '\n' || message[i] == '\t' ? message[i] : '?';
+            step = 1;
+        }
+    }
+}
+
 int ty_err_set(struct ty_err *err, enum ty_code code, const char *format, ...)
 {
     va_list args;
@@ -47,6 +63,7 @@ int ty_err_set(struct ty_err *err, enum ty_code code, const char *format, ...)
     va_start(args, format);
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
+    tidy(err->message);
     return -(int)code;
 }
 
@@ -61,6 +78,7 @@ int ty_err_errno(struct ty_err *err, int errno_value, const char *format, ...)
     char text[128];
     snprintf(err->message + len, sizeof err->message - len, ": %s",
              strerror_r(errno_value, text, sizeof text));
+    tidy(err->message);
     return -TY_ESYSTEM;
 }
 
@@ -74,6 +92,7 @@ int ty_err_prefix(struct ty_err *err, const char *format, ...)
     va_end(args);
     size_t len = strlen(err->message);
     snprintf(err->message + len, sizeof err->message - len, ": %s", old);
+    tidy(err->message);
     return -(int)err->code;
 }
 

@@ -33,7 +33,8 @@ struct ty_err {
     char message[1024];
 };
 
-// Fills err (message cut at its size) and returns -code. retriable is set from the code's row in the table
+// Fills err and returns -code. The message is cut at its size and always valid UTF-8; what is not, or a control character
+// other than newline and tab, becomes "?". The arguments must not point into err. retriable is set from the code's row in the table
 // (UNAVAILABLE, DEADLINE, ABORTED, EXHAUSTED).
 int ty_err_set(struct ty_err *err, enum ty_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -1,12 +1,14 @@
 #include "core/log.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/wire.h"
 
 static const char *program_name = "trainyard";
 static enum ty_log_level lowest = TY_LOG_INFO;
@@ -29,11 +31,13 @@ int ty_log_enabled(enum ty_log_level level)
     return level >= lowest;
 }
 
+#define LINE_ROOM (sizeof line - 8) // the end of a field and of the line always fit behind it
+
+// All or nothing, so that a line that is cut is cut between characters and escapes.
 static void add(const char *text, size_t len)
 {
-    size_t room = sizeof line - 8 - line_len; // what ty_log_end adds always fits
-    if (len > room)
-        len = room;
+    if (line_len + len > LINE_ROOM)
+        return;
     memcpy(line + line_len, text, len);
     line_len += len;
 }
@@ -43,41 +47,59 @@ static void add_text(const char *text)
     add(text, strlen(text));
 }
 
+// Bytes that are not UTF-8 become U+FFFD, control characters an escape: a log line neither breaks nor steers a terminal.
 static void add_escaped(const char *text)
 {
-    for (const char *c = text; *c; c++) {
-        char code[8];
-        if (*c == '"' || *c == '\\')
-            add((char[]){'\\', *c}, 2);
-        else if (*c == '\n')
+    size_t len = strlen(text);
+    for (size_t i = 0, step; i < len; i += step) {
+        const char *at = text + i;
+        step = ty_utf8_char(at, len - i);
+        if (!step) {
+            add("\xef\xbf\xbd", 3);
+            step = 1;
+        } else if (*at == '"' || *at == '\\') {
+            add((char[]){'\\', *at}, 2);
+        } else if (*at == '\n') {
             add("\\n", 2);
-        else if ((unsigned char)*c < 0x20)
-            add(code, (size_t)snprintf(code, sizeof code, "\\u%04x", (unsigned char)*c));
-        else
-            add(c, 1);
+        } else if ((unsigned char)*at < 0x20 || *at == 0x7f) {
+            char code[8];
+            add(code, (size_t)snprintf(code, sizeof code, "\\u%04x", (unsigned char)*at));
+        } else {
+            add(at, step);
+        }
     }
+}
+
+static bool is_plain(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c <= 0x20 || (unsigned char)*c >= 0x7f || strchr("\"=\\", *c))
+            return false;
+    return *text != 0;
 }
 
 static void add_field(const char *key, const char *value)
 {
+    // A field that does not fit with a little of its value is left out whole.
+    if (line_len + strlen(key) + 32 > LINE_ROOM)
+        return;
     if (line_format == TY_LOG_JSON) {
         add_text(",\"");
         add_text(key);
         add_text("\":\"");
         add_escaped(value);
-        add_text("\"");
+        line[line_len++] = '"';
         return;
     }
-    int quoted = !*value || strpbrk(value, " \"=\n\t\\") != NULL;
     add_text(" ");
     add_text(key);
-    add_text(quoted ? "=\"" : "=");
-    if (quoted)
-        add_escaped(value);
-    else
-        add_text(value);
+    add_text("=");
+    bool quoted = !is_plain(value);
     if (quoted)
         add_text("\"");
+    add_escaped(value);
+    if (quoted)
+        line[line_len++] = '"';
 }
 
 void ty_log_begin(enum ty_log_level level, const char *event)

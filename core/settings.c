@@ -29,6 +29,11 @@ static void list_add(char ***list, const char *text, size_t len)
     (*list)[count + 1] = NULL;
 }
 
+static bool has_unit(const struct ty_setting *row)
+{
+    return row->unit && *row->unit;
+}
+
 static int set_choice(const struct ty_setting *row, const char *text, int *ret_index)
 {
     int index = 0;
@@ -59,14 +64,14 @@ static int set_value(const struct ty_setting *row, void *target, const char *tex
         errno = 0;
         number = strtoll(text, &end, 10);
         if (errno || end == text || *end || number < row->min || number > row->max)
-            return ty_err_set(err, TY_EINVALID, "%s: \"%.64s\" is not a whole number from %" PRId64 " to %" PRId64, place,
-                              text, row->min, row->max);
+            return ty_err_set(err, TY_EINVALID, "%s: \"%.64s\" is not a whole number%s%s from %" PRId64 " to %" PRId64, place,
+                              text, has_unit(row) ? " of " : "", has_unit(row) ? row->unit : "", row->min, row->max);
         *(int64_t *)at = number;
         return 0;
     case TY_SETTING_BOOL:
-        if (!strcmp(text, "true") || !strcmp(text, "1"))
+        if (!strcmp(text, "true") || !strcmp(text, "1") || !strcmp(text, "yes") || !strcmp(text, "on"))
             *(bool *)at = true;
-        else if (!strcmp(text, "false") || !strcmp(text, "0"))
+        else if (!strcmp(text, "false") || !strcmp(text, "0") || !strcmp(text, "no") || !strcmp(text, "off"))
             *(bool *)at = false;
         else
             return ty_err_set(err, TY_EINVALID, "%s: \"%.64s\" is neither true nor false", place, text);
@@ -77,9 +82,11 @@ static int set_value(const struct ty_setting *row, void *target, const char *tex
         return 0;
     case TY_SETTING_LIST:
         while (split && *text) {
-            const char *stop = strchrnul(text, ',');
-            if (stop > text)
-                list_add(at, text, (size_t)(stop - text));
+            const char *stop = strchrnul(text, ','), *first = text + strspn(text, " \t"), *last = stop;
+            while (last > first && strchr(" \t", last[-1]))
+                last--;
+            if (last > first)
+                list_add(at, first, (size_t)(last - first));
             text = *stop ? stop + 1 : stop;
         }
         if (!split)
@@ -121,18 +128,18 @@ static char *trim(char *text)
 static int load_line(const struct ty_settings_table *table, void *target, bool *touched, const char *path, int number,
                      char *line, struct ty_err *err)
 {
-    char *place TY_FREE = ty_xasprintf("%s:%d", path, number);
     char *text = trim(line);
     if (!*text || *text == '#')
         return 0;
     char *equals = strchr(text, '=');
     if (!equals)
-        return ty_err_set(err, TY_EINVALID, "%s: expected \"key = value\"", place);
+        return ty_err_set(err, TY_EINVALID, "%s:%d: expected \"key = value\"", path, number);
     *equals = 0;
     char *key = trim(text);
     const struct ty_setting *row = find(table, key, strlen(key));
     if (!row)
-        return ty_err_set(err, TY_EINVALID, "%s: there is no setting \"%.64s\"", place, key);
+        return ty_err_set(err, TY_EINVALID, "%s:%d: there is no setting \"%.64s\"", path, number, key);
+    char *place TY_FREE = ty_xasprintf("%s:%d: %s", path, number, key);
     start_source(table, target, row, touched);
     return set_value(row, target, trim(equals + 1), true, place, err);
 }
@@ -141,13 +148,16 @@ static int load_file(const struct ty_settings_table *table, void *target, const 
 {
     FILE *file = fopen(path, "re");
     if (!file)
-        return ty_err_errno(err, errno, "--config: %s", path), err->code = TY_EINVALID, -TY_EINVALID;
+        return ty_err_set(err, TY_EINVALID, "--config: %s: %s", path, strerror(errno));
     bool *touched = ty_xcalloc(table->count, sizeof *touched);
     char *line = NULL;
     size_t cap = 0;
     int rc = 0;
+    errno = 0;
     for (int number = 1; rc == 0 && getline(&line, &cap, file) >= 0; number++)
         rc = load_line(table, target, touched, path, number, line, err);
+    if (rc == 0 && ferror(file)) // a directory, for one
+        rc = ty_err_set(err, TY_EINVALID, "--config: %s: %s", path, strerror(errno));
     free(line);
     free(touched);
     fclose(file);
@@ -272,40 +282,83 @@ bool ty_settings_has_flag(int argc, char **argv, const char *flag)
     return false;
 }
 
+// ---- help ----
+
+#define HELP_COLUMN 34
+
 static const char *value_word(const struct ty_setting *row)
 {
     switch (row->type) {
-    case TY_SETTING_INT: return *row->unit ? row->unit : "N";
+    case TY_SETTING_INT: return has_unit(row) ? row->unit : "N";
     case TY_SETTING_BOOL: return "";
     case TY_SETTING_CHOICE: return row->choices;
-    case TY_SETTING_LIST: return "TEXT...";
+    case TY_SETTING_LIST: return "TEXT,...";
     default: return "TEXT";
     }
 }
 
+// "--lease-ms ms"; "--[no-]color".
+static char *flag_text(const struct ty_setting *row)
+{
+    if (row->type == TY_SETTING_BOOL)
+        return ty_xasprintf("--[no-]%s", row->key);
+    return ty_xasprintf("--%s %s", row->key, value_word(row));
+}
+
+static char *range_text(const struct ty_setting *row)
+{
+    return row->type == TY_SETTING_INT ? ty_xasprintf(" (%" PRId64 " to %" PRId64 ")", row->min, row->max) : ty_xstrdup("");
+}
+
+static void help_row(FILE *out, const char *flag, const char *help)
+{
+    if (strlen(flag) + 2 < HELP_COLUMN - 2)
+        fprintf(out, "  %-*s%s\n", HELP_COLUMN - 2, flag, help);
+    else
+        fprintf(out, "  %s\n%*s%s\n", flag, HELP_COLUMN, "", help);
+}
+
 void ty_settings_help(const struct ty_settings_table *table, FILE *out)
 {
-    fprintf(out, "%s: %s\n\nSettings (flag, environment variable, default; --config FILE reads \"key = value\" lines;\n"
-                 "flags outrank the environment, which outranks the file):\n", table->program, table->summary);
+    fprintf(out,
+            "%s: %s\n\n"
+            "Settings. A flag outranks its environment variable, which outranks the file, which outranks the default.\n",
+            table->program, table->summary);
     for (size_t i = 0; i < table->count; i++) {
         const struct ty_setting *row = &table->rows[i];
-        fprintf(out, "  --%s %s\n      %s\n", row->key, value_word(row), row->help);
-        fprintf(out, "      %s%s%s\n", row->environment ? row->environment : "", row->environment ? ", default: " : "default: ",
-                row->fallback ? row->fallback : "unset");
+        char *flag TY_FREE = flag_text(row), *range TY_FREE = range_text(row);
+        help_row(out, flag, row->help);
+        fprintf(out, "%*s%s%sdefault: %s%s\n", HELP_COLUMN, "", row->environment ? row->environment : "",
+                row->environment ? "; " : "", row->fallback && *row->fallback ? row->fallback : "none", range);
     }
-    fputs("  --help, --version, --help-markdown\n", out);
+    fputc('\n', out);
+    help_row(out, "--config FILE", "Reads settings from lines \"key = value\"; # starts a comment line.");
+    help_row(out, "--help", "Prints this.");
+    help_row(out, "--help-markdown", "Prints the settings as a Markdown table.");
+    help_row(out, "--version", "Prints the version.");
+}
+
+// A | would end the table's cell.
+static void put_cell(FILE *out, const char *text)
+{
+    for (; *text; text++)
+        fprintf(out, *text == '|' ? "\\%c" : "%c", *text);
 }
 
 void ty_settings_markdown(const struct ty_settings_table *table, FILE *out)
 {
-    fprintf(out, "| flag | environment | value | default | meaning |\n|---|---|---|---|---|\n");
+    fputs("| Flag and file key | Environment | Value | Default | Meaning |\n|---|---|---|---|---|\n", out);
     for (size_t i = 0; i < table->count; i++) {
         const struct ty_setting *row = &table->rows[i];
-        fprintf(out, "| `--%s` | %s%s%s | ", row->key, row->environment ? "`" : "",
-                row->environment ? row->environment : "", row->environment ? "`" : "");
-        for (const char *c = value_word(row); *c; c++)
-            fputs(*c == '|' ? "\\|" : (char[]){*c, 0}, out);
-        fprintf(out, " | %s | %s |\n", row->fallback ? row->fallback : "", row->help);
+        const char *tick = row->environment ? "`" : "", *quote = row->fallback && *row->fallback ? "`" : "";
+        char *range TY_FREE = range_text(row);
+        fprintf(out, "| `--%s` | %s%s%s | ", row->key, tick, row->environment ? row->environment : "", tick);
+        put_cell(out, row->type == TY_SETTING_BOOL ? "true|false" : value_word(row));
+        fprintf(out, "%s | %s", range, quote);
+        put_cell(out, row->fallback ? row->fallback : "");
+        fprintf(out, "%s | ", quote);
+        put_cell(out, row->help);
+        fputs(" |\n", out);
     }
 }
 
@@ -313,9 +366,12 @@ void ty_settings_done(const struct ty_settings_table *table, void *target)
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct ty_setting *row = &table->rows[i];
-        if (row->type == TY_SETTING_TEXT)
+        if (row->type == TY_SETTING_TEXT) {
             free(*(char **)slot(row, target));
-        if (row->type == TY_SETTING_LIST)
+            *(char **)slot(row, target) = NULL;
+        } else if (row->type == TY_SETTING_LIST) {
             free_list(*(char ***)slot(row, target));
+            *(char ***)slot(row, target) = NULL;
+        }
     }
 }

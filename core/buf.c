@@ -61,8 +61,10 @@ void ty_buf_clear(struct ty_buf *buf)
 
 uint8_t *ty_buf_reserve(struct ty_buf *buf, size_t more)
 {
-    if (buf->len + more > buf->cap) {
+    if (more > buf->cap - buf->len || !buf->data) {
         size_t cap = buf->cap ? buf->cap : 256;
+        if (more > SIZE_MAX / 4 || buf->len > SIZE_MAX / 4)
+            need(NULL);
         while (cap < buf->len + more)
             cap *= 2;
         buf->data = ty_xrealloc(buf->data, cap);
@@ -131,7 +133,8 @@ void ty_buf_add_tag_time(struct ty_buf *buf, uint32_t field, uint64_t time_us)
 {
     uint64_t seconds = time_us / 1000000, nanos = time_us % 1000000 * 1000;
     TY_BUF(time);
-    ty_buf_add_tag_varint(&time, 1, seconds);
+    if (seconds)
+        ty_buf_add_tag_varint(&time, 1, seconds);
     if (nanos)
         ty_buf_add_tag_varint(&time, 2, nanos);
     ty_buf_add_tag_bytes(buf, field, time.data, time.len);

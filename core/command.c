@@ -6,93 +6,115 @@
 #include "core/limits.h"
 #include "core/wire.h"
 
-static int wrong_kind(enum ty_topic_kind topic, enum ty_command_kind kind)
-{
-    static const enum ty_topic_kind of[] = {TY_TOPIC_SUBMIT, TY_TOPIC_SUBMIT, TY_TOPIC_CANCEL, TY_TOPIC_DELETE};
-    return of[kind] != topic;
-}
+typedef Trainyard__V1__JobCommand Message;
 
-static int parse_key(const uint8_t *key, size_t key_len, struct ty_id *ret_id, struct ty_err *err)
+// What the kinds differ in.
+static const struct row {
+    Trainyard__V1__JobCommand__CommandCase command_case;
+    enum ty_topic_kind topic;
+} rows[] = {
+    [TY_COMMAND_SUBMIT] = {TRAINYARD__V1__JOB_COMMAND__COMMAND_SUBMIT, TY_TOPIC_SUBMIT},
+    [TY_COMMAND_SUBMIT_CUSTOM] = {TRAINYARD__V1__JOB_COMMAND__COMMAND_SUBMIT_CUSTOM, TY_TOPIC_SUBMIT},
+    [TY_COMMAND_CANCEL] = {TRAINYARD__V1__JOB_COMMAND__COMMAND_CANCEL, TY_TOPIC_CANCEL},
+    [TY_COMMAND_DELETE] = {TRAINYARD__V1__JOB_COMMAND__COMMAND_DELETE, TY_TOPIC_DELETE},
+};
+#define KINDS (sizeof rows / sizeof *rows)
+
+static bool parse_key(const uint8_t *key, size_t key_len, struct ty_id *ret_id)
 {
     char text[TY_ID_TEXT_BYTES];
+    struct ty_err ignored;
     if (key_len != sizeof text - 1 || memchr(key, 0, key_len))
-        return ty_err_set(err, TY_EINVALID, "key: not a job id (a UUID of 36 characters)");
+        return false;
     memcpy(text, key, key_len);
     text[key_len] = 0;
-    if (ty_id_parse(text, ret_id, err) < 0)
-        return ty_err_set(err, TY_EINVALID, "key: not a job id (a UUID of 36 characters)");
-    return 0;
+    return ty_id_parse(text, ret_id, &ignored) == 0;
 }
 
-static int kind_of(const Trainyard__V1__JobCommand *message, enum ty_command_kind *ret_kind, const char **ret_request_id,
-                   struct ty_err *err)
+static const char *request_id(const Message *message)
 {
-    *ret_request_id = "";
     switch (message->command_case) {
-    case TRAINYARD__V1__JOB_COMMAND__COMMAND_SUBMIT: *ret_kind = TY_COMMAND_SUBMIT; return 0;
-    case TRAINYARD__V1__JOB_COMMAND__COMMAND_SUBMIT_CUSTOM: *ret_kind = TY_COMMAND_SUBMIT_CUSTOM; return 0;
-    case TRAINYARD__V1__JOB_COMMAND__COMMAND_CANCEL:
-        *ret_kind = TY_COMMAND_CANCEL;
-        *ret_request_id = message->cancel->id;
-        return 0;
-    case TRAINYARD__V1__JOB_COMMAND__COMMAND_DELETE:
-        *ret_kind = TY_COMMAND_DELETE;
-        *ret_request_id = message->delete_->id;
-        return 0;
-    default: return ty_err_set(err, TY_EINVALID, "command: is missing");
+    case TRAINYARD__V1__JOB_COMMAND__COMMAND_CANCEL: return message->cancel->id;
+    case TRAINYARD__V1__JOB_COMMAND__COMMAND_DELETE: return message->delete_->id;
+    default: return "";
     }
 }
 
-static int check(enum ty_topic_kind topic, struct ty_command *command, bool has_key, struct ty_err *err)
+// The command's kind; KINDS when there is no command.
+static size_t kind_of(const Message *message)
 {
-    const Trainyard__V1__JobCommand *message = command->message;
+    size_t kind = 0;
+    while (kind < KINDS && rows[kind].command_case != message->command_case)
+        kind++;
+    return kind;
+}
+
+static int check_ids(const struct ty_command *command, bool key_is_id, bool message_has_id, const struct ty_id *message_id,
+                     struct ty_err *err)
+{
     struct ty_id id;
-    const char *request_id;
+    const char *text = request_id(command->message);
+    if (!key_is_id)
+        return ty_err_set(err, TY_EINVALID, "key: not a job id (a UUID of 36 characters)");
+    if (!message_has_id)
+        return ty_err_set(err, TY_EINVALID, "job_id: not a UUID");
+    if (!ty_id_equal(message_id, &command->job_id))
+        return ty_err_set(err, TY_EINVALID, "job_id: differs from the record's key");
+    if (*text && (ty_id_parse(text, &id, err) < 0 || !ty_id_equal(&id, &command->job_id)))
+        return ty_err_set(err, TY_EINVALID, "id: the request's differs from job_id");
+    return 0;
+}
+
+// command->message is set and the caller's to free.
+static int read_message(enum ty_topic_kind topic, bool key_is_id, struct ty_command *command, bool *has_id,
+                        struct ty_err *err)
+{
+    const Message *message = command->message;
+    struct ty_id message_id;
+    bool message_has_id = ty_id_parse(message->job_id, &message_id, err) == 0;
+    if (!key_is_id && message_has_id)
+        command->job_id = message_id;
+    *has_id = key_is_id || message_has_id;
     if (message->format_version != TY_COMMAND_FORMAT)
         return ty_err_set(err, TY_EINVALID, "format_version: %u is not %d", message->format_version, TY_COMMAND_FORMAT);
-    if (ty_id_parse(message->job_id, &id, err) < 0)
-        return ty_err_set(err, TY_EINVALID, "job_id: not a UUID");
-    if (has_key && !ty_id_equal(&id, &command->job_id))
-        return ty_err_set(err, TY_EINVALID, "job_id: differs from the record's key");
-    command->job_id = id;
-    if (message->command_id.len != 0 && message->command_id.len != sizeof command->command_id)
+    size_t kind = kind_of(message);
+    if (kind == KINDS)
+        return ty_err_set(err, TY_EINVALID, "command: is missing");
+    if (rows[kind].topic != topic) {
+        *has_id = false;
+        return ty_err_set(err, TY_EINVALID, "command: of another kind than the topic carries");
+    }
+    command->kind = (enum ty_command_kind)kind;
+    if (message->command_id.len && message->command_id.len != sizeof command->command_id)
         return ty_err_set(err, TY_EINVALID, "command_id: %zu bytes instead of 16", message->command_id.len);
     if (message->command_id.len)
         memcpy(command->command_id, message->command_id.data, sizeof command->command_id);
-    if (kind_of(message, &command->kind, &request_id, err) < 0)
-        return -(int)err->code;
-    if (wrong_kind(topic, command->kind))
-        return ty_err_set(err, TY_EINVALID, "command: of another kind than the topic carries");
-    if (*request_id && (ty_id_parse(request_id, &id, err) < 0 || !ty_id_equal(&id, &command->job_id)))
-        return ty_err_set(err, TY_EINVALID, "the request's id differs from job_id");
-    return 0;
+    return check_ids(command, key_is_id, message_has_id, &message_id, err);
 }
 
 int ty_command_decode(enum ty_topic_kind topic_kind, const uint8_t *key, size_t key_len, const uint8_t *value,
                       size_t value_len, struct ty_command *ret_command, bool *ret_has_id, struct ty_err *err)
 {
     struct ty_command command = {0};
-    ProtobufCMessage *message;
-    *ret_has_id = false;
-    struct ty_err key_err;
-    bool has_key = key_len > 0 && parse_key(key, key_len, &command.job_id, &key_err) == 0;
-    *ret_has_id = has_key;
-    *ret_command = command;
+    ProtobufCMessage *message = NULL;
+    bool key_is_id = parse_key(key, key_len, &command.job_id), has_id = key_is_id;
+    int rc;
     if (!value_len)
-        return ty_err_set(err, TY_EINVALID, "value: is empty");
-    if (value_len > TY_LIMIT_COMMAND_BYTES)
-        return ty_err_set(err, TY_EINVALID, "value: %zu bytes are more than %d", value_len, TY_LIMIT_COMMAND_BYTES);
-    if (ty_wire_unpack(&trainyard__v1__job_command__descriptor, value, value_len, &message, err) < 0)
-        return -(int)err->code;
-    command.message = (Trainyard__V1__JobCommand *)message;
-    int rc = key_len && !has_key ? ty_err_set(err, TY_EINVALID, "%s", key_err.message) : check(topic_kind, &command, has_key, err);
-    if (rc < 0) {
-        ty_command_done(&command);
-        return rc;
+        rc = ty_err_set(err, TY_EINVALID, "value: is empty");
+    else if (value_len > TY_LIMIT_COMMAND_BYTES || key_len > TY_LIMIT_COMMAND_BYTES - value_len)
+        rc = ty_err_set(err, TY_EINVALID, "value: key and value have %zu bytes; at most %d are allowed",
+                        key_len + value_len, TY_LIMIT_COMMAND_BYTES);
+    else
+        rc = ty_wire_unpack(&trainyard__v1__job_command__descriptor, value, value_len, &message, err);
+    if (rc == 0) {
+        command.message = (Message *)message;
+        rc = read_message(topic_kind, key_is_id, &command, &has_id, err);
     }
-    *ret_has_id = true;
+    if (rc < 0)
+        ty_command_done(&command);
     *ret_command = command;
-    return 0;
+    *ret_has_id = has_id;
+    return rc;
 }
 
 void ty_command_done(struct ty_command *command)
@@ -107,7 +129,7 @@ void ty_command_encode(enum ty_command_kind kind, const struct ty_id *job_id, co
                        const ProtobufCMessage *request, struct ty_buf *out)
 {
     char id[TY_ID_TEXT_BYTES];
-    Trainyard__V1__JobCommand message = TRAINYARD__V1__JOB_COMMAND__INIT;
+    Message message = TRAINYARD__V1__JOB_COMMAND__INIT;
     Google__Protobuf__Timestamp issued = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
     issued.seconds = (int64_t)(issued_at_us / 1000000);
     issued.nanos = (int32_t)(issued_at_us % 1000000 * 1000);
@@ -117,11 +139,9 @@ void ty_command_encode(enum ty_command_kind kind, const struct ty_id *job_id, co
     message.issued_at = &issued;
     message.issuer = (char *)(issuer ? issuer : "");
     message.options = (Trainyard__V1__JobOptions *)options;
-    static const Trainyard__V1__JobCommand__CommandCase cases[] = {
-        TRAINYARD__V1__JOB_COMMAND__COMMAND_SUBMIT, TRAINYARD__V1__JOB_COMMAND__COMMAND_SUBMIT_CUSTOM,
-        TRAINYARD__V1__JOB_COMMAND__COMMAND_CANCEL, TRAINYARD__V1__JOB_COMMAND__COMMAND_DELETE};
-    message.command_case = cases[kind];
-    message.submit = (Viam__App__Mltraining__V1__SubmitTrainingJobRequest *)request; // every member of the union is a pointer
+    message.command_case = rows[kind].command_case;
+    // The union's members are all pointers to a message.
+    message.submit = (Viam__App__Mltraining__V1__SubmitTrainingJobRequest *)request;
     size_t len = trainyard__v1__job_command__get_packed_size(&message);
     trainyard__v1__job_command__pack(&message, ty_buf_reserve(out, len));
     out->len += len;

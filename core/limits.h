@@ -9,8 +9,9 @@
 #define TY_LIMIT_REQUEST_BYTES (1024 * 1024)
 // organization_id, dataset_id: INVALID_ARGUMENT.
 #define TY_LIMIT_ID_BYTES 128
-// model_name, model_version, registry_item_id, registry_item_version, container_version: INVALID_ARGUMENT.
-#define TY_LIMIT_NAME_BYTES 256
+// model_name, model_version, registry_item_id, registry_item_version, container_version: INVALID_ARGUMENT. Most become a file
+// name, of which Linux takes 255 bytes: the rest is for what the stores put around it (".tar.gz").
+#define TY_LIMIT_NAME_BYTES 240
 // One tag: INVALID_ARGUMENT.
 #define TY_LIMIT_TAG_BYTES 256
 // Tags of one job: INVALID_ARGUMENT.
@@ -21,10 +22,14 @@
 #define TY_LIMIT_ARGUMENT_KEY_BYTES 128
 // An argument's value: INVALID_ARGUMENT.
 #define TY_LIMIT_ARGUMENT_VALUE_BYTES (64 * 1024)
-// All strings of a request together: INVALID_ARGUMENT.
+// All tags of a request together, or all keys and values of its arguments: INVALID_ARGUMENT.
 #define TY_LIMIT_SPEC_BYTES (256 * 1024)
-// Labels in JobOptions: INVALID_ARGUMENT.
+// Labels in JobOptions, and the key and value of each: INVALID_ARGUMENT.
 #define TY_LIMIT_LABELS 32
+#define TY_LIMIT_LABEL_KEY_BYTES 128
+#define TY_LIMIT_LABEL_VALUE_BYTES 256
+// An idempotency key: INVALID_ARGUMENT.
+#define TY_LIMIT_IDEMPOTENCY_KEY_BYTES 256
 // Nesting of messages in a record from the wire: refused as malformed.
 #define TY_LIMIT_WIRE_DEPTH 32
 // Highest priority in JobOptions: INVALID_ARGUMENT above.

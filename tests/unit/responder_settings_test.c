@@ -1,0 +1,98 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "responder/settings.h"
+
+static int listen_on(const char *listen, bool insecure, char **ret_host, unsigned *ret_port, struct ty_err *err)
+{
+    struct ty_responder_settings settings = {.listen = (char *)listen, .insecure = insecure};
+    return ty_responder_listen_address(&settings, ret_host, ret_port, err);
+}
+
+static void assert_listens(const char *listen, bool insecure, const char *host, unsigned port)
+{
+    char *got_host;
+    unsigned got_port;
+    struct ty_err err;
+    if (listen_on(listen, insecure, &got_host, &got_port, &err) < 0)
+        fail_msg("%s: %s", listen, err.message);
+    assert_string_equal(got_host, host);
+    assert_int_equal(got_port, port);
+    free(got_host);
+}
+
+static void assert_refused(const char *listen, bool insecure)
+{
+    char *host;
+    unsigned port;
+    struct ty_err err;
+    if (listen_on(listen, insecure, &host, &port, &err) != -TY_EINVALID)
+        fail_msg("%s is taken", listen);
+    assert_non_null(strstr(err.message, "--listen"));
+}
+
+static void test_addresses(void **state)
+{
+    (void)state;
+    assert_listens("127.0.0.1:0", false, "127.0.0.1", 0);
+    assert_listens("127.9.8.7:65535", false, "127.9.8.7", 65535);
+    assert_listens("localhost:8480", false, "localhost", 8480);
+    assert_listens("[::1]:80", false, "::1", 80);
+    assert_listens("0.0.0.0:1", true, "0.0.0.0", 1);
+    assert_listens("[::]:1", true, "::", 1);
+}
+
+static void test_only_loopback_unless_insecure(void **state)
+{
+    (void)state;
+    assert_refused("0.0.0.0:1", false);
+    assert_refused("[::]:1", false);
+    assert_refused("10.0.0.1:1", false);
+    assert_refused("example.com:1", false);
+}
+
+static void test_malformed_addresses(void **state)
+{
+    static const char *const wrong[] = {"", "8480", ":8480", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:1x",
+                                        "127.0.0.1:65536", "127.0.0.1:-1", "::1:80", "127.0.0.1: 1"};
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_refused(wrong[i], true);
+}
+
+static void test_flags_and_defaults(void **state)
+{
+    struct ty_responder_settings settings = {0};
+    struct ty_err err;
+    char *argv[] = {"x", "--shards", "4", "--kafka-property", "a=b,c", "--kafka-property=d=e", NULL};
+    (void)state;
+    assert_int_equal(ty_settings_load(&ty_responder_settings_table, &settings, 6, argv, NULL, NULL, &err), 0);
+    assert_string_equal(settings.listen, "127.0.0.1:8480");
+    assert_int_equal(settings.shards, 4);
+    assert_string_equal(settings.kafka_properties[0], "a=b,c");
+    assert_string_equal(settings.kafka_properties[1], "d=e");
+    assert_false(settings.insecure);
+    ty_settings_done(&ty_responder_settings_table, &settings);
+    settings = (struct ty_responder_settings){0};
+    argv[2] = "65";
+    assert_int_equal(ty_settings_load(&ty_responder_settings_table, &settings, 6, argv, NULL, NULL, &err), -TY_EINVALID);
+    assert_non_null(strstr(err.message, "--shards"));
+    ty_settings_done(&ty_responder_settings_table, &settings);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_only_loopback_unless_insecure),
+        cmocka_unit_test(test_malformed_addresses),
+        cmocka_unit_test(test_flags_and_defaults),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

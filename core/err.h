@@ -34,8 +34,8 @@ struct ty_err {
 };
 
 // Fills err and returns -code. The message is cut at its size and always valid UTF-8; what is not, or a control character
-// other than newline and tab, becomes "?". The arguments must not point into err. retriable is set from the code's row in the table
-// (UNAVAILABLE, DEADLINE, ABORTED, EXHAUSTED).
+// other than newline and tab, becomes "?". The arguments must not point into err. retriable is set from the code's row in
+// the table (UNAVAILABLE, DEADLINE, ABORTED, EXHAUSTED).
 int ty_err_set(struct ty_err *err, enum ty_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 // As ty_err_set with TY_ESYSTEM and ": " + strerror(errno_value) appended.

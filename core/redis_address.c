@@ -138,7 +138,8 @@ void ty_redis_url_done(struct ty_redis_url *url)
 struct ty_redis_lookup {
     atomic_int users;
     char *host;
-    int event_fd; // the resolver's word that addresses and rc are there
+    int event_fd;     // wakes the loop when the resolver is done
+    atomic_bool done; // rc, errno_value and addresses are there to be read
     int rc, errno_value;
     char **addresses;
     struct ty_loop *loop;
@@ -190,6 +191,7 @@ static void *resolve(void *context)
         if (!count)
             lookup->rc = EAI_NONAME;
     }
+    atomic_store(&lookup->done, true);
     uint64_t one = 1;
     ssize_t written = write(lookup->event_fd, &one, sizeof one);
     (void)written; // an eventfd at zero always takes a one
@@ -202,6 +204,8 @@ static void on_resolved(void *context, int fd, unsigned events)
     struct ty_redis_lookup *lookup = context;
     struct ty_err err;
     (void)events;
+    if (!atomic_load(&lookup->done))
+        return;
     ty_loop_remove_fd(lookup->loop, fd);
     char **addresses = NULL;
     if (lookup->rc == 0) {

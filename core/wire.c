@@ -69,7 +69,7 @@ static int read_short(struct walk *walk, uint64_t *ret_value)
 
 static int read_bytes(struct walk *walk, const uint8_t **ret_bytes, size_t *ret_len)
 {
-    uint64_t len;
+    uint64_t len = 0;
     if (read_short(walk, &len) < 0)
         return -TY_EINVALID;
     if (len > (size_t)(walk->end - walk->at))
@@ -106,7 +106,7 @@ static size_t count_before(const struct frame *frame)
     struct ty_err err;
     struct walk again = {.at = frame->start, .end = frame->tag, .err = &err};
     size_t count = 0;
-    uint64_t tag;
+    uint64_t tag = 0;
     while (again.at < again.end && read_short(&again, &tag) == 0 && skip_value(&again, tag & 7) == 0)
         count += tag >> 3 == frame->number;
     return count;
@@ -187,7 +187,7 @@ static int check_message(struct walk *walk, const ProtobufCMessageDescriptor *de
     struct frame *frame = &walk->frames[walk->depth++];
     *frame = (struct frame){.start = walk->at};
     while (walk->at < walk->end) {
-        uint64_t tag;
+        uint64_t tag = 0;
         frame->number = 0;
         frame->tag = walk->at;
         if (read_short(walk, &tag) < 0)

@@ -1,3 +1,6 @@
+// The cleaner works byte by byte with a state that survives any cut, so that nothing raw is ever
+// held; runs of plain text are found eight bytes at a time, and a plain line that is whole in the
+// input is handed on without a copy.
 #include "core/logsplit.h"
 
 #include <stdbool.h>
@@ -6,20 +9,38 @@
 
 #include "core/buf.h"
 #include "core/limits.h"
-#include "core/wire.h"
+#include "core/logsplit_level.h"
 
-#define HOLD_US 1000000u     // how long a partial line waits for its end
-#define PROGRESS_US 1000000u // progress texts come at most this often
+#define SECOND_US 1000000u
+#define STRING_MAX 4096u // an escape string that does not end is not one
+
+enum escape { TEXT, ESC, CSI, SHORT, STRING, STRING_ESC };
 
 struct ty_logsplit {
     ty_logsplit_fn fn;
     void *context;
-    struct ty_buf line;      // the line being gathered, raw
-    struct ty_buf clean;     // scratch
-    struct ty_buf progress;  // the latest text ended by a lone "\r" that has not been emitted
-    uint64_t line_us, progress_us, emitted_us;
-    bool has_progress, after_cr;
-    const char *level;
+
+    struct ty_buf text; // the clean text of the line being gathered
+    uint64_t text_us;   // when its first byte came
+    uint64_t last_us;   // when its last byte came
+    bool begun;         // bytes of it came, if only such as are dropped
+    bool continued;     // part of it was emitted
+    bool after_cr;      // it ended with "\r"; the next byte says whether that was all
+    bool swallow_lf;    // it was emitted as ended by "\r"; a "\n" that follows belongs to it
+
+    enum escape escape;
+    unsigned escape_bytes;
+    uint8_t tail[4]; // the beginning of a UTF-8 character
+    unsigned tail_len, tail_want;
+
+    struct ty_buf progress; // the latest text ended by a lone "\r" that has not been emitted
+    uint64_t progress_us;
+    bool has_progress;
+    uint64_t shown_us; // when the last progress text was emitted
+    bool shown;
+
+    const char *level; // of the last line
+    bool in_traceback;
 };
 
 struct ty_logsplit *ty_logsplit_new(ty_logsplit_fn fn, void *context)
@@ -35,246 +56,365 @@ void ty_logsplit_free(struct ty_logsplit *split)
 {
     if (!split)
         return;
-    ty_buf_done(&split->line);
-    ty_buf_done(&split->clean);
+    ty_buf_done(&split->text);
     ty_buf_done(&split->progress);
     free(split);
 }
 
-// ---- levels ----
-
-static const struct {
-    const char *word, *level;
-} words[] = {{"TRACE", "debug"}, {"DEBUG", "debug"},   {"INFO", "info"},      {"NOTICE", "info"}, {"WARNING", "warn"},
-             {"WARN", "warn"},   {"ERROR", "error"},   {"CRITICAL", "critical"}, {"FATAL", "critical"}};
-
-static const char *level_of_word(const char *text, size_t len, size_t *ret_len)
-{
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        size_t size = strlen(words[i].word);
-        if (len >= size && !strncasecmp(text, words[i].word, size)) {
-            *ret_len = size;
-            return words[i].level;
-        }
-    }
-    return NULL;
-}
-
-// "ERROR: ...", "ERROR:logger:...", "[WARNING] ...", "I1123 20:09:10 ..." (glog), "2026-11-23 20:09:10,123 ... ERROR ...".
-static const char *prefix_level(const char *text, size_t len)
-{
-    size_t size;
-    const char *level;
-    bool bracket = len && text[0] == '[';
-    if ((level = level_of_word(text + bracket, len - bracket, &size))) {
-        char next = bracket + size < len ? text[bracket + size] : 0;
-        if (bracket ? next == ']' : next == ':')
-            return level;
-    }
-    if (len > 6 && strchr("IWEF", text[0]) && strspn(text + 1, "0123456789") >= 4 && text[5] == ' ')
-        return text[0] == 'I' ? "info" : text[0] == 'W' ? "warn" : text[0] == 'E' ? "error" : "critical";
-    if (len > 20 && strspn(text, "0123456789") == 4 && text[4] == '-') {
-        size_t limit = len < 96 ? len : 96;
-        for (size_t i = 19; i + 4 < limit; i++)
-            if (strchr(" [", text[i]) && (level = level_of_word(text + i + 1, limit - i - 1, &size)) &&
-                (i + 1 + size == len || strchr(" ]:-", text[i + 1 + size])))
-                return level;
-    }
-    return NULL;
-}
-
-static const char *json_level(const char *text, size_t len)
-{
-    static const char *const keys[] = {"\"level\"", "\"severity\"", "\"levelname\""};
-    size_t size;
-    if (len < 2 || text[0] != '{' || text[len - 1] != '}')
-        return NULL;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *at = memmem(text, len, keys[i], strlen(keys[i]));
-        if (!at)
-            continue;
-        at += strlen(keys[i]);
-        while (at < text + len && (*at == ' ' || *at == ':'))
-            at++;
-        if (at < text + len && *at == '"')
-            return level_of_word(at + 1, (size_t)(text + len - at - 1), &size);
-    }
-    return NULL;
-}
+// ---- entries ----
 
 static const char *level_of(struct ty_logsplit *split, const char *text, size_t len)
 {
-    if (len && (text[0] == ' ' || text[0] == '\t'))
-        return split->level; // a continuation, such as a traceback's
-    const char *level = json_level(text, len);
-    if (!level)
-        level = prefix_level(text, len);
-    if (!level && len > 8 && !strncmp(text, "Traceback (most recent call last)", len < 33 ? len : 33))
-        level = "error";
-    split->level = level ? level : "info";
-    return split->level;
+    static const char traceback[] = "Traceback (most recent call last)";
+    if (len && (*text == ' ' || *text == '\t'))
+        return split->level; // a continuation
+    if (split->in_traceback) {
+        split->in_traceback = !len; // the line that names the exception is the last
+        return split->level;
+    }
+    if (len >= sizeof traceback - 1 && !memcmp(text, traceback, sizeof traceback - 1)) {
+        split->in_traceback = true;
+        return split->level = "error";
+    }
+    const char *level = ty_logsplit_level(text, len);
+    return split->level = level ? level : "info";
+}
+
+static void emit(struct ty_logsplit *split, uint64_t time_us, const char *text, size_t len)
+{
+    const char *level = split->continued ? split->level : level_of(split, text, len);
+    split->fn(split->context, time_us, level, text, len);
+}
+
+static void emit_text(struct ty_logsplit *split)
+{
+    emit(split, split->text_us, split->text.len ? (const char *)split->text.data : "",
+         split->text.len);
+    ty_buf_clear(&split->text);
+}
+
+static void emit_progress(struct ty_logsplit *split, uint64_t now_us)
+{
+    if (!split->has_progress)
+        return;
+    // A progress text is written whole: it is no part of the line that may have begun since.
+    bool continued = split->continued;
+    split->continued = false;
+    emit(split, split->progress_us, (const char *)split->progress.data, split->progress.len);
+    split->continued = continued;
+    ty_buf_clear(&split->progress);
+    split->has_progress = false;
+    split->shown = true;
+    split->shown_us = now_us;
+}
+
+// A clock that was set back counts as time gone by.
+static bool is_past(uint64_t now_us, uint64_t since_us)
+{
+    return now_us < since_us || now_us - since_us >= SECOND_US;
 }
 
 // ---- cleaning ----
 
-// Bytes of the ANSI sequence at text, 0 when there is none.
-static size_t ansi(const uint8_t *text, size_t len)
+static void add(struct ty_logsplit *split, const uint8_t *bytes, size_t len)
 {
-    size_t i = 2;
-    if (len < 2 || text[0] != 0x1b)
-        return 0;
-    if (text[1] == '[') {
-        while (i < len && (text[i] < 0x40 || text[i] > 0x7e))
-            i++;
-        return i < len ? i + 1 : len;
+    while (len) {
+        size_t room = TY_LIMIT_LOG_MESSAGE_BYTES - split->text.len;
+        if (!room || (len > room && len <= 4)) { // up to 4: a character, which is not cut
+            emit_progress(split, split->text_us);
+            emit_text(split);
+            split->continued = true;
+            continue;
+        }
+        size_t part = len < room ? len : room;
+        ty_buf_add(&split->text, bytes, part);
+        bytes += part;
+        len -= part;
     }
-    if (text[1] == ']') {
-        while (i < len && text[i] != 7 && text[i] != 0x1b)
-            i++;
-        return i < len && text[i] == 0x1b ? (i + 2 < len ? i + 2 : len) : (i < len ? i + 1 : len);
-    }
-    return 2;
 }
 
-static bool is_plain(const uint8_t *text, size_t len)
+static void add_replacement(struct ty_logsplit *split)
 {
-    for (size_t i = 0; i < len; i++)
-        if (text[i] >= 0x7f || (text[i] < 0x20 && text[i] != '\t'))
-            return false;
+    add(split, (const uint8_t *)"\xef\xbf\xbd", 3);
+}
+
+// Whether byte may stand at place `at` (1 to 3) of a character that begins with `first`: the second
+// byte is where overlong forms, surrogates and what is beyond U+10FFFF show.
+static bool may_follow(uint8_t first, unsigned at, uint8_t byte)
+{
+    uint8_t low = 0x80, high = 0xbf;
+    if (at == 1) {
+        low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+        high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    }
+    return byte >= low && byte <= high;
+}
+
+static void begin_character(struct ty_logsplit *split, uint8_t byte)
+{
+    unsigned want = byte >= 0xc2 && byte <= 0xdf   ? 2
+                    : byte >= 0xe0 && byte <= 0xef ? 3
+                    : byte >= 0xf0 && byte <= 0xf4 ? 4
+                                                   : 0;
+    if (!want) {
+        add_replacement(split);
+        return;
+    }
+    split->tail[0] = byte;
+    split->tail_len = 1;
+    split->tail_want = want;
+}
+
+// False when the byte does not belong to the character begun, which then was none.
+static bool go_on_character(struct ty_logsplit *split, uint8_t byte)
+{
+    if (!may_follow(split->tail[0], split->tail_len, byte)) {
+        split->tail_len = 0;
+        add_replacement(split);
+        return false;
+    }
+    split->tail[split->tail_len++] = byte;
+    if (split->tail_len < split->tail_want)
+        return true;
+    split->tail_len = 0;
+    bool is_control = split->tail[0] == 0xc2 && split->tail[1] < 0xa0; // U+0080 to U+009F
+    if (!is_control)
+        add(split, split->tail, split->tail_want);
     return true;
 }
 
-static const char *clean(struct ty_logsplit *split, const uint8_t *text, size_t len, size_t *ret_len)
+// False when the byte does not belong to the escape sequence, which then was none or has ended.
+static bool go_on_escape(struct ty_logsplit *split, uint8_t byte)
 {
-    if (is_plain(text, len)) {
-        *ret_len = len;
-        return (const char *)text;
+    enum escape escape = split->escape;
+    bool is_final = byte >= 0x30 && byte <= 0x7e;
+    split->escape = TEXT;
+    switch (escape) {
+    case ESC:
+        if (byte == '[')
+            split->escape = CSI;
+        else if (byte && strchr("]PX^_", byte))
+            split->escape = STRING, split->escape_bytes = 0;
+        else if (byte >= 0x20 && byte <= 0x2f)
+            split->escape = SHORT;
+        else
+            return is_final;
+        return true;
+    case SHORT: // "ESC ( B"
+        if (byte >= 0x20 && byte <= 0x2f)
+            split->escape = SHORT;
+        return byte >= 0x20 && byte <= 0x7e;
+    case CSI:
+        if (byte >= 0x20 && byte <= 0x3f)
+            split->escape = CSI;
+        return byte >= 0x20 && byte <= 0x7e;
+    case STRING:
+        if (++split->escape_bytes < STRING_MAX && byte != 0x07)
+            split->escape = byte == 0x1b ? STRING_ESC : STRING;
+        return true;
+    case STRING_ESC:
+        if (byte != '\\')
+            split->escape = ESC; // a new sequence in the middle of the string
+        return byte == '\\' || go_on_escape(split, byte);
+    default:
+        return false;
     }
-    TY_BUF(kept);
-    for (size_t i = 0; i < len;) {
-        size_t skip = ansi(text + i, len - i);
-        if (skip) {
-            i += skip;
-            continue;
+}
+
+static void take_byte(struct ty_logsplit *split, uint8_t byte)
+{
+    if (split->escape != TEXT && go_on_escape(split, byte))
+        return;
+    if (split->tail_len && go_on_character(split, byte))
+        return;
+    if (byte >= 0x80)
+        begin_character(split, byte);
+    else if (byte == 0x1b)
+        split->escape = ESC;
+    else if ((byte >= 0x20 && byte != 0x7f) || byte == '\t')
+        add(split, &byte, 1);
+}
+
+// How many bytes at the start are printable ASCII or tabs.
+static size_t plain_run(const uint8_t *bytes, size_t len)
+{
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    size_t at = 0;
+    while (at < len) {
+        uint64_t eight;
+        if (len - at >= 8) {
+            memcpy(&eight, bytes + at, 8);
+            // The top bit of a byte shows: below 0x20; 0x80 or above; 0x7f.
+            uint64_t odd = ((eight - 0x20 * ones) | eight | (eight + ones)) & tops;
+            if (!odd) {
+                at += 8;
+                continue;
+            }
         }
-        if ((text[i] >= 0x20 && text[i] != 0x7f) || text[i] == '\t')
-            ty_buf_add_byte(&kept, text[i]);
-        i++;
+        if ((bytes[at] < 0x20 || bytes[at] > 0x7e) && bytes[at] != '\t')
+            break;
+        at++;
     }
-    ty_buf_clear(&split->clean);
-    ty_utf8_repair((const char *)kept.data, kept.len, &split->clean);
-    *ret_len = split->clean.len;
-    return split->clean.len ? (const char *)split->clean.data : "";
+    return at;
 }
 
-static void emit(struct ty_logsplit *split, uint64_t time_us, const uint8_t *text, size_t len)
-{
-    size_t clean_len, at = 0;
-    const char *message = clean(split, text, len, &clean_len);
-    const char *level = level_of(split, message, clean_len);
-    do {
-        size_t cut = ty_utf8_cut(message + at, clean_len - at, TY_LIMIT_LOG_MESSAGE_BYTES);
-        split->fn(split->context, time_us, level, message + at, cut);
-        at += cut;
-    } while (at < clean_len);
-    split->emitted_us = time_us;
-}
-
-// ---- lines ----
-
-static void emit_progress(struct ty_logsplit *split)
-{
-    if (!split->has_progress)
-        return;
-    split->has_progress = false;
-    emit(split, split->progress_us, split->progress.data, split->progress.len);
-    ty_buf_clear(&split->progress);
-}
-
-static void end_line(struct ty_logsplit *split, uint64_t time_us)
-{
-    emit_progress(split);
-    emit(split, split->line.len ? split->line_us : time_us, split->line.data, split->line.len);
-    ty_buf_clear(&split->line);
-}
-
-// A lone "\r": the line becomes the progress text, emitted now and then.
-static void end_progress(struct ty_logsplit *split)
-{
-    if (!split->line.len)
-        return;
-    struct ty_buf old = split->progress;
-    split->progress = split->line;
-    split->line = old;
-    ty_buf_clear(&split->line);
-    split->progress_us = split->line_us;
-    split->has_progress = true;
-    if (split->progress_us - split->emitted_us >= PROGRESS_US)
-        emit_progress(split);
-}
-
+// Bytes of one line, without its end.
 static void gather(struct ty_logsplit *split, uint64_t time_us, const uint8_t *bytes, size_t len)
 {
     if (!len)
         return;
-    if (!split->line.len)
-        split->line_us = time_us;
-    ty_buf_add(&split->line, bytes, len);
-    while (split->line.len > 2 * TY_LIMIT_LOG_MESSAGE_BYTES) {
-        size_t cut = ty_utf8_cut((const char *)split->line.data, split->line.len, TY_LIMIT_LOG_MESSAGE_BYTES);
-        if (!cut)
-            cut = TY_LIMIT_LOG_MESSAGE_BYTES; // nothing but continuation bytes
-        emit_progress(split);
-        emit(split, split->line_us, split->line.data, cut);
-        ty_buf_shift(&split->line, cut);
+    if (!split->begun)
+        split->text_us = time_us;
+    split->begun = true;
+    split->swallow_lf = false;
+    split->last_us = time_us;
+    for (size_t at = 0; at < len;) {
+        size_t run =
+            split->escape == TEXT && !split->tail_len ? plain_run(bytes + at, len - at) : 0;
+        if (run)
+            add(split, bytes + at, run);
+        at += run;
+        if (at < len)
+            take_byte(split, bytes[at++]);
     }
+}
+
+// ---- lines ----
+
+// Nothing of a sequence or a character goes on behind a line's end.
+static void end_cleaning(struct ty_logsplit *split)
+{
+    split->escape = TEXT;
+    if (split->tail_len) {
+        split->tail_len = 0;
+        add_replacement(split);
+    }
+}
+
+static void begin_line(struct ty_logsplit *split)
+{
+    split->begun = split->continued = split->after_cr = false;
+    ty_buf_clear(&split->text);
+}
+
+static void end_line(struct ty_logsplit *split, uint64_t time_us)
+{
+    end_cleaning(split);
+    emit_progress(split, time_us);
+    if (!split->begun)
+        split->text_us = time_us;
+    if (split->text.len || !(split->begun || split->continued))
+        emit_text(split);
+    begin_line(split);
+}
+
+// The line ended with a lone "\r": it becomes the progress text, which is emitted now and then.
+static void end_progress(struct ty_logsplit *split, uint64_t time_us)
+{
+    end_cleaning(split);
+    if (split->continued) {
+        end_line(split, time_us);
+        return;
+    }
+    if (split->text.len) {
+        struct ty_buf old = split->progress;
+        split->progress = split->text;
+        split->text = old;
+        split->progress_us = split->text_us;
+        split->has_progress = true;
+        if (!split->shown || is_past(time_us, split->shown_us))
+            emit_progress(split, time_us);
+    }
+    begin_line(split);
+}
+
+// A line that is whole, plain and not too long needs no state.
+static bool emit_directly(struct ty_logsplit *split, uint64_t time_us, const uint8_t *bytes,
+                          size_t len)
+{
+    if (split->begun || split->continued || split->has_progress || !len ||
+        len > TY_LIMIT_LOG_MESSAGE_BYTES || plain_run(bytes, len) != len)
+        return false;
+    split->swallow_lf = false;
+    emit(split, time_us, (const char *)bytes, len);
+    return true;
+}
+
+static void take_newline(struct ty_logsplit *split, uint64_t time_us)
+{
+    if (split->swallow_lf)
+        split->swallow_lf = false;
+    else
+        end_line(split, time_us);
+}
+
+// The byte after a "\r": true when it is taken.
+static bool resolve_cr(struct ty_logsplit *split, uint64_t time_us, uint8_t byte)
+{
+    if (byte == '\r')
+        return true; // "\r\r\n" ends one line
+    split->after_cr = false;
+    if (byte == '\n')
+        take_newline(split, time_us);
+    else
+        end_progress(split, time_us);
+    return byte == '\n';
 }
 
 void ty_logsplit_feed(struct ty_logsplit *split, uint64_t time_us, const void *bytes, size_t len)
 {
     const uint8_t *at = bytes, *end = at + len;
+    const uint8_t *cr = len ? memchr(at, '\r', len) : NULL; // the next one, searched once
     while (at < end) {
-        if (split->after_cr) {
-            // The byte after "\r" decides what it was.
-            split->after_cr = false;
-            if (*at == '\n') {
-                end_line(split, time_us);
-                at++;
-                continue;
-            }
-            if (*at == '\r') {
-                split->after_cr = true; // "\r\r\n" ends one line
-                at++;
-                continue;
-            }
-            end_progress(split);
+        if (split->after_cr && resolve_cr(split, time_us, *at)) {
+            at++;
+            continue;
         }
-        const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
-        const uint8_t *stop = newline ? newline : end;
-        const uint8_t *cr = memchr(at, '\r', (size_t)(stop - at));
-        if (cr)
-            stop = cr;
+        if (cr && cr < at)
+            cr = memchr(at, '\r', (size_t)(end - at));
+        const uint8_t *limit = cr ? cr : end;
+        const uint8_t *newline = memchr(at, '\n', (size_t)(limit - at));
+        const uint8_t *stop = newline ? newline : limit;
+        if (newline && emit_directly(split, time_us, at, (size_t)(stop - at))) {
+            at = stop + 1;
+            continue;
+        }
         gather(split, time_us, at, (size_t)(stop - at));
         at = stop;
         if (at == end)
             break;
-        if (*at == '\r')
-            split->after_cr = true;
+        if (newline)
+            take_newline(split, time_us);
         else
-            end_line(split, time_us);
+            split->after_cr = true, split->last_us = time_us;
         at++;
     }
 }
 
+static void flush_line(struct ty_logsplit *split, uint64_t now_us, bool is_end)
+{
+    if (split->after_cr) {
+        end_progress(split, now_us);
+        split->swallow_lf = true;
+        return;
+    }
+    if (is_end)
+        end_cleaning(split);
+    if (split->text.len) {
+        emit_progress(split, now_us);
+        emit_text(split);
+        split->continued = true;
+    }
+    split->begun = false;
+    if (is_end)
+        begin_line(split);
+}
+
 void ty_logsplit_flush(struct ty_logsplit *split, uint64_t now_us)
 {
-    bool last = now_us == UINT64_MAX;
-    if (split->after_cr && last) {
-        split->after_cr = false;
-        end_progress(split);
-    }
-    if (split->has_progress && (last || now_us - split->progress_us >= PROGRESS_US))
-        emit_progress(split);
-    if (split->line.len && !split->after_cr && (last || (now_us > split->line_us && now_us - split->line_us >= HOLD_US)))
-        end_line(split, split->line_us);
+    bool is_end = now_us == UINT64_MAX;
+    if ((split->begun || split->after_cr) && (is_end || is_past(now_us, split->last_us)))
+        flush_line(split, now_us, is_end);
+    if (split->has_progress && (is_end || is_past(now_us, split->shown_us)))
+        emit_progress(split, now_us);
 }

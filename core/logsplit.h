@@ -3,10 +3,14 @@
 //   - "\n", "\r\n" and "\r" end a line; a line ended by a lone "\r" is a progress text: at most one a second is emitted, and
 //     always the last one before something else or the end.
 //   - a line longer than TY_LIMIT_LOG_MESSAGE_BYTES continues in the next entry, cut on a character boundary.
-//   - invalid UTF-8 becomes U+FFFD, NUL and other control bytes but tab are dropped, ANSI sequences are stripped.
-//   - a partial line is held until its end, ty_logsplit_flush, or the end of the stream.
+//   - invalid UTF-8 becomes U+FFFD (one for each longest piece that could have begun a character), NUL and other control
+//     characters but tab are dropped, ANSI sequences are stripped. A line of nothing but these is no entry; an empty line is.
+//   - a partial line is held until its end, ty_logsplit_flush after 1 s without a byte of it, or the end of the stream. What
+//     comes of the line after a flush is the next entry; a line end alone is none.
 //   - the level comes from recognised prefixes (Python logging, glog, "LEVEL:" words) and JSON lines with a level member,
-//     else "info"; indented continuation lines keep the last level.
+//     else "info"; indented continuation lines keep the last level. A Python traceback is "error" from its first line to the
+//     one that names the exception.
+// No byte sequence makes it fail, and it holds no more than three messages of TY_LIMIT_LOG_MESSAGE_BYTES.
 #pragma once
 
 #include <stddef.h>
@@ -14,11 +18,13 @@
 
 struct ty_logsplit;
 
-// level: one of the fixed words "debug", "info", "warn", "error", "critical" (static). message is borrowed, valid UTF-8.
+// time_us is when the line's first byte came. level: one of the fixed words "debug", "info", "warn", "error", "critical"
+// (static). message is borrowed, valid UTF-8, not NUL-terminated.
 typedef void (*ty_logsplit_fn)(void *context, uint64_t time_us, const char *level, const char *message, size_t len);
 
 struct ty_logsplit *ty_logsplit_new(ty_logsplit_fn fn, void *context);
 void ty_logsplit_free(struct ty_logsplit *split);
 void ty_logsplit_feed(struct ty_logsplit *split, uint64_t time_us, const void *bytes, size_t len);
-// Emits a held partial line that is older than 1 s at now_us (or any, with now_us UINT64_MAX: the end).
+// Emits what has waited long enough at now_us: a partial line, a progress text. With now_us UINT64_MAX, the end, all that
+// is held.
 void ty_logsplit_flush(struct ty_logsplit *split, uint64_t now_us);

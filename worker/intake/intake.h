@@ -1,0 +1,48 @@
+// The intake role: commands from Kafka into the store. Ingest, then commit: an offset is stored only after the effect of its
+// record is in Redis (or, for what no store could take, after the dead letter was acknowledged).
+//
+// One thread owns the consumer: it polls, hands records over, stores offsets, and does nothing else. Everything here runs
+// on the loop's thread, and nothing blocks. Each partition has one batch on its way to the store at a time, so that the
+// watermark moves in order; the others go on meanwhile. A record of an older assignment is dropped.
+//
+// Store away: partitions are paused, polling goes on, nothing is lost. Store behind (GAP): the partition seeks back to
+// where the store is and applies again; commands are idempotent.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/catalog.h"
+#include "core/err.h"
+#include "core/kafka.h"
+#include "core/loop.h"
+#include "core/state.h"
+
+struct ty_intake;
+
+struct ty_intake_options {
+    struct ty_kafka_options kafka; // copied
+    const char *group_id;
+    unsigned batch_commands;       // records of one partition applied in one call, at most
+    size_t batch_bytes;            // and their bytes
+};
+
+// What it has done since the start.
+struct ty_intake_figures {
+    uint64_t received, applied, duplicates, conflicts, noops, tombstones, deleted, refused, dead_lettered, gaps, dropped_stale;
+};
+
+// Subscribes in the background; Kafka need not be there. state, catalog and publisher (for dead letters) are borrowed and
+// outlive it. TY_EINVALID: a property that librdkafka refuses.
+int ty_intake_new(struct ty_loop *loop, struct ty_state *state, const struct ty_catalog *catalog,
+                  struct ty_publisher *publisher, const struct ty_intake_options *options,
+                  struct ty_intake **ret_intake, struct ty_err *err) TY_MUST_USE;
+// The store came or went.
+void ty_intake_on_store(struct ty_intake *intake, bool up);
+struct ty_intake_figures ty_intake_figures(const struct ty_intake *intake);
+// Takes nothing more, waits for what is on its way to the store, commits, leaves the group; then fn, once. Bounded by
+// timeout_ms.
+typedef void (*ty_intake_stopped_fn)(void *context);
+void ty_intake_stop(struct ty_intake *intake, uint64_t timeout_ms, ty_intake_stopped_fn fn, void *context);
+// After fn, or without a stop when the start failed. Accepts NULL.
+void ty_intake_free(struct ty_intake *intake);

@@ -34,8 +34,12 @@ static void on_up(void *context, bool up, const struct ty_err *err)
 
 static int open_store(struct work *work, struct ty_err *err)
 {
-    struct ty_state_options options = {
-        .redis_url = work->options->redis, .shards = 1, .command_ms = 10000, .tombstone_ms = 60000, .default_max_attempts = 3};
+    struct ty_state_options options = {.redis_url = work->options->redis,
+                                       .shards = 1,
+                                       .command_ms = 10000,
+                                       .tombstone_ms = 60000,
+                                       .log_retention_ms = 7 * 24 * 3600 * UINT64_C(1000),
+                                       .default_max_attempts = 3};
     work->loop = ty_loop_new(err);
     if (!work->loop || ty_state_new(work->loop, &options, on_up, work, &work->state, err) < 0 ||
         ty_catalog_load(NULL, &work->catalog, err) < 0)

@@ -1,0 +1,188 @@
+"""The figures, each beside the limit of the same machine, measured right before or after it."""
+import contextlib
+import statistics
+import time
+
+from stack import DevBroker, Failure, Kafka, Listener, Redis, Worker
+
+MIB = 1 << 20
+GET = "/viam.app.mltraining.v1.MLTrainingService/GetTrainingJob"
+CHECK = "/grpc.health.v1.Health/Check"
+
+
+class Void(Failure):
+    """What was applied is not what was acknowledged: the run says nothing about speed."""
+
+
+class Bench:
+    """What all figures need: programs, a directory, how much of everything, and a broker that is started when asked for."""
+
+    def __init__(self, programs, directory, sizes, runs, use_kafka, stored, report):
+        self.programs, self.directory, self.sizes, self.runs = programs, directory, sizes, runs
+        self.use_kafka, self.stored, self.report = use_kafka, stored, report
+        self.exit_stack, self.broker_started, self.serial = contextlib.ExitStack(), None, 0
+
+    def broker(self):
+        if not self.broker_started:
+            kind = Kafka if self.use_kafka else DevBroker
+            self.broker_started = self.exit_stack.enter_context(kind(self.programs, self.directory))
+        return self.broker_started
+
+    def next_prefix(self):
+        """Topics of one run only."""
+        self.serial += 1
+        return f"bench{self.serial}."
+
+    @contextlib.contextmanager
+    def redis(self):
+        """A fresh store, with what --stored asks for in it."""
+        with Redis(self.directory) as redis:
+            if self.stored:
+                self.programs.bench("raw-submit", redis=redis.url, count=self.stored, way="variadic", in_flight=8,
+                                    organization="stored", container="stored")
+            yield redis
+
+    def count(self, redis, expected, state):
+        """Void unless Redis has exactly the expected jobs, by their keys, by index and by state."""
+        counts = self.programs.bench("count", redis=redis.url)
+        found = {"keys": counts["keys"] - self.stored, "indexed": counts["indexed"], state: counts[state]}
+        if set(found.values()) != {expected}:
+            raise Void(f"{expected} jobs were acknowledged, but Redis has {found}")
+
+    def watch(self, redis, way, key, count):
+        return self.programs.bench("watch", redis=redis.url, way=way, key=key, count=count)
+
+
+def middle(values):
+    return statistics.median(values)
+
+
+ORGANIZATION = "0d9c5d3e-5b1c-4c6e-9d55-0b6f7a1c2e3d"
+COMPLETED = f"{{ty:0}}:s:3:{ORGANIZATION}"
+
+
+def intake(bench):
+    """A backlog on Kafka, one worker of the role intake."""
+    jobs = min(bench.sizes["intake"], bench.broker().max_backlog)
+    rates, limits, resident = [], {"lua": [], "plain": [], "variadic": []}, []
+    for _ in range(bench.runs):
+        prefix, broker = bench.next_prefix(), bench.broker()
+        sent = bench.programs.bench("publish", kafka_brokers=broker.address, topic_prefix=prefix, count=jobs)
+        with bench.redis() as redis:
+            with Worker(bench.programs, bench.directory, redis, broker, "intake", prefix=prefix) as worker:
+                rates.append(bench.watch(redis, "watermarks", "{ty:0}:w", sent["acknowledged"])["rate"])
+                resident.append(worker.resident_bytes("VmHWM"))
+            bench.count(redis, sent["acknowledged"], "pending")
+        for way, values in limits.items():
+            with bench.redis() as redis:
+                values.append(bench.programs.bench("raw-submit", redis=redis.url, count=jobs, way=way, in_flight=32 if
+                                                   way == "plain" else 8)["rate"])
+    limits = {way: middle(values) for way, values in limits.items()}
+    bench.report("intake", middle(rates), "commands/s", limit=max(limits.values()), goal=0.8, jobs=jobs,
+                 note="limit: the best way below", **{f"limit_{way}": value for way, value in limits.items()})
+    bench.report("worker_resident_intake", middle(resident) / MIB, "MiB", at_most=64, jobs=jobs)
+
+
+def null_jobs(bench):
+    """A full ready queue, one worker of the role run: claimed, started, completed."""
+    jobs = bench.sizes["null_jobs"]
+    rates, limits = [], {"single": [], "batched": []}
+    for _ in range(bench.runs):
+        with bench.redis() as redis:
+            bench.programs.bench("fill", redis=redis.url, count=jobs, in_flight=4)
+            with Worker(bench.programs, bench.directory, redis, None, "run"):
+                rates.append(bench.watch(redis, "zset", COMPLETED, jobs)["rate"])
+            bench.count(redis, jobs, "completed")
+        for way, values in limits.items():
+            with bench.redis() as redis:
+                bench.programs.bench("fill", redis=redis.url, count=jobs, in_flight=4)
+                values.append(bench.programs.bench("raw-cycle", redis=redis.url, count=jobs, way=way, batch=64,
+                                                   in_flight=64 if way == "single" else 4)["rate"])
+                bench.count(redis, jobs, "completed")
+    bench.report("null_jobs", middle(rates), "jobs/s", limit=middle(limits["single"]), goal=0.6, jobs=jobs,
+                 note="limit: two minimal scripts a job, pipeline 64", limit_batched=middle(limits["batched"]))
+
+
+def latency(bench):
+    """One job at a time, nothing else to do; beside it the broker's own time from produce to consume."""
+    jobs, rows, idle = bench.sizes["latency"], [], []
+    for _ in range(bench.runs):
+        prefix, broker = bench.next_prefix(), bench.broker()
+        flags = {"kafka_brokers": broker.address, "topic_prefix": prefix, "count": jobs}
+        # Makes the topics; their first records are ordinary jobs, too.
+        first = bench.programs.bench("publish", **{**flags, "count": 1, "first": 2 * jobs})["acknowledged"]
+        echo = bench.programs.bench("echo", **flags)
+        with bench.redis() as redis:
+            with Worker(bench.programs, bench.directory, redis, broker, "intake,run", prefix=prefix) as worker:
+                sent = echo["acknowledged"] + first
+                bench.watch(redis, "zset", COMPLETED, sent)
+                start = bench.programs.bench("latency", redis=redis.url, first=jobs, **flags)
+                idle.append(worker.resident_bytes())
+            bench.count(redis, sent + start["acknowledged"], "completed")
+        rows.append({**echo, **start})
+    row = {key: middle([one[key] for one in rows]) for key in rows[0]}
+    for percentile, more in (("p50", 1), ("p99", 5)):
+        limit = row[f"echo_{percentile}_ms"]
+        bench.report(f"submit_to_start_{percentile}", row[f"start_{percentile}_ms"], "ms", limit=limit, at_most=limit + more,
+                     jobs=jobs, note=f"limit: the broker's own produce to consume; goal: at most {more} ms more",
+                     after_acknowledged=row[f"start_after_ack_{percentile}_ms"])
+    bench.report("worker_resident_idle", middle(idle) / MIB, "MiB", at_most=24, jobs=jobs)
+
+
+def get(bench):
+    """GetTrainingJob over gRPC, one responder, one connection with 32 calls in flight; beside it an empty call."""
+    jobs, calls = bench.sizes["get_jobs"], bench.sizes["get"]
+    rates, times, empty, check = [], [], [], []
+    for _ in range(bench.runs):
+        with bench.redis() as redis:
+            bench.programs.bench("fill", redis=redis.url, count=jobs, in_flight=4)
+            load = {"count": calls, "in_flight": 32, "batch": min(jobs, 4096)}
+            words = [bench.programs.path("trainyard-bench"), "grpc-serve", "--method", GET]
+            with Listener("empty", words, bench.directory) as server:
+                empty.append(bench.programs.bench("grpc-load", address=server.address, method=GET, **load)["rate"])
+            # The broker is not needed to answer: no address that anybody listens at.
+            words = [bench.programs.path("trainyard-responder"), "--listen", "127.0.0.1:0", "--redis", redis.url,
+                     "--kafka-brokers", "127.0.0.1:9", "--log-level", "error"]
+            with Listener("responder", words, bench.directory) as responder:
+                bench.programs.bench("grpc-load", address=responder.address, method=GET, **{**load, "count": 1000})
+                answer = bench.programs.bench("grpc-load", address=responder.address, method=GET, **load)
+                rates.append(answer["rate"])
+                times.append(answer["p99_ms"])
+    bench.report("get", middle(rates), "calls/s", limit=middle(empty), goal=0.6, jobs=jobs, calls=calls,
+                 note="limit: an empty call to a server that does nothing", p99_ms=middle(times))
+
+
+def wait_no_leftovers(redis):
+    """Replay keys of claims go with their lease."""
+    deadline = time.monotonic() + 20
+    while ",expires=0," not in redis.info("keyspace").get("db0", ""):
+        if time.monotonic() > deadline:
+            raise Failure("keys that should expire are still there")
+        time.sleep(0.05)
+
+
+def store_bytes(bench):
+    """What a finished job takes in Redis, then with its log."""
+    jobs, values, logs, limits = bench.sizes["bytes"], [], [], []
+    for _ in range(bench.runs):
+        with bench.redis() as redis:
+            before = redis.memory()
+            bench.programs.bench("fill", redis=redis.url, count=jobs, in_flight=4)
+            with Worker(bench.programs, bench.directory, redis, None, "run", "--lease-ms", "1000"):
+                bench.watch(redis, "zset", COMPLETED, jobs)
+            wait_no_leftovers(redis)
+            bench.count(redis, jobs, "completed")
+            values.append((redis.memory() - before) / jobs)
+            bench.programs.bench("logs", redis=redis.url, count=jobs, lines=20, line_bytes=100)
+            logs.append((redis.memory() - before) / jobs)
+        with bench.redis() as redis:
+            before = redis.memory()
+            bench.programs.bench("fill", redis=redis.url, count=jobs, in_flight=4)
+            bench.programs.bench("raw-cycle", redis=redis.url, count=jobs, way="batched", batch=64, in_flight=4)
+            limits.append((redis.memory() - before) / jobs)
+    bench.report("bytes_per_job", middle(values), "bytes", limit=middle(limits), at_most=700, jobs=jobs,
+                 note="limit: the same record and indexes by minimal scripts")
+    bench.report("bytes_per_job_with_20_lines", middle(logs), "bytes", at_most=1600, jobs=jobs)
+
+
+ALL = {"intake": intake, "null_jobs": null_jobs, "latency": latency, "get": get, "bytes": store_bytes}

@@ -3,6 +3,7 @@
 -- Answer: {id, record, id, record, ...}.
 local token, worker, lease_ms = ARGV[2], ARGV[3], tonumber(ARGV[5])
 local left, now, out = tonumber(ARGV[4]), now_us(), {}
+local lease_end = int(now + lease_ms * 1000)
 local replay = K .. 'c:' .. token
 local ids = redis.call('GET', replay)
 if ids then
@@ -36,7 +37,7 @@ for p = 6, #ARGV do
             h.fence = math.max(h.fence + 1, now)
             h.lease_ms = lease_ms
             raw = put(id, h, raw, from, tail(3, worker), now)
-            redis.call('ZADD', K .. 'l', now + lease_ms * 1000, id)
+            redis.call('ZADD', K .. 'l', lease_end, id)
             mine[#mine + 1] = id
             out[#out + 1] = id
             out[#out + 1] = raw

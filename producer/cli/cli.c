@@ -14,7 +14,8 @@
 #include "producer/cli/text.h"
 
 static const struct ty_cli_verb *const verbs[] = {
-    &ty_cli_get, &ty_cli_list, &ty_cli_logs, &ty_cli_watch, &ty_cli_containers,
+    &ty_cli_submit, &ty_cli_submit_custom, &ty_cli_cancel, &ty_cli_delete, &ty_cli_get,
+    &ty_cli_list,   &ty_cli_logs,          &ty_cli_watch,  &ty_cli_containers, &ty_cli_topics,
 };
 #define VERBS (sizeof verbs / sizeof *verbs)
 

@@ -20,7 +20,7 @@ const struct ty_setting ty_cli_common_rows[] = {
      .help = "Bearer token sent to the responder; better given by the environment, which ps does not show."},
     {.key = "timeout-ms", .environment = "TRAINYARD_TIMEOUT_MS", .type = TY_SETTING_INT, .offset = AT(timeout_ms),
      .min = 100, .max = 600000, .fallback = "10000", .unit = "ms",
-     .help = "How long one call of the responder may take, connecting included."},
+     .help = "How long one call of the responder, or the work of topics, may take, connecting included."},
     {.key = "kafka-brokers", .environment = "TRAINYARD_KAFKA_BROKERS", .type = TY_SETTING_TEXT,
      .offset = AT(kafka_brokers), .fallback = "127.0.0.1:9092", .unit = "",
      .help = "Kafka bootstrap servers, host:port[,host:port]."},
@@ -34,8 +34,10 @@ const size_t ty_cli_common_count = sizeof ty_cli_common_rows / sizeof *ty_cli_co
 static bool is_needed(const struct ty_setting *row, unsigned needs)
 {
     bool is_kafka = !strncmp(row->key, "kafka-", 6) || !strcmp(row->key, "topic-prefix");
-    bool is_server = !strcmp(row->key, "server") || !strcmp(row->key, "token") || !strcmp(row->key, "timeout-ms");
-    return (!is_kafka || needs & TY_CLI_NEEDS_KAFKA) && (!is_server || needs & TY_CLI_NEEDS_SERVER);
+    bool is_server = !strcmp(row->key, "server") || !strcmp(row->key, "token");
+    bool is_time = !strcmp(row->key, "timeout-ms");
+    return (!is_kafka || needs & TY_CLI_NEEDS_KAFKA) && (!is_server || needs & TY_CLI_NEEDS_SERVER) &&
+           (!is_time || needs & (TY_CLI_NEEDS_SERVER | TY_CLI_TAKES_TIME));
 }
 
 void ty_cli_settings_init(struct ty_cli_settings *settings, const struct ty_cli_verb *verb, bool needed_only)

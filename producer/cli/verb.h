@@ -41,7 +41,7 @@ struct ty_cli {
     bool notes_color; // on notes
 };
 
-enum ty_cli_need { TY_CLI_NEEDS_SERVER = 1, TY_CLI_NEEDS_KAFKA = 2 };
+enum ty_cli_need { TY_CLI_NEEDS_SERVER = 1, TY_CLI_NEEDS_KAFKA = 2, TY_CLI_TAKES_TIME = 4 /* --timeout-ms */ };
 
 struct ty_cli_verb {
     const char *name;      // "get"

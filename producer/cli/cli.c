@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "core/buf.h"
-#include "core/log.h"
 #include "producer/cli/common.h"
+#include "producer/cli/kafka_trouble.h"
 #include "producer/cli/text.h"
 
 static const struct ty_cli_verb *const verbs[] = {
@@ -235,7 +235,7 @@ static int start_verb(const char *name, int argc, char **argv)
 int ty_cli_main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "C.UTF-8"); // for the widths of characters only; all text is UTF-8
-    ty_log_setup("trainyard", TY_LOG_ERROR, TY_LOG_TEXT);
+    ty_kafka_trouble_init();
     if (argc < 2) {
         put_program_help(stderr);
         return ty_code_exit(TY_EINVALID);

@@ -8,15 +8,19 @@
 struct ty_follow_options {
     int64_t patience_s; // how long the responder may be away
     int64_t appear_s;   // how long the job may be unknown at first
+    int64_t rest_s;     // how long a log's rest may take after its job has ended, counted from the last entry
 };
-// Two rows for a verb whose options have a struct ty_follow_options at `at` bytes.
+// Three rows for a verb whose options have a struct ty_follow_options at `at` bytes.
 #define TY_FOLLOW_ROWS(at)                                                                                                 \
     {.key = "patience-s", .type = TY_SETTING_INT, .offset = (at) + offsetof(struct ty_follow_options, patience_s),         \
      .min = 0, .max = 86400, .fallback = "60", .unit = "s",                                                                \
      .help = "How long a responder that has gone away is waited for."},                                                    \
     {.key = "appear-s", .type = TY_SETTING_INT, .offset = (at) + offsetof(struct ty_follow_options, appear_s), .min = 0,   \
      .max = 86400, .fallback = "10", .unit = "s",                                                                          \
-     .help = "How long a job that is not there yet is waited for: a command takes a moment through Kafka."}
+     .help = "How long a job that is not there yet is waited for: a command takes a moment through Kafka."},               \
+    {.key = "rest-s", .type = TY_SETTING_INT, .offset = (at) + offsetof(struct ty_follow_options, rest_s), .min = 0,       \
+     .max = 86400, .fallback = "30", .unit = "s",                                                                          \
+     .help = "How long the rest of a log is waited for when its job has ended."}
 
 // Prints each change of status on `out` (with --json one object a line) until the job has ended; the last state is
 // *ret_answer, the caller's. out NULL: nothing is printed. TY_ENOTFOUND: there is none, or it was deleted meanwhile.

@@ -11,9 +11,7 @@ typedef Viam__App__Mltraining__V1__GetTrainingJobLogsRequest Request;
 typedef Viam__App__Mltraining__V1__GetTrainingJobLogsResponse Response;
 typedef Viam__App__Mltraining__V1__TrainingJobLogEntry Entry;
 
-// How long the rest of a log may take after its job has ended, counted from the last entry: a worker ships it in seconds.
-#define REST_MS 30000
-// The same where the server does not say whether the log has ended.
+// How long the rest of a log is waited for, at most, where the server does not say whether it has ended.
 #define REST_UNSAID_MS 3000
 
 struct reader {
@@ -121,7 +119,7 @@ static int job_has_ended(struct reader *reader, bool *ret_has_ended, struct ty_e
 struct follower {
     struct reader *reader;
     struct ty_patience patience;
-    int64_t patience_s;
+    const struct ty_follow_options *options;
     uint64_t rest_since_ms; // the job has ended, and since then no entry has come; 0: it has not
     bool is_done;
     int exit_code;
@@ -138,7 +136,10 @@ static int look_at_job(struct follower *follower, const struct page *page, struc
         return 0;
     if (!follower->rest_since_ms || page->printed)
         follower->rest_since_ms = now_ms;
-    if (now_ms - follower->rest_since_ms < (page->is_said ? REST_MS : REST_UNSAID_MS))
+    uint64_t limit_ms = (uint64_t)follower->options->rest_s * 1000;
+    if (!page->is_said && limit_ms > REST_UNSAID_MS)
+        limit_ms = REST_UNSAID_MS;
+    if (now_ms - follower->rest_since_ms < limit_ms)
         return 0;
     follower->is_done = true;
     follower->exit_code = page->is_said ? TY_EXIT_LOG_CUT : 0;
@@ -167,7 +168,7 @@ static int step(struct follower *follower, bool *ret_progress, struct ty_err *er
 
 static int follow(struct reader *reader, const struct ty_follow_options *options, struct ty_err *err)
 {
-    struct follower follower = {.reader = reader, .patience_s = options->patience_s};
+    struct follower follower = {.reader = reader, .options = options};
     ty_patience_init(&follower.patience, options->patience_s * 1000, options->appear_s * 1000);
     for (;;) {
         bool progress, is_new;
@@ -175,7 +176,7 @@ static int follow(struct reader *reader, const struct ty_follow_options *options
             if (ty_patience_on_error(&follower.patience, ty_clock_mono_ms(), &is_new, err) < 0)
                 return -(int)err->code;
             if (is_new)
-                ty_cli_note(reader->cli, "%s; trying again for %d s", err->message, (int)follower.patience_s);
+                ty_cli_note(reader->cli, "%s; trying again for %d s", err->message, (int)options->patience_s);
         }
         if (follower.is_done)
             return follower.exit_code;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "producer/cli/kafka_trouble.h"
+
 // What is in flight when the program ends was waited for already; this only lets the connection close in order.
 #define CLOSE_MS 100
 
@@ -15,17 +17,21 @@ int ty_publish_open(const struct ty_cli *cli, struct trainyard_client **ret_clie
     options.topic_prefix = cli->common->topic_prefix;
     options.properties = (const char *const *)cli->common->kafka_properties;
     if (trainyard_client_new(&options, ret_client, &error) < 0)
-        return ty_publish_error(&error, NULL, err);
+        return ty_publish_error(cli, &error, NULL, err);
     return 0;
 }
 
-int ty_publish_error(const struct trainyard_error *error, const struct trainyard_receipt *receipt, struct ty_err *err)
+int ty_publish_error(const struct ty_cli *cli, const struct trainyard_error *error,
+                     const struct trainyard_receipt *receipt, struct ty_err *err)
 {
     enum ty_code code = ty_code_from_grpc(error->code);
-    if (!error->unknown || !receipt)
-        return ty_err_set(err, code, "%s", error->message);
-    return ty_err_set(err, code, "%s; whether the command was published is not known (job %s)", error->message,
-                      receipt->job_id);
+    if (error->unknown && receipt)
+        ty_err_set(err, code, "%s; whether job %s was published is not known", error->message, receipt->job_id);
+    else
+        ty_err_set(err, code, "%s", error->message);
+    if (code == TY_EUNAVAILABLE || code == TY_EDEADLINE || code == TY_EUNAUTHENTICATED || code == TY_EPERMISSION)
+        ty_kafka_trouble_explain(cli->common->kafka_brokers, err);
+    return -(int)err->code;
 }
 
 json_t *ty_publish_json(const struct trainyard_receipt *receipt)
@@ -41,7 +47,7 @@ static int publish_all(struct ty_cli *cli, struct trainyard_client *client, ty_p
         struct trainyard_receipt receipt;
         struct trainyard_error error;
         if (fn(client, cli->arguments[i], NULL, TRAINYARD_WAIT, &receipt, &error) < 0) {
-            ty_publish_error(&error, &receipt, err);
+            ty_publish_error(cli, &error, &receipt, err);
             return ty_err_prefix(err, "%.64s", cli->arguments[i]);
         }
         json_array_append_new(receipts, ty_publish_json(&receipt));

@@ -9,7 +9,8 @@
 int ty_publish_open(const struct ty_cli *cli, struct trainyard_client **ret_client, struct ty_err *err) TY_MUST_USE;
 // Turns an error of the library into ours. Where nobody can say whether the command was published, the message says so and
 // names the job.
-int ty_publish_error(const struct trainyard_error *error, const struct trainyard_receipt *receipt, struct ty_err *err);
+int ty_publish_error(const struct ty_cli *cli, const struct trainyard_error *error,
+                     const struct trainyard_receipt *receipt, struct ty_err *err);
 // The receipt as JSON: id, partition, offset. A new reference.
 json_t *ty_publish_json(const struct trainyard_receipt *receipt);
 // cancel and delete: publishes one command for each job of the arguments.

@@ -102,7 +102,7 @@ static int publish(struct ty_cli *cli, ty_submitting_fn fn, const void *job, str
         return -(int)err->code;
     int rc = fn(client, job, ret_receipt, &error);
     if (rc < 0) {
-        rc = ty_publish_error(&error, ret_receipt, err);
+        rc = ty_publish_error(cli, &error, ret_receipt, err);
         if (error.unknown)
             ty_cli_note(cli, "submitting again with --job-id %s makes no second job", ret_receipt->job_id);
     }

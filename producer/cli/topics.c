@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "producer/cli/kafka_trouble.h"
 #include "producer/cli/verb.h"
 
 // Exit code of check when something is missing or differs; as a state that does not allow the use.
@@ -65,8 +66,11 @@ static int run(struct ty_cli *cli, const void *options, struct ty_err *err)
     size_t differences = 0;
     if (!is_create && strcmp(action, "check") != 0)
         return ty_err_set(err, TY_EINVALID, "\"%.64s\": neither create nor check", action);
-    if (ty_topics_load(topics_options->file, &topics, err) < 0)
-        return -(int)err->code;
+    if (ty_topics_load(topics_options->file, &topics, err) < 0) {
+        if (err->code == TY_ENOTFOUND)
+            err->code = TY_EINVALID; // of the command line, not of a job
+        return topics_options->file ? ty_err_prefix(err, "--file") : -(int)err->code;
+    }
     struct ty_kafka_options kafka = {.brokers = cli->common->kafka_brokers, .client_id = "trainyard-cli",
                                      .topic_prefix = cli->common->topic_prefix,
                                      .properties = cli->common->kafka_properties};
@@ -75,7 +79,10 @@ static int run(struct ty_cli *cli, const void *options, struct ty_err *err)
                                        .timeout_ms = (int)cli->common->timeout_ms, .fn = on_line, .context = &report};
     int rc = is_create ? ty_topics_create(topics, &topics_run, &differences, err)
                        : ty_topics_check(topics, &topics_run, &differences, err);
-    put_report(cli, &report);
+    if (rc < 0 && err->code != TY_EINVALID)
+        ty_kafka_trouble_explain(cli->common->kafka_brokers, err);
+    if (rc == 0 || json_array_size(report.json))
+        put_report(cli, &report);
     ty_table_free(report.table);
     json_decref(report.json);
     ty_topics_free(topics);

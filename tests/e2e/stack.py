@@ -199,7 +199,7 @@ class Messages:
         out = directory / "python"
         out.mkdir()
         protos = SOURCE / "proto"
-        ours = ["viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto"]
+        ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto"]
         if protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *ours]):
             raise AssertionError("protoc refused the protos")
         sys.path.insert(0, str(out))

@@ -35,7 +35,7 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void
     if (!message->err) {
         delivery->fn(delivery->context, message->partition, message->offset, false, NULL);
     } else {
-        ty_kafka_err(&err, message->err, "Kafka: not acknowledged");
+        ty_kafka_err(&err, message->err, "Kafka topic %s: not acknowledged", rd_kafka_topic_name(message->rkt));
         bool unknown = rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
         delivery->fn(delivery->context, -1, -1, unknown, &err);
     }

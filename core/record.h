@@ -77,7 +77,7 @@ struct ty_record {
     uint32_t attempt;       // of the latest claim; 0 before the first
     uint32_t worker_losses; // attempts that ended because their worker did
     uint32_t errors;        // attempts that were given back because of an error
-    uint32_t lease_ms;
+    uint32_t lease_ms;      // of the latest claim; 0 before the first, and when that attempt gave the job back
     uint64_t version;       // rises with each change
     uint64_t created_us, modified_us, started_us, ended_us; // started and ended: 0 before they happen
     uint64_t fence;

@@ -68,6 +68,11 @@ int ty_spec_build(const struct ty_catalog *catalog, const struct ty_id *job_id, 
                   const Viam__App__Mltraining__V1__SubmitCustomTrainingJobRequest *custom,
                   const Trainyard__V1__JobOptions *options, struct ty_spec *ret_spec,
                   struct ty_err *err) TY_MUST_USE;
+// The checks of ty_spec_build that need no catalogue, for those who publish: whether there is a trainer or a container of
+// that kind is then the service's to say. TY_EINVALID.
+int ty_spec_check(const Viam__App__Mltraining__V1__SubmitTrainingJobRequest *managed,
+                  const Viam__App__Mltraining__V1__SubmitCustomTrainingJobRequest *custom,
+                  const Trainyard__V1__JobOptions *options, struct ty_err *err) TY_MUST_USE;
 // The spec of a submit that was refused but has an id: whatever fields fit their limits, so that the FAILED job can be
 // listed and says why. Both requests NULL: only the id is known. container is NULL and options are empty.
 void ty_spec_build_refused(const struct ty_id *job_id, uint64_t created_us,

@@ -13,17 +13,26 @@
 static const char *program_name = "trainyard";
 static enum ty_log_level lowest = TY_LOG_INFO;
 static enum ty_log_format line_format = TY_LOG_TEXT;
+static ty_log_line_fn line_fn;
+static void *line_context;
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 // A line is gathered per thread and leaves in one write, so that threads and processes do not mix within a line.
 static _Thread_local char line[4096];
 static _Thread_local size_t line_len;
+static _Thread_local enum ty_log_level line_level;
 
 void ty_log_setup(const char *program, enum ty_log_level level, enum ty_log_format format)
 {
     program_name = program;
     lowest = level;
     line_format = format;
+}
+
+void ty_log_to(ty_log_line_fn fn, void *context)
+{
+    line_fn = fn;
+    line_context = context;
 }
 
 int ty_log_enabled(enum ty_log_level level)
@@ -112,6 +121,7 @@ void ty_log_begin(enum ty_log_level level, const char *event)
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
     snprintf(whole, sizeof whole, "%s.%06uZ", stamp, (unsigned)(now_us % 1000000));
     line_len = 0;
+    line_level = level;
     if (line_format == TY_LOG_JSON) {
         add_text("{\"time\":\"");
         add_text(whole);
@@ -139,6 +149,11 @@ void ty_log_end(void)
 {
     if (line_format == TY_LOG_JSON)
         line[line_len++] = '}';
+    if (line_fn) {
+        line[line_len] = 0;
+        line_fn(line_context, line_level, line, line_len);
+        return;
+    }
     line[line_len++] = '\n';
     ssize_t written = write(STDERR_FILENO, line, line_len);
     (void)written; // a log that cannot be written has nowhere to complain

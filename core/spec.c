@@ -227,6 +227,23 @@ int ty_spec_build(const struct ty_catalog *catalog, const struct ty_id *job_id, 
     return rc;
 }
 
+int ty_spec_check(const Managed *managed, const Custom *custom, const Options *options, struct ty_err *err)
+{
+    const struct ty_trainer *trainer;
+    const struct ty_container *container;
+    struct ty_entries arguments;
+    struct canonical_options canonical;
+    arguments_init(&arguments, custom);
+    options_init(&canonical, options);
+    int rc = managed ? ty_spec_check_managed(NULL, managed, &trainer, err)
+                     : ty_spec_check_custom(NULL, custom, &arguments, &container, err);
+    if (rc == 0)
+        rc = ty_spec_check_options(&canonical.message, &canonical.labels, err);
+    options_done(&canonical);
+    ty_entries_done(&arguments);
+    return rc;
+}
+
 static void drop_unfit(char **text, size_t max)
 {
     size_t len = strlen(*text);

@@ -156,8 +156,8 @@ int ty_spec_check_managed(const struct ty_catalog *catalog, const Managed *reque
         return ty_err_set(err, TY_EINVALID, "model_type is not specified");
     if (ty_spec_check_tags(request, err) < 0)
         return -TY_EINVALID;
-    *ret_trainer = ty_catalog_trainer(catalog, type, framework);
-    if (*ret_trainer)
+    *ret_trainer = catalog ? ty_catalog_trainer(catalog, type, framework) : NULL;
+    if (*ret_trainer || !catalog)
         return 0;
     TY_BUF(pair);
     ty_catalog_add_pair(&pair, type, framework);
@@ -218,8 +218,8 @@ static int check_container(const struct ty_catalog *catalog, const char *key, co
 {
     if (check_text("container_version", key, TY_LIMIT_NAME_BYTES, err) < 0)
         return -TY_EINVALID;
-    *ret_container = ty_catalog_container(catalog, key);
-    if (*ret_container)
+    *ret_container = catalog ? ty_catalog_container(catalog, key) : NULL;
+    if (*ret_container || !catalog)
         return 0;
     char shown[QUOTED_BYTES];
     TY_BUF(known);

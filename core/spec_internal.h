@@ -21,7 +21,8 @@ void ty_entries_init(struct ty_entries *entries, Entry *const *from, size_t coun
                      const ProtobufCMessageDescriptor *descriptor);
 void ty_entries_done(struct ty_entries *entries);
 
-// Each fills err with TY_EINVALID and a message fit for clients.
+// Each fills err with TY_EINVALID and a message fit for clients. catalog NULL: what it would be asked is not checked, and
+// trainer and container come as NULL.
 int ty_spec_check_managed(const struct ty_catalog *catalog, const Managed *request, const struct ty_trainer **ret_trainer,
                           struct ty_err *err) TY_MUST_USE;
 // arguments: the request's, canonical.

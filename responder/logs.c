@@ -1,6 +1,12 @@
 // GetTrainingJobLogs: one page a call. The job and the page are asked for in one turn, so a page costs one round trip.
+//
+// The API's token is empty on the last page, also while the job runs. For those who follow a log the last page says more in
+// trailing metadata:
+//   trainyard-log-position   a token to go on from: it leads to what is appended after this page
+//   trainyard-log-ended      true: the job has ended and no entry will follow; false: not so, or not yet
 #include <stdlib.h>
 
+#include "core/clock.h"
 #include "core/limits.h"
 #include "responder/page_token.h"
 #include "responder/service_internal.h"
@@ -8,11 +14,15 @@
 
 #define FIELD_LOGS 1
 #define FIELD_NEXT_PAGE_TOKEN 2
+// A log whose end mark has not come by then will not get one: its worker was lost, or the log has expired.
+#define LATEST_END_US (UINT64_C(3600) * 1000000)
 
 struct logs {
     struct ty_id id;
     struct ty_buf answer;
     unsigned answers_missing;
+    bool job_ended, ended_long_ago;
+    uint32_t attempt; // the job's latest; 0: it never ran
 };
 
 _Static_assert(sizeof(struct logs) <= TY_RPC_SCRATCH_BYTES, "logs fits a call");
@@ -29,11 +39,30 @@ static void one_answered(struct ty_rpc *rpc)
 static void on_job(void *context, const struct ty_err *err, const struct ty_record *record)
 {
     struct ty_rpc *rpc = context;
-    if (err)
+    struct logs *logs = ty_rpc_scratch(rpc);
+    if (err) {
         ty_service_store_failed(rpc, err);
-    else if (!record)
+    } else if (!record) {
         ty_service_no_such_job(rpc);
+    } else {
+        logs->job_ended = ty_record_is_terminal(record);
+        logs->ended_long_ago = logs->job_ended && record->modified_us + LATEST_END_US < ty_clock_wall_us();
+        logs->attempt = record->attempt;
+    }
     one_answered(rpc);
+}
+
+// The job was read before the page: what it had logged when it ended is in the page. The end mark may be an earlier
+// attempt's; only that of the latest counts.
+static void say_position(struct ty_rpc *rpc, const struct ty_log_page *page)
+{
+    const struct logs *logs = ty_rpc_scratch(rpc);
+    char token[TY_PAGE_TOKEN_BYTES];
+    bool log_ended =
+        !logs->attempt || logs->ended_long_ago || (page->ended && page->next_attempt >= logs->attempt);
+    ty_page_token_encode(&logs->id, page->next_attempt, page->next_sequence, token);
+    ty_rpc_add_trailing(rpc, "trainyard-log-position", token);
+    ty_rpc_add_trailing(rpc, "trainyard-log-ended", logs->job_ended && log_ended ? "true" : "false");
 }
 
 static void on_page(void *context, const struct ty_err *err, const struct ty_log_page *page)
@@ -49,6 +78,8 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_log
         if (page->more) {
             ty_page_token_encode(&logs->id, page->next_attempt, page->next_sequence, token);
             ty_buf_add_tag_bytes(&logs->answer, FIELD_NEXT_PAGE_TOKEN, token, sizeof token - 1);
+        } else {
+            say_position(rpc, page);
         }
     }
     one_answered(rpc);

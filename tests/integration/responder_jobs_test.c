@@ -552,6 +552,72 @@ static void test_a_token_stays_good_while_the_log_grows(void **state)
     free_message(page);
 }
 
+// What the last page says in trailing metadata; fails unless it has `count` entries. Returns whether the log has ended.
+static bool last_page(const char *id, char token[128], size_t count)
+{
+    Viam__App__Mltraining__V1__GetTrainingJobLogsRequest request =
+        VIAM__APP__MLTRAINING__V1__GET_TRAINING_JOB_LOGS_REQUEST__INIT;
+    struct rpc_answer answer;
+    request.id = (char *)id;
+    request._page_token_case = VIAM__APP__MLTRAINING__V1__GET_TRAINING_JOB_LOGS_REQUEST___PAGE_TOKEN_PAGE_TOKEN;
+    request.page_token = token;
+    call_with("GetTrainingJobLogs", &request.base, NULL, &answer);
+    if (answer.status != OK)
+        fail_msg("GetTrainingJobLogs: status %d: %s", answer.status, answer.message);
+    Logs *page =
+        viam__app__mltraining__v1__get_training_job_logs_response__unpack(NULL, answer.bytes.len, answer.bytes.data);
+    assert_non_null(page);
+    assert_int_equal(page->n_logs, count);
+    assert_string_equal(page->next_page_token, "");
+    free_message(page);
+    const char *position = strstr(answer.trailing, "trainyard-log-position: ");
+    bool is_false = strstr(answer.trailing, "trainyard-log-ended: false\n") != NULL;
+    assert_non_null(position);
+    assert_true(is_false || strstr(answer.trailing, "trainyard-log-ended: true\n"));
+    assert_int_equal(sscanf(position, "trainyard-log-position: %127s", token), 1);
+    rpc_answer_done(&answer);
+    return !is_false;
+}
+
+static void test_a_log_can_be_followed_from_where_it_ended(void **state)
+{
+    Submit request;
+    struct ty_id job_id;
+    struct store_attempt attempt;
+    struct ty_err err;
+    char id[TY_ID_TEXT_BYTES], token[128] = "", start[128] = "";
+    (void)state;
+    redis_server_ask(redis, "FLUSHALL");
+    init_submit(&request, "acme");
+    submit(&request, NULL, id);
+    assert_int_equal(ty_id_parse(id, &job_id, &err), 0);
+    assert_false(last_page(id, token, 0)); // before its log is open
+    store_claim(store, &job_id, &attempt);
+    store_log(store, &attempt, "x", 5, 0);
+    assert_false(last_page(id, token, 5));
+    assert_false(last_page(id, token, 0));
+    store_log(store, &attempt, "x", 3, 0);
+    assert_false(last_page(id, token, 3));
+
+    store_log_end(store, &attempt);
+    assert_false(last_page(id, token, 0)); // the attempt's log has ended, the job has not
+    store_finish(store, &attempt, TY_FINISH_RETRY);
+    store_claim(store, &job_id, &attempt);
+    store_log(store, &attempt, "y", 2, 0);
+    store_finish(store, &attempt, TY_FINISH_COMPLETED);
+    assert_false(last_page(id, token, 2)); // the job has ended, its log has not
+    store_log(store, &attempt, "y", 1, 0);
+    store_log_end(store, &attempt);
+    assert_true(last_page(id, token, 1));
+    assert_true(last_page(id, token, 0));
+    assert_true(last_page(id, start, 11));
+
+    submit(&request, NULL, id);
+    control("CancelTrainingJob", id, OK); // it never ran
+    start[0] = 0;
+    assert_true(last_page(id, start, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -564,6 +630,7 @@ int main(void)
         cmocka_unit_test(test_cancel_and_delete_by_state),
         cmocka_unit_test(test_log_pages),
         cmocka_unit_test(test_a_token_stays_good_while_the_log_grows),
+        cmocka_unit_test(test_a_log_can_be_followed_from_where_it_ended),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

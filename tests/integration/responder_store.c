@@ -222,6 +222,15 @@ void store_log(struct store *store, struct store_attempt *attempt, const char *l
     append(store, attempt, label, count, bytes);
 }
 
+void store_log_end(struct store *store, struct store_attempt *attempt)
+{
+    store->attempt = attempt;
+    store->done = false;
+    ty_state_log_append(store->state, &attempt->id, attempt->attempt, &attempt->token, attempt->next, NULL, 0, true, on_log,
+                        store);
+    wait_for(store, &store->done, "end the log");
+}
+
 static void on_finished(void *context, const struct ty_err *err, const int *results, size_t count)
 {
     finish_call(context, err);

@@ -145,6 +145,40 @@ static void threads_do_not_mix(void **state)
     free(text);
 }
 
+struct seen {
+    unsigned count;
+    enum ty_log_level level;
+    char line[256];
+};
+
+static void see(void *context, enum ty_log_level level, const char *line, size_t len)
+{
+    struct seen *seen = context;
+    seen->count++;
+    seen->level = level;
+    assert_int_equal(strlen(line), len);
+    assert_true(len < sizeof seen->line);
+    strcpy(seen->line, line);
+}
+
+static void lines_to_a_function(void **state)
+{
+    (void)state;
+    struct seen seen = {0};
+    ty_log_setup("trainyard-test", TY_LOG_WARN, TY_LOG_TEXT);
+    capture_start();
+    ty_log_to(see, &seen);
+    ty_log(TY_LOG_INFO, "not.shown");
+    ty_log(TY_LOG_ERROR, "shown", TY_KV("n", "%d", 1));
+    ty_log_to(NULL, NULL);
+    char *text = capture_end();
+    assert_string_equal(text, "");
+    free(text);
+    assert_int_equal(seen.count, 1);
+    assert_int_equal(seen.level, TY_LOG_ERROR);
+    assert_string_equal(strstr(seen.line, "level="), "level=error program=trainyard-test event=shown n=1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +186,7 @@ int main(void)
         cmocka_unit_test(json_lines),
         cmocka_unit_test(long_lines_stay_whole),
         cmocka_unit_test(threads_do_not_mix),
+        cmocka_unit_test(lines_to_a_function),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,61 @@
+#include "producer/cli/common.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+
+#define AT(member) offsetof(struct ty_cli_common, member)
+
+const struct ty_setting ty_cli_common_rows[] = {
+    {.key = "json", .type = TY_SETTING_BOOL, .offset = AT(json), .fallback = "false", .unit = "",
+     .help = "Prints JSON in place of text for people."},
+    {.key = "color", .environment = "TRAINYARD_COLOR", .type = TY_SETTING_CHOICE, .offset = AT(color),
+     .choices = "auto|always|never", .fallback = "auto", .unit = "",
+     .help = "Colours; auto means on a terminal, and not when NO_COLOR is set."},
+    {.key = "server", .environment = "TRAINYARD_SERVER", .type = TY_SETTING_TEXT, .offset = AT(server),
+     .fallback = "127.0.0.1:8480", .unit = "", .help = "The responder, host:port or [address]:port (plaintext gRPC)."},
+    {.key = "token", .environment = "TRAINYARD_TOKEN", .type = TY_SETTING_TEXT, .offset = AT(token), .unit = "",
+     .help = "Bearer token sent to the responder; better given by the environment, which ps does not show."},
+    {.key = "timeout-ms", .environment = "TRAINYARD_TIMEOUT_MS", .type = TY_SETTING_INT, .offset = AT(timeout_ms),
+     .min = 100, .max = 600000, .fallback = "10000", .unit = "ms",
+     .help = "How long one call of the responder, or the work of topics, may take, connecting included."},
+    {.key = "kafka-brokers", .environment = "TRAINYARD_KAFKA_BROKERS", .type = TY_SETTING_TEXT,
+     .offset = AT(kafka_brokers), .fallback = "127.0.0.1:9092", .unit = "",
+     .help = "Kafka bootstrap servers, host:port[,host:port]."},
+    {.key = "topic-prefix", .environment = "TRAINYARD_TOPIC_PREFIX", .type = TY_SETTING_TEXT, .offset = AT(topic_prefix),
+     .fallback = "mltraining.", .unit = "", .help = "Prefix of every topic's name."},
+    {.key = "kafka-property", .environment = "TRAINYARD_KAFKA_PROPERTIES", .type = TY_SETTING_LIST,
+     .offset = AT(kafka_properties), .unit = "", .help = "A librdkafka property as key=value (TLS, SASL); may be repeated."},
+};
+const size_t ty_cli_common_count = sizeof ty_cli_common_rows / sizeof *ty_cli_common_rows;
+
+static bool is_needed(const struct ty_setting *row, unsigned needs)
+{
+    bool is_kafka = !strncmp(row->key, "kafka-", 6) || !strcmp(row->key, "topic-prefix");
+    bool is_server = !strcmp(row->key, "server") || !strcmp(row->key, "token");
+    bool is_time = !strcmp(row->key, "timeout-ms");
+    return (!is_kafka || needs & TY_CLI_NEEDS_KAFKA) && (!is_server || needs & TY_CLI_NEEDS_SERVER) &&
+           (!is_time || needs & (TY_CLI_NEEDS_SERVER | TY_CLI_TAKES_TIME));
+}
+
+void ty_cli_settings_init(struct ty_cli_settings *settings, const struct ty_cli_verb *verb, bool needed_only)
+{
+    size_t count = verb->row_count;
+    settings->rows = ty_xcalloc(verb->row_count + ty_cli_common_count, sizeof *settings->rows);
+    if (count)
+        memcpy(settings->rows, verb->rows, count * sizeof *settings->rows);
+    for (size_t i = 0; i < ty_cli_common_count; i++)
+        if (!needed_only || is_needed(&ty_cli_common_rows[i], verb->needs))
+            settings->rows[count++] = ty_cli_common_rows[i];
+    settings->program = ty_xasprintf("trainyard %s", verb->name);
+    settings->table = (struct ty_settings_table){
+        .program = settings->program, .summary = verb->summary, .rows = settings->rows, .count = count};
+}
+
+void ty_cli_settings_done(struct ty_cli_settings *settings)
+{
+    free(settings->rows);
+    free(settings->program);
+}

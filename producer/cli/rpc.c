@@ -1,0 +1,269 @@
+#include "producer/cli/rpc.h"
+
+#include <grpc/byte_buffer.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
+#include <grpc/support/time.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/wire.h"
+
+#define SERVICE "/viam.app.mltraining.v1.MLTrainingService/"
+// Above what a responder ever answers (TY_LIMIT_LIST_BYTES and what its clients take, 32 MiB).
+#define ANSWER_BYTES (64 * 1024 * 1024)
+#define TRAILING_MAX 8
+
+struct trailing {
+    char *key, *value;
+};
+
+struct ty_rpc_client {
+    char *server, *authorization; // authorization: NULL without a token
+    int timeout_ms;
+    grpc_channel *channel;
+    grpc_completion_queue *queue;
+    struct trailing trailing[TRAILING_MAX];
+    size_t trailing_count;
+};
+
+// What one call owns.
+struct call {
+    grpc_call *call;
+    grpc_metadata_array initial, trailing;
+    grpc_metadata metadata;
+    size_t metadata_count;
+    grpc_byte_buffer *sent, *received;
+    grpc_status_code status;
+    grpc_slice details;
+};
+
+// The library's own lines would stand between the program's; GRPC_VERBOSITY and GRPC_TRACE bring them back.
+static void drop_log(gpr_log_func_args *args)
+{
+    (void)args;
+}
+
+static bool is_address(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon || colon == text || !colon[1] || strlen(colon + 1) > 5 || colon[1 + strspn(colon + 1, "0123456789")])
+        return false;
+    long port = strtol(colon + 1, NULL, 10);
+    bool is_bracketed = *text == '[' && colon[-1] == ']';
+    return port > 0 && port <= 65535 && (is_bracketed || !memchr(text, ':', (size_t)(colon - text))) &&
+           !strpbrk(text, "/ \t\n");
+}
+
+static grpc_channel *create_channel(const char *server)
+{
+    grpc_arg args[] = {
+        {.key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = ANSWER_BYTES},
+        {.key = (char *)GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, .value.integer = 100},
+        {.key = (char *)GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, .value.integer = 1000},
+        {.key = (char *)GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, .value.integer = 1000},
+        // A responder stands in the same network; a web proxy from the environment would only be in the way.
+        {.key = (char *)GRPC_ARG_ENABLE_HTTP_PROXY, .value.integer = 0},
+        {.key = (char *)GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, .value.integer = 1},
+    };
+    for (size_t i = 0; i < sizeof args / sizeof *args; i++)
+        args[i].type = GRPC_ARG_INTEGER;
+    grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
+    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+    grpc_channel *channel = grpc_channel_create(server, credentials, &all);
+    grpc_channel_credentials_release(credentials);
+    return channel;
+}
+
+static bool is_header_value(const char *text)
+{
+    grpc_slice slice = grpc_slice_from_static_string(text);
+    return grpc_header_nonbin_value_is_legal(slice);
+}
+
+int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc_client **ret_client,
+                      struct ty_err *err)
+{
+    const char *token = options->token && *options->token ? options->token : NULL;
+    if (!is_address(options->server))
+        return ty_err_set(err, TY_EINVALID, "--server: \"%.128s\" is not of the form host:port or [address]:port",
+                          options->server);
+    if (token && !is_header_value(token))
+        return ty_err_set(err, TY_EINVALID, "--token: has characters that a header cannot carry");
+    if (!getenv("GRPC_VERBOSITY") && !getenv("GRPC_TRACE"))
+        gpr_set_log_function(drop_log);
+    grpc_init();
+    struct ty_rpc_client *client = ty_xcalloc(1, sizeof *client);
+    client->server = ty_xstrdup(options->server);
+    client->authorization = token ? ty_xasprintf("Bearer %s", token) : NULL;
+    client->timeout_ms = options->timeout_ms;
+    client->channel = create_channel(options->server);
+    client->queue = grpc_completion_queue_create_for_pluck(NULL);
+    *ret_client = client;
+    return 0;
+}
+
+static void forget_trailing(struct ty_rpc_client *client)
+{
+    for (size_t i = 0; i < client->trailing_count; i++) {
+        free(client->trailing[i].key);
+        free(client->trailing[i].value);
+    }
+    client->trailing_count = 0;
+}
+
+void ty_rpc_client_free(struct ty_rpc_client *client)
+{
+    if (!client)
+        return;
+    forget_trailing(client);
+    grpc_channel_destroy(client->channel);
+    grpc_completion_queue_shutdown(client->queue);
+    grpc_completion_queue_destroy(client->queue);
+    grpc_shutdown();
+    free(client->server);
+    free(client->authorization);
+    free(client);
+}
+
+// ---- one call ----
+
+static grpc_byte_buffer *pack(const ProtobufCMessage *request)
+{
+    size_t len = protobuf_c_message_get_packed_size(request);
+    grpc_slice slice = grpc_slice_malloc(len);
+    protobuf_c_message_pack(request, GRPC_SLICE_START_PTR(slice));
+    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    return buffer;
+}
+
+static void open_call(struct ty_rpc_client *client, const char *method, struct call *call)
+{
+    char *path TY_FREE = ty_xasprintf(SERVICE "%s", method);
+    gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(client->timeout_ms, GPR_TIMESPAN));
+    grpc_slice path_slice = grpc_slice_from_copied_string(path);
+    call->call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->queue, path_slice, NULL,
+                                          deadline, NULL);
+    grpc_slice_unref(path_slice);
+    grpc_metadata_array_init(&call->initial);
+    grpc_metadata_array_init(&call->trailing);
+    if (client->authorization) {
+        call->metadata.key = grpc_slice_from_static_string("authorization");
+        call->metadata.value = grpc_slice_from_static_string(client->authorization);
+        call->metadata_count = 1;
+    }
+    call->details = grpc_empty_slice();
+}
+
+static void close_call(struct call *call)
+{
+    grpc_metadata_array_destroy(&call->initial);
+    grpc_metadata_array_destroy(&call->trailing);
+    grpc_byte_buffer_destroy(call->sent);
+    grpc_byte_buffer_destroy(call->received);
+    grpc_slice_unref(call->details);
+    grpc_call_unref(call->call);
+}
+
+// Sends the request and waits for the status, which comes by the deadline at the latest.
+static int run_batch(struct ty_rpc_client *client, struct call *call, struct ty_err *err)
+{
+    grpc_op ops[6] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE},  {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
+        {.op = GRPC_OP_RECV_INITIAL_METADATA}, {.op = GRPC_OP_RECV_MESSAGE}, {.op = GRPC_OP_RECV_STATUS_ON_CLIENT},
+    };
+    ops[0].data.send_initial_metadata.metadata = &call->metadata;
+    ops[0].data.send_initial_metadata.count = call->metadata_count;
+    ops[1].data.send_message.send_message = call->sent;
+    ops[3].data.recv_initial_metadata.recv_initial_metadata = &call->initial;
+    ops[4].data.recv_message.recv_message = &call->received;
+    ops[5].data.recv_status_on_client.trailing_metadata = &call->trailing;
+    ops[5].data.recv_status_on_client.status = &call->status;
+    ops[5].data.recv_status_on_client.status_details = &call->details;
+    grpc_call_error error = grpc_call_start_batch(call->call, ops, 6, call, NULL);
+    if (error != GRPC_CALL_OK)
+        return ty_err_set(err, TY_EINTERNAL, "grpc: %s", grpc_call_error_to_string(error));
+    grpc_completion_queue_pluck(client->queue, call, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    return 0;
+}
+
+static void keep_trailing(struct ty_rpc_client *client, const grpc_metadata_array *from)
+{
+    for (size_t i = 0; i < from->count && client->trailing_count < TRAILING_MAX; i++) {
+        struct trailing *trailing = &client->trailing[client->trailing_count++];
+        trailing->key = grpc_slice_to_c_string(from->metadata[i].key);
+        trailing->value = grpc_slice_to_c_string(from->metadata[i].value);
+    }
+}
+
+static int fail(const struct ty_rpc_client *client, const struct call *call, struct ty_err *err)
+{
+    // Nobody here cancels: a server that is stopping drops a call that came in that moment.
+    if (call->status == GRPC_STATUS_CANCELLED)
+        return ty_err_set(err, TY_EUNAVAILABLE, "responder %s: it dropped the call; it is stopping", client->server);
+    enum ty_code code = ty_code_from_grpc((int)call->status);
+    size_t len = GRPC_SLICE_LENGTH(call->details);
+    const char *text = len ? (const char *)GRPC_SLICE_START_PTR(call->details) : ty_code_name(code);
+    int shown = len ? (int)len : (int)strlen(text);
+    if (code == TY_EDEADLINE)
+        return ty_err_set(err, code, "responder %s: no answer within %d ms", client->server, client->timeout_ms);
+    if (code == TY_EUNAVAILABLE)
+        return ty_err_set(err, code, "responder %s: %.*s", client->server, shown, text);
+    return ty_err_set(err, code, "%.*s", shown, text);
+}
+
+static int unpack(const struct ty_rpc_client *client, grpc_byte_buffer *received,
+                  const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response, struct ty_err *err)
+{
+    grpc_byte_buffer_reader reader;
+    if (!received || !grpc_byte_buffer_reader_init(&reader, received))
+        return ty_err_set(err, TY_EDATALOSS, "responder %s: an answer without a message", client->server);
+    grpc_slice bytes = grpc_byte_buffer_reader_readall(&reader);
+    int rc = ty_wire_unpack(response, GRPC_SLICE_START_PTR(bytes), GRPC_SLICE_LENGTH(bytes), ret_response, err);
+    grpc_slice_unref(bytes);
+    grpc_byte_buffer_reader_destroy(&reader);
+    if (rc < 0) {
+        err->code = TY_EDATALOSS;
+        return ty_err_prefix(err, "responder %s: the answer cannot be read", client->server);
+    }
+    return 0;
+}
+
+int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const ProtobufCMessage *request,
+                       const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response, struct ty_err *err)
+{
+    struct call call = {0};
+    forget_trailing(client);
+    open_call(client, method, &call);
+    call.sent = pack(request);
+    int rc = run_batch(client, &call, err);
+    if (rc == 0) {
+        keep_trailing(client, &call.trailing);
+        rc = call.status == GRPC_STATUS_OK ? unpack(client, call.received, response, ret_response, err)
+                                           : fail(client, &call, err);
+    }
+    close_call(&call);
+    return rc;
+}
+
+const char *ty_rpc_client_trailing(const struct ty_rpc_client *client, const char *key)
+{
+    for (size_t i = 0; i < client->trailing_count; i++)
+        if (!strcmp(client->trailing[i].key, key))
+            return client->trailing[i].value;
+    return NULL;
+}
+
+const char *ty_rpc_client_server(const struct ty_rpc_client *client)
+{
+    return client->server;
+}
+
+const char *ty_rpc_client_version(void)
+{
+    return grpc_version_string();
+}

@@ -1,0 +1,33 @@
+// The only door to gRPC's client side: blocking unary calls of MLTrainingService, each with a deadline. One thread.
+// Nothing is connected before the first call; a server that comes back is found again within about a second.
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "core/err.h"
+
+struct ty_rpc_client;
+
+struct ty_rpc_client_options {
+    const char *server; // "host:port" or "[address]:port", plaintext HTTP/2
+    const char *token;  // sent as "authorization: Bearer TOKEN"; NULL or "": nothing is sent
+    int timeout_ms;     // for each call, connecting included
+};
+
+// The texts of options are copied. TY_EINVALID: not of the form host:port, or a token that cannot be a header's value.
+int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc_client **ret_client,
+                      struct ty_err *err) TY_MUST_USE;
+void ty_rpc_client_free(struct ty_rpc_client *client);
+
+// Calls a method of the service ("GetTrainingJob"). *ret_response is the caller's, freed with
+// protobuf_c_message_free_unpacked. Errors: the server's status with its message; TY_EUNAVAILABLE and TY_EDEADLINE name the
+// server; TY_EDATALOSS when the answer is no message of this kind.
+int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const ProtobufCMessage *request,
+                       const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response,
+                       struct ty_err *err) TY_MUST_USE;
+// Trailing metadata of the last call, NULL when it has no such key. Borrowed until the next call.
+const char *ty_rpc_client_trailing(const struct ty_rpc_client *client, const char *key);
+const char *ty_rpc_client_server(const struct ty_rpc_client *client);
+
+// Of the library.
+const char *ty_rpc_client_version(void);

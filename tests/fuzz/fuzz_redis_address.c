@@ -1,0 +1,25 @@
+// core/redis: the address; no error repeats what may be a password.
+#include "core/redis_internal.h"
+#include "core/wire.h"
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input input = {data, size};
+    char *text = input_text(&input, 4096);
+    struct ty_redis_url url = {0};
+    struct ty_err err = {0};
+    int rc = ty_redis_url_parse(text, &url, &err);
+    if (rc == 0) {
+        REQUIRE(!url.host != !url.path && url.shown);
+        REQUIRE(url.path || (url.port > 0 && url.port < 65536));
+        REQUIRE(url.database >= 0);
+        REQUIRE(!url.password || strlen(url.password) < 8 || !strstr(url.shown, url.password));
+        ty_redis_is_numeric(url.host ? url.host : "");
+    } else {
+        REQUIRE(rc == -TY_EINVALID && ty_utf8_is_valid(err.message, strlen(err.message)));
+    }
+    ty_redis_url_done(&url);
+    free(text);
+    return 0;
+}

@@ -70,7 +70,9 @@ const char *ty_args_number(struct ty_args *args, uint64_t value, size_t *ret_len
         *--at = (char)('0' + value % 10);
     while (value /= 10);
     *ret_len = (size_t)(digits + sizeof digits - at);
-    return memcpy(ty_args_keep(args, *ret_len), at, *ret_len);
+    char *text = ty_args_keep(args, *ret_len + 1);
+    text[*ret_len] = 0;
+    return memcpy(text, at, *ret_len);
 }
 
 void ty_args_add_u64(struct ty_args *args, uint64_t value)

@@ -23,5 +23,5 @@ void ty_args_add_all(struct ty_args *args, const struct ty_args *more);
 void ty_args_add_u64(struct ty_args *args, uint64_t value);
 // Room that lives as long as args, without being an argument.
 char *ty_args_keep(struct ty_args *args, size_t size);
-// A number's text, kept, without being an argument.
+// A number's text, kept and NUL-terminated, without being an argument.
 const char *ty_args_number(struct ty_args *args, uint64_t value, size_t *ret_len);

@@ -20,18 +20,16 @@ class Bench:
     def __init__(self, programs, directory, sizes, runs, use_kafka, stored, report):
         self.programs, self.directory, self.sizes, self.runs = programs, directory, sizes, runs
         self.use_kafka, self.stored, self.report = use_kafka, stored, report
-        self.exit_stack, self.broker_started, self.serial = contextlib.ExitStack(), None, 0
+        self.exit_stack, self.kafka = contextlib.ExitStack(), None
 
     def broker(self):
-        if not self.broker_started:
-            kind = Kafka if self.use_kafka else DevBroker
-            self.broker_started = self.exit_stack.enter_context(kind(self.programs, self.directory))
-        return self.broker_started
-
-    def next_prefix(self):
-        """Topics of one run only."""
-        self.serial += 1
-        return f"bench{self.serial}."
+        """A broker, or topics, of one run only."""
+        if not self.use_kafka:
+            return DevBroker(self.programs, self.directory)
+        if not self.kafka:
+            self.kafka = Kafka(self.programs, self.directory)
+            self.exit_stack.callback(self.kafka.stop)
+        return self.kafka
 
     @contextlib.contextmanager
     def redis(self):
@@ -63,20 +61,19 @@ COMPLETED = f"{{ty:0}}:s:3:{ORGANIZATION}"
 
 def intake(bench):
     """A backlog on Kafka, one worker of the role intake."""
-    jobs = min(bench.sizes["intake"], bench.broker().max_backlog)
+    jobs = bench.sizes["intake"] if bench.use_kafka else min(bench.sizes["intake"], DevBroker.max_backlog)
     rates, limits, resident = [], {"lua": [], "plain": [], "variadic": []}, []
     for _ in range(bench.runs):
-        prefix, broker = bench.next_prefix(), bench.broker()
-        sent = bench.programs.bench("publish", kafka_brokers=broker.address, topic_prefix=prefix, count=jobs)
-        with bench.redis() as redis:
-            with Worker(bench.programs, bench.directory, redis, broker, "intake", prefix=prefix) as worker:
+        with bench.broker() as broker, bench.redis() as redis:
+            sent = bench.programs.bench("publish", kafka_brokers=broker.address, topic_prefix=broker.prefix, count=jobs)
+            with Worker(bench.programs, bench.directory, redis, broker, "intake") as worker:
                 rates.append(bench.watch(redis, "watermarks", "{ty:0}:w", sent["acknowledged"])["rate"])
                 resident.append(worker.resident_bytes("VmHWM"))
             bench.count(redis, sent["acknowledged"], "pending")
         for way, values in limits.items():
             with bench.redis() as redis:
-                values.append(bench.programs.bench("raw-submit", redis=redis.url, count=jobs, way=way, in_flight=32 if
-                                                   way == "plain" else 8)["rate"])
+                values.append(bench.programs.bench("raw-submit", redis=redis.url, count=jobs, way=way,
+                                                   in_flight=32 if way == "plain" else 8)["rate"])
     limits = {way: middle(values) for way, values in limits.items()}
     bench.report("intake", middle(rates), "commands/s", limit=max(limits.values()), goal=0.8, jobs=jobs,
                  note="limit: the best way below", **{f"limit_{way}": value for way, value in limits.items()})
@@ -107,13 +104,12 @@ def latency(bench):
     """One job at a time, nothing else to do; beside it the broker's own time from produce to consume."""
     jobs, rows, idle = bench.sizes["latency"], [], []
     for _ in range(bench.runs):
-        prefix, broker = bench.next_prefix(), bench.broker()
-        flags = {"kafka_brokers": broker.address, "topic_prefix": prefix, "count": jobs}
-        # Makes the topics; their first records are ordinary jobs, too.
-        first = bench.programs.bench("publish", **{**flags, "count": 1, "first": 2 * jobs})["acknowledged"]
-        echo = bench.programs.bench("echo", **flags)
-        with bench.redis() as redis:
-            with Worker(bench.programs, bench.directory, redis, broker, "intake,run", prefix=prefix) as worker:
+        with bench.broker() as broker, bench.redis() as redis:
+            flags = {"kafka_brokers": broker.address, "topic_prefix": broker.prefix, "count": jobs}
+            # Makes the topics where they are not there; the first records are ordinary jobs, too.
+            first = bench.programs.bench("publish", **{**flags, "count": 1, "first": 2 * jobs})["acknowledged"]
+            echo = bench.programs.bench("echo", **flags)
+            with Worker(bench.programs, bench.directory, redis, broker, "intake,run") as worker:
                 sent = echo["acknowledged"] + first
                 bench.watch(redis, "zset", COMPLETED, sent)
                 start = bench.programs.bench("latency", redis=redis.url, first=jobs, **flags)

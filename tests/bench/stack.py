@@ -122,20 +122,22 @@ class Redis(Process):
 
 
 class DevBroker(Process):
-    kind = "trainyard-devbroker"
-    # It keeps 5 MiB a partition and drops the oldest silently: a backlog stays well below that.
-    max_backlog = 48000
+    """One a run: it keeps 5 MiB or 100,000 records a partition and drops the oldest silently, so a backlog stays well below
+    that, over its 8 partitions."""
+    max_backlog = 60000
+    serial = 0
 
     def __init__(self, programs, directory):
-        port_file = directory / "broker.port"
-        super().__init__("devbroker", [programs.path("trainyard-devbroker"), "--listen", "127.0.0.1:0", "--port-file", port_file],
+        DevBroker.serial += 1
+        port_file = directory / f"broker-{DevBroker.serial}.port"
+        super().__init__(f"devbroker-{DevBroker.serial}", [programs.path("trainyard-devbroker"), "--port-file", port_file],
                          directory)
         self.wait_for(port_file.exists, "no address")
-        self.address = port_file.read_text().strip()
+        self.address, self.prefix = port_file.read_text().strip(), "mltraining."
 
 
 class Kafka:
-    kind = "Apache Kafka"
+    """One for all runs, each with topics of its own."""
     max_backlog = 1 << 30
 
     def __init__(self, programs, directory):
@@ -147,12 +149,20 @@ class Kafka:
                                  stdout=subprocess.PIPE, text=True)
         if started.returncode:
             raise Failure("deploy/kafka/kafka start failed")
-        self.address = started.stdout.strip()
+        self.address, self.serial = started.stdout.strip(), 0
+
+    @property
+    def prefix(self):
+        return f"bench{self.serial}."
 
     def __enter__(self):
+        self.serial += 1
         return self
 
     def __exit__(self, *_):
+        pass
+
+    def stop(self):
         subprocess.run([self.script, "stop", "--dir", self.directory])
 
 
@@ -187,20 +197,20 @@ class Programs:
 class Worker(Process):
     serial = 0
 
-    def __init__(self, programs, directory, redis, broker, role, *extra, prefix="mltraining."):
+    def __init__(self, programs, directory, redis, broker, role, *extra):
         Worker.serial += 1
         own = directory / f"worker-{Worker.serial}"
         for name in ("work", "store"):
             (own / name).mkdir(parents=True, exist_ok=True)
         ready = own / "ready"
         words = [programs.path("trainyard-worker"), "--redis", redis.url, "--name", f"bench-{Worker.serial}",
-                 "--ready-file", ready, "--work-dir", own / "work", "--topic-prefix", prefix, "--log-level", "warn"]
+                 "--ready-file", ready, "--work-dir", own / "work", "--log-level", "warn"]
         if "--store-dir" not in extra:
             words += ["--store-dir", own / "store"]
         for name in role.split(","):
             words += ["--role", name]
         if broker:
-            words += ["--kafka-brokers", broker.address]
+            words += ["--kafka-brokers", broker.address, "--topic-prefix", broker.prefix]
         super().__init__(f"worker-{Worker.serial}", words + list(extra), directory)
         self.wait_for(ready.exists, "is not ready")
 

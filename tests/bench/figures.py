@@ -47,8 +47,8 @@ class Bench:
         if set(found.values()) != {expected}:
             raise Void(f"{expected} jobs were acknowledged, but Redis has {found}")
 
-    def watch(self, redis, way, key, count):
-        return self.programs.bench("watch", redis=redis.url, way=way, key=key, count=count)
+    def watch(self, redis, way, key, count, first=0):
+        return self.programs.bench("watch", redis=redis.url, way=way, key=key, count=count, first=first)
 
 
 def middle(values):
@@ -181,4 +181,54 @@ def store_bytes(bench):
     bench.report("bytes_per_job_with_20_lines", middle(logs), "bytes", at_most=1600, jobs=jobs)
 
 
-ALL = {"intake": intake, "null_jobs": null_jobs, "latency": latency, "get": get, "bytes": store_bytes}
+# What the job of the logs figure runs. Its lines are as fast as the pipe takes them.
+TRAINING = """
+import argparse, os, pathlib
+parser = argparse.ArgumentParser()
+parser.add_argument("--model_output_directory")
+out = pathlib.Path(parser.parse_known_args()[0].model_output_directory)
+for block in range(0, {lines}, 500):
+    text = "".join("line %08d " % line + "x" * 85 + "\\n" for line in range(block, min(block + 500, {lines})))
+    view = memoryview(text.encode())
+    while view:
+        view = view[os.write(1, view):]
+(out / "model.bin").write_text("nothing")
+"""
+CONTAINER = "python:3.11-sklearn"
+
+
+def make_store(store, lines):
+    """A model store with what trainyard-bench's job names: its data set and its script."""
+    script = store / "scripts" / "trainyard" / "digits" / "1"
+    (script / "model").mkdir(parents=True)
+    (script / "setup.py").write_text("from setuptools import setup\nsetup(name='lines', version='1', packages=['model'])\n")
+    (script / "model" / "__init__.py").touch()
+    (script / "model" / "training.py").write_text(TRAINING.format(lines=lines))
+    data = store / "datasets" / "66c3a1f0d2b94e5f8a7b6c5d"
+    data.mkdir(parents=True)
+    (data / "dataset.jsonl").write_text('{"image_path": "1.png"}\n')
+
+
+def logs(bench):
+    """A real job that prints as fast as it can: from its pipe into the job's list in Redis."""
+    lines, rates, limits = bench.sizes["logs"], [], []
+    for run in range(bench.runs):
+        store = bench.directory / f"logs-{run}"
+        make_store(store, lines)
+        with bench.redis() as redis:
+            bench.programs.bench("fill", redis=redis.url, count=1, container=CONTAINER)
+            job = redis.ask("ZRANGE", f"{{ty:0}}:s:1:{ORGANIZATION}", 0, 0)[0].hex()
+            log = f"{{{job}}}:l:1"
+            with Worker(bench.programs, bench.directory, redis, None, "run", "--store-dir", store):
+                rates.append(bench.watch(redis, "list", log, lines, first=min(lines // 10, 1000))["rate"])
+                bench.watch(redis, "zset", COMPLETED, 1)
+            if not any(b"line %08d" % (lines - 1) in entry for entry in redis.ask("LRANGE", log, -100, -1)):
+                raise Void(f"the last of {lines} lines is not at the end of the job's log")
+        with bench.redis() as redis:
+            limits.append(bench.programs.bench("raw-push", redis=redis.url, count=lines, batch=100, in_flight=16,
+                                               line_bytes=120)["rate"])
+    bench.report("log_lines", middle(rates), "lines/s", limit=middle(limits), at_least=500000, jobs=bench.runs, lines=lines,
+                 note="limit: RPUSH of 100 lines of the entries' size, 16 under way")
+
+
+ALL = {"intake": intake, "null_jobs": null_jobs, "latency": latency, "get": get, "bytes": store_bytes, "logs": logs}

@@ -54,7 +54,7 @@ static int follow(struct bench_pipe *pipe, const struct bench_options *options, 
         bench_pause_us(LOOK_EVERY_US);
         rc = look(pipe, options, &last->value, err);
         last->us = ty_clock_mono_us();
-        if (first->value == start->value)
+        if (first->value == start->value || first->value < options->first)
             *first = *last; // the pace counts from the first change on, not from when the program was started
     }
     return rc;

@@ -31,7 +31,7 @@ static const struct ty_setting rows[] = {
                          "raw-cycle (single, batched)."),
     TEXT("key", key, "", "Key that watch looks at."),
     INT("count", count, 1, 100000000, "1000", "", "Jobs, records, calls or log lines."),
-    INT("first", first, 0, 100000000, "0", "", "Number of the first job."),
+    INT("first", first, 0, 100000000, "0", "", "Number of the first job; where the pace that watch takes begins."),
     INT("in-flight", in_flight, 1, 10000, "64", "", "Commands or calls under way at a time."),
     INT("batch", batch, 1, 4096, "256", "", "Jobs or log lines of one command."),
     INT("lines", lines, 1, 100000, "20", "", "Log lines of each job."),

@@ -99,22 +99,33 @@ class Redis(Process):
         self.own = own
 
     def ask(self, *words):
-        """One command; bulk, status and integer replies only."""
+        """One command and its reply: bytes, a number, a list, or None."""
+        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as peer:
-            peer.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in map(str.encode, words)))
+            peer.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
             with peer.makefile("rb") as answer:
-                head = answer.readline()
-                if head[:1] == b"-":
-                    raise Failure(f"Redis: {head.decode().strip()}")
-                return answer.read(int(head[1:])).decode() if head[:1] == b"$" else head[1:].strip().decode()
+                return self.read(answer)
+
+    def read(self, answer):
+        head = answer.readline().rstrip()
+        kind, rest = head[:1], head[1:]
+        if kind == b"-":
+            raise Failure(f"Redis: {rest.decode()}")
+        if kind == b"$":
+            return None if rest == b"-1" else answer.read(int(rest) + 2)[:-2]
+        if kind == b"*":
+            return [self.read(answer) for _ in range(int(rest))]
+        return int(rest) if kind == b":" else rest
 
     def info(self, section):
-        return dict(line.split(":", 1) for line in self.ask("INFO", section).splitlines() if ":" in line)
+        return dict(line.split(":", 1) for line in self.ask("INFO", section).decode().splitlines() if ":" in line)
 
     def memory(self):
-        """What the data take: without the clients' and the append-only file's buffers."""
+        """What the data take: without buffers, scripts and the log of slow commands, which do not grow with the jobs."""
+        self.ask("SLOWLOG", "RESET")
         info = self.info("memory")
-        return int(info["used_memory"]) - int(info["mem_clients_normal"]) - int(info["mem_aof_buffer"])
+        others = ("mem_clients_normal", "mem_aof_buffer", "used_memory_scripts_eval")
+        return int(info["used_memory"]) - sum(int(info.get(name, 0)) for name in others)
 
     def __exit__(self, *error):
         super().__exit__(*error)

@@ -530,9 +530,7 @@ void ty_state_list(struct ty_state *state, unsigned shard, const char *organizat
     call->fn.list = fn;
     struct ty_args args;
     char key[24];
-    char *index TY_FREE = status ? ty_xasprintf("s:%d:%s", status, organization_id) : ty_xasprintf("o:%s", organization_id);
     ty_state_args(state, shard, &args);
-    ty_args_add_text(&args, index);
     ty_args_add_u64(&args, limit);
     if (cursor) {
         ty_args_add_u64(&args, cursor->created_us);
@@ -540,6 +538,15 @@ void ty_state_list(struct ty_state *state, unsigned shard, const char *organizat
     } else {
         ty_args_add_text(&args, "+inf");
         ty_args_add_text(&args, "");
+    }
+    // A job is in the index of its state only; all states together are all jobs.
+    for (int one = TY_JOB_PENDING; one <= TY_JOB_CANCELING; one++) {
+        if (status && one != status)
+            continue;
+        size_t size = strlen(organization_id) + sizeof "s:0:";
+        char *index = ty_args_keep(&args, size);
+        snprintf(index, size, "s:%d:%s", one, organization_id);
+        ty_args_add_text(&args, index);
     }
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_LIST, key, &args, on_listed, call);

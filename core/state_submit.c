@@ -11,7 +11,7 @@
 #define PART_JOBS 500
 #define PART_INDEXES 64
 #define SEEN_SLOTS 1024 // a power of two, about twice PART_JOBS
-#define INDEXES_OF_A_JOB 3
+#define INDEXES_OF_A_JOB 2
 
 struct index {
     const char *key;
@@ -100,7 +100,6 @@ static void add_indexes(struct part *part, const struct ty_apply *command, const
     if (len) {
         char kind[] = "s:0:";
         kind[2] = (char)('0' + record->state);
-        enter(part, "o:", organization, len, score, score_len, id);
         enter(part, kind, organization, len, score, score_len, id);
     }
     if (record->state == TY_JOB_PENDING) {

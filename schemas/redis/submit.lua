@@ -9,12 +9,10 @@ if stored then return { -1, stored } end
 local argv, results, queued = ARGV, {}, false
 local QUEUE = K .. 'q:'
 
--- Puts a record that was just stored into the indexes, and a job that can run into its queue.
+-- Puts a record that was just stored into its index, and a job that can run into its queue.
 local function enter(id, h, record)
     if h.org_len > 0 then
-        local org, created = org_of(h, record), int(h.created)
-        redis.call('ZADD', K .. 'o:' .. org, created, id)
-        redis.call('ZADD', K .. 's:' .. h.state .. ':' .. org, created, id)
+        redis.call('ZADD', K .. 's:' .. h.state .. ':' .. org_of(h, record), int(h.created), id)
     end
     if h.state == PENDING then
         enqueue(id, h, record)
@@ -35,7 +33,6 @@ local function store(key, record)
         enter(id, new, record)
     else
         -- A cancel was here before its submit: the job is created ended.
-        if new.org_len > 0 then redis.call('ZADD', K .. 'o:' .. org_of(new, record), int(new.created), id) end
         new.flags = bit.bor(new.flags, FLAG_CANCEL)
         new.state, new.reason = T.cancel[PENDING], REASON_CANCELED
         put(id, new, record, PENDING, '', now_us())

@@ -108,7 +108,8 @@ int bench_count(const struct bench_options *options, struct ty_err *err)
 {
     static const struct {
         const char *name, *index;
-    } rows[] = {{"indexed", "o:"}, {"pending", "s:1:"}, {"in_progress", "s:2:"}, {"completed", "s:3:"}, {"failed", "s:4:"}};
+    } rows[] = {{"pending", "s:1:"}, {"in_progress", "s:2:"}, {"completed", "s:3:"},
+                {"failed", "s:4:"},  {"canceled", "s:5:"},    {"canceling", "s:6:"}};
     struct bench_pipe *pipe;
     int64_t keys = 0, ready = 0, counts[sizeof rows / sizeof *rows] = {0};
     if (bench_pipe_open(options->redis, 1, NULL, NULL, &pipe, err) < 0)

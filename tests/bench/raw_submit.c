@@ -1,4 +1,4 @@
-// The limit of the intake: what submit.lua writes (record, two indexes, ready queue, watermark), in three ways.
+// The limit of the intake: what submit.lua writes (record, index, ready queue, watermark), in three ways.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +9,13 @@
 
 #define PREFIX "{ty:0}:"
 
-// ARGV: organization, pool, then for each job: id, record, score. One script call, four commands a job.
+// ARGV: organization, pool, then for each job: id, record, score. One script call, three commands a job.
 static const char *const script =
     "#!lua\n"
-    "local o, s, q = '" PREFIX "o:' .. ARGV[1], '" PREFIX "s:1:' .. ARGV[1], '" PREFIX "q:' .. ARGV[2]\n"
+    "local s, q = '" PREFIX "s:1:' .. ARGV[1], '" PREFIX "q:' .. ARGV[2]\n"
     "for i = 3, #ARGV, 3 do\n"
     "  local id, score = ARGV[i], ARGV[i + 2]\n"
     "  redis.call('SET', '" PREFIX "j:' .. id, ARGV[i + 1])\n"
-    "  redis.call('ZADD', o, score, id)\n"
     "  redis.call('ZADD', s, score, id)\n"
     "  redis.call('ZADD', q, score, id)\n"
     "end\n"
@@ -114,8 +113,6 @@ static int send_commands(struct work *work, struct job *jobs, size_t count, size
             ty_args_add(&args, jobs[i].record.data, jobs[i].record.len);
         }
         rc = send(work, &args, err);
-        if (rc == 0)
-            rc = send_index(work, "o", organization, jobs + at, step, err);
         if (rc == 0)
             rc = send_index(work, "s:1", organization, jobs + at, step, err);
         if (rc == 0)

@@ -15,6 +15,8 @@
 #define STOP_MS 10000
 #define AWAIT_MS 60000
 
+unsigned intake_shards = 1;
+
 // ---- nodes ----
 
 static struct ty_kafka_options kafka_options(const struct intake_rig *rig)
@@ -35,7 +37,7 @@ static void open_state(struct intake_rig *rig, struct intake_node *node)
 {
     struct ty_err err;
     struct ty_state_options options = {
-        .redis_url = redis_server_url(rig->redis), .shards = 1, .command_ms = 2000, .tombstone_ms = 691200000};
+        .redis_url = redis_server_url(rig->redis), .shards = intake_shards, .command_ms = 2000, .tombstone_ms = 691200000};
     node->rig = rig;
     if (ty_state_new(rig->loop, &options, on_up, node, &node->state, &err) < 0)
         fail_msg("%s", err.message);

@@ -37,6 +37,8 @@ struct intake_rig {
     rd_kafka_t *producer;
 };
 
+// How many shards the stores of the rigs made from now on have; 1 at first.
+extern unsigned intake_shards;
 // Topics and group of its own; Redis runs, no intake does.
 struct intake_rig *intake_rig_new(const char *brokers, intake_topics_fn make_topics, void *broker, int partitions);
 void intake_rig_free(struct intake_rig *rig);

@@ -126,6 +126,45 @@ static void test_other_kafka(void **state)
     intake_mock_stop(&other);
 }
 
+static void no_topics(void *broker, const char *prefix, int partitions)
+{
+    (void)broker;
+    (void)prefix;
+    (void)partitions;
+}
+
+// Nobody listens: the intake can be started all the same, and ends soon.
+static void test_no_broker(void **state)
+{
+    (void)state;
+    struct intake_rig *rig = intake_rig_new("127.0.0.1:1", no_topics, NULL, 1);
+    intake_node_start(rig, 0);
+    RIG_UNTIL(rig, rig->nodes[0].is_up);
+    uint64_t start_ms = ty_clock_mono_ms();
+    intake_node_stop(rig, 0);
+    assert_true(ty_clock_mono_ms() - start_ms < 5000);
+    intake_rig_free(rig);
+}
+
+// A site's properties: what may be tuned is taken, what makes no sense is refused by name.
+static void test_properties(void **state)
+{
+    (void)state;
+    struct intake_rig *rig = new_rig(1);
+    char *good[] = {(char *)"fetch.wait.max.ms=20", NULL}, *bad[] = {(char *)"fetch.wait.max.ms=soon", NULL};
+    struct ty_intake_options options = {
+        .kafka = {.brokers = rig->brokers, .topic_prefix = rig->prefix, .properties = good}, .group_id = "g",
+        .batch_commands = 1, .batch_bytes = 1};
+    struct ty_intake *intake;
+    struct ty_err err;
+    assert_int_equal(ty_intake_new(rig->loop, rig->eye.state, rig->catalog, NULL, &options, &intake, &err), 0);
+    ty_intake_free(intake);
+    options.kafka.properties = bad;
+    assert_int_equal(ty_intake_new(rig->loop, rig->eye.state, rig->catalog, NULL, &options, &intake, &err), -TY_EINVALID);
+    assert_non_null(strstr(err.message, "fetch.wait.max.ms"));
+    intake_rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +176,8 @@ int main(void)
         cmocka_unit_test(test_letter_is_waited_for),
         cmocka_unit_test(test_broker_is_away),
         cmocka_unit_test(test_other_kafka),
+        cmocka_unit_test(test_no_broker),
+        cmocka_unit_test(test_properties),
     };
     return cmocka_run_group_tests_name("intake with the mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
 }

@@ -405,6 +405,23 @@ void site_wait_file(struct site *site, const char *path)
 
 // ---- workers ----
 
+void site_wait_word(struct site *site, const struct site_worker *worker, const char *text)
+{
+    uint64_t until = ty_clock_mono_ms() + SITE_WAIT_MS;
+    const char *path = site_path(site, "%s.log", worker->name);
+    bool has = false;
+    while (!has) {
+        char line[1024];
+        FILE *file = fopen(path, "r");
+        while (file && !has && fgets(line, sizeof line, file))
+            has = strstr(line, text) != NULL;
+        if (file)
+            fclose(file);
+        if (!has)
+            site_turn(site, until, text);
+    }
+}
+
 void site_start(struct site *site, struct site_worker *worker)
 {
     char *args[16] = {(char *)"/proc/self/exe", (char *)"--worker"};

@@ -10,7 +10,6 @@
 #include "worker/run/plan.h"
 #include "worker/run/run_internal.h"
 
-#define LOG_WAIT_MS 60000 // how long the end of a job waits for a store that takes nothing of its log
 #define PROBE_TICKS 5     // how often a supervisor that is not our child is looked for
 
 static bool holds_slot(enum ty_attempt_state state)
@@ -295,7 +294,7 @@ static void check_log_progress(struct ty_attempt *attempt)
     if (progress != attempt->log_progress || !attempt->run->up)
         attempt->waiting_since_ms = now_ms;
     attempt->log_progress = progress;
-    if (now_ms - attempt->waiting_since_ms >= LOG_WAIT_MS)
+    if (now_ms - attempt->waiting_since_ms >= attempt->run->options.log_wait_ms)
         ty_attempt_on(attempt, TY_ATTEMPT_ON_LOG_TIMEOUT);
 }
 

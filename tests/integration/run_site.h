@@ -92,6 +92,7 @@ struct site_worker {
     uint32_t lease_ms, grace_ms, drain_ms;
     bool keep_job_dirs;
     unsigned shards;
+    const char *program;   // a trainyard-worker; NULL: this test program
     pid_t pid;
 };
 #define SITE_WORKER(label)                                                                    \

@@ -244,6 +244,19 @@ static void missing_link_is_repaired(void **state)
     assert_ticks(&id);
 }
 
+static int supervisor_of(const struct ty_id *id)
+{
+    int pid = 0;
+    char line[128];
+    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/status", id_text(id)), "r");
+    while (!pid && fgets(line, sizeof line, file))
+        if (sscanf(line, "pid=%d", &pid) != 1)
+            pid = 0;
+    fclose(file);
+    assert_true(pid > 1);
+    return pid;
+}
+
 static void dead_supervisor_is_an_error(void **state)
 {
     (void)state;
@@ -251,18 +264,65 @@ static void dead_supervisor_is_an_error(void **state)
     site_start(&site, &first);
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice"});
     site_wait_log(&site, &id, "info this is 1\n");
-    int pid = 0;
-    char line[128];
-    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/status", id_text(&id)), "r");
-    while (!pid && fgets(line, sizeof line, file))
-        if (sscanf(line, "pid=%d", &pid) != 1)
-            pid = 0;
-    fclose(file);
-    assert_true(pid > 1);
-    kill(pid, SIGKILL);
+    kill(supervisor_of(&id), SIGKILL);
     struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
     assert_int_equal(view.attempt, 2);
     assert_int_equal(view.errors, 1);
+}
+
+// What a worker leaves that was killed between its claim and the start of the supervisor.
+static void unstarted_attempt_is_handed_back(void **state)
+{
+    (void)state;
+    site_add_script(&site, "twice", OUT "echo \"this is $TRAINYARD_ATTEMPT\"\n[ $TRAINYARD_ATTEMPT = 1 ] && exec sleep 600\necho m >\"$out/m\"\n");
+    first.lease_ms = 30000;
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice"});
+    site_wait_log(&site, &id, "info this is 1\n");
+    int pid = supervisor_of(&id);
+    site_kill(&first);
+    kill(pid, SIGKILL);
+    SITE_UNTIL(&site, kill(pid, 0) < 0);
+    static const char *const files[] = {"control", "spool", "status"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_int_equal(unlink(site_path(&site, "work/w1/jobs/%s-1/%s", id_text(&id), files[i])), 0);
+    site_start(&site, &first);
+    struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
+    assert_int_equal(view.attempt, 2);
+    assert_int_equal(view.errors + view.losses, 0);
+}
+
+static void second_drain_does_not_wait(void **state)
+{
+    (void)state;
+    site_add_script(&site, "sleeps", "echo here; exec sleep 600\n");
+    first.drain_ms = 600000;
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "sleeps"});
+    site_wait_log(&site, &id, "info here\n");
+    kill(first.pid, SIGTERM);
+    site_wait_word(&site, &first, "run.draining");
+    struct ty_id other = site_submit(&site, &(struct site_job){.script = "sleeps"});
+    assert_int_equal(site_stop(&site, &first), 0);
+    assert_int_equal(site_view(&site, &id).state, TY_JOB_PENDING);
+    assert_int_equal(site_view(&site, &other).attempt, 0); // what came during the drain stays in the queue
+}
+
+static void full_store_takes_the_end(void **state)
+{
+    (void)state;
+    site_add_script(&site, "fails", "echo here\nwhile [ ! -e \"$HOME/go\" ]; do sleep 0.1; done\necho more; exit 3\n");
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "fails"});
+    site_wait_log(&site, &id, "info here\n");
+    redis_server_ask(site.redis, "CONFIG SET maxmemory 1");
+    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/home/go", id_text(&id)), "w");
+    assert_non_null(file);
+    fclose(file);
+    struct site_view view = site_wait(&site, &id, TY_JOB_FAILED);
+    assert_int_equal(view.reason, TY_REASON_SCRIPT_EXIT);
+    assert_non_null(strstr(view.message, "exited with code 3 (log incomplete"));
+    assert_non_null(strstr(view.message, "more"));
 }
 
 static void deleted_job_is_stopped(void **state)
@@ -310,6 +370,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(work_dir_has_one_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_link_is_repaired, setup, teardown),
         cmocka_unit_test_setup_teardown(dead_supervisor_is_an_error, setup, teardown),
+        cmocka_unit_test_setup_teardown(unstarted_attempt_is_handed_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(second_drain_does_not_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_store_takes_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(deleted_job_is_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_store_is_tried_again, setup, teardown),
     };

@@ -216,7 +216,7 @@ static int load_runner(const struct place *place, struct ty_container *container
 {
     static const char *const names[] = {
         [TY_RUNNER_PROCESS] = "process", [TY_RUNNER_CONTAINER] = "container", [TY_RUNNER_NULL] = "null"};
-    const char *runner, *install, *wheels;
+    const char *runner = "", *install = "", *wheels = "";
     if (need_text(place, "runner", &runner) < 0 || get_path(place, "python", &container->python) < 0 ||
         get_text(place, "install", &install) < 0 || get_path(place, "wheels", &wheels) < 0)
         return -TY_EINVALID;

@@ -48,7 +48,7 @@ static struct bad *add_bad(struct bads *bads, const char *topic, const char *rea
     return bad;
 }
 
-static void make_bads(struct bads *bads, const struct ty_id *id)
+static void make_bads(struct bads *bads, const struct ty_id *id, const struct ty_id *newer)
 {
     struct bad *bad = add_bad(bads, "submit", "value: is empty");
     bad->is_null = true;
@@ -64,7 +64,7 @@ static void make_bads(struct bads *bads, const struct ty_id *id)
     bad->value.len -= 7; // truncated
     bad = add_bad(bads, "submit", "format_version: ");
     bad->has_key = false;
-    intake_encode(TY_COMMAND_CANCEL, id, "digits", &bad->value);
+    intake_encode(TY_COMMAND_SUBMIT_CUSTOM, newer, "digits", &bad->value);
     ty_buf_add_tag_varint(&bad->value, 1, 77); // the last one of a field counts
     bad = add_bad(bads, "submit", "command: of another kind");
     intake_encode(TY_COMMAND_CANCEL, id, "digits", &bad->value);
@@ -113,9 +113,9 @@ void intake_case_bad_input(void **state)
     (void)state;
     struct intake_rig *rig = new_rig(1);
     struct bads bads = {.prefix = rig->prefix};
-    struct ty_id id = ty_id_new(), good[BAD_MAX];
+    struct ty_id id = ty_id_new(), newer = ty_id_new(), good[BAD_MAX];
     char key[TY_ID_TEXT_BYTES];
-    make_bads(&bads, &id);
+    make_bads(&bads, &id, &newer);
     for (size_t i = 0; i < bads.count; i++) {
         struct bad *bad = &bads.items[i];
         rd_kafka_headers_t *headers = rd_kafka_headers_new(1);
@@ -137,6 +137,7 @@ void intake_case_bad_input(void **state)
     assert_int_equal(figures(rig).refused, bads.count);
     // What has no id, or is no submit, leaves no job.
     assert_false(intake_look(rig, &id).found);
+    intake_await(rig, &newer, TY_JOB_FAILED);
     intake_node_stop(rig, 0);
     assert_int_equal(intake_read(rig, "dead-letter", check_letter, &bads), bads.count);
     for (size_t i = 0; i < bads.count; i++) {

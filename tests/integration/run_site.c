@@ -256,7 +256,31 @@ void site_cancel(struct site *site, const struct ty_id *id)
     apply(site, &command, 1);
 }
 
+void site_delete(struct site *site, const struct ty_id *id)
+{
+    struct ty_apply command = {.kind = TY_COMMAND_DELETE, .job_id = *id};
+    apply(site, &command, 1);
+}
+
 // ---- looking ----
+
+static size_t listed;
+
+static void on_listed(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count, bool more)
+{
+    (void)jobs;
+    (void)more;
+    listed = count;
+    finish(context, err);
+}
+
+size_t site_count(struct site *site, unsigned shard, enum ty_job_state state)
+{
+    site->done = false;
+    ty_state_list(site->state, shard, "acme", (int)state, NULL, 1000, on_listed, site);
+    SITE_UNTIL(site, site->done);
+    return site->err.code ? 0 : listed;
+}
 
 static struct site_view seen;
 
@@ -413,13 +437,30 @@ void site_kill(struct site_worker *worker)
     worker->pid = 0;
 }
 
-int site_stop(struct site *site, struct site_worker *worker)
+void site_pause(struct site_worker *worker)
+{
+    int status;
+    kill(worker->pid, SIGSTOP);
+    waitpid(worker->pid, &status, WUNTRACED);
+}
+
+void site_resume(struct site_worker *worker)
+{
+    kill(worker->pid, SIGCONT);
+}
+
+int site_join(struct site *site, struct site_worker *worker)
 {
     uint64_t until = ty_clock_mono_ms() + SITE_WAIT_MS;
     int status = 0;
-    kill(worker->pid, SIGTERM);
     while (waitpid(worker->pid, &status, WNOHANG) == 0)
         site_turn(site, until, "the worker's end");
     worker->pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+int site_stop(struct site *site, struct site_worker *worker)
+{
+    kill(worker->pid, SIGTERM);
+    return site_join(site, worker);
 }

@@ -45,6 +45,9 @@ struct site_job {
 struct ty_id site_submit(struct site *site, const struct site_job *job);
 void site_submit_null(struct site *site, size_t count);
 void site_cancel(struct site *site, const struct ty_id *id);
+void site_delete(struct site *site, const struct ty_id *id);
+// How many jobs of the organization are in the state, in one shard; at most 1000 are counted.
+size_t site_count(struct site *site, unsigned shard, enum ty_job_state state);
 
 // A job as the store has it now.
 struct site_view {
@@ -87,10 +90,15 @@ struct site_worker {
     unsigned shards;
     pid_t pid;
 };
-#define SITE_WORKER(label, ...)                                                                    \
-    ((struct site_worker){.name = (label), .slots = 4, .lease_ms = 2000, .grace_ms = 2000, .drain_ms = 0, .shards = 1, ##__VA_ARGS__})
+#define SITE_WORKER(label)                                                                    \
+    ((struct site_worker){.name = (label), .slots = 4, .lease_ms = 2000, .grace_ms = 2000, .drain_ms = 0, .shards = 1})
 // Dies with the test program.
 void site_start(struct site *site, struct site_worker *worker);
 void site_kill(struct site_worker *worker);
+// SIGSTOP and SIGCONT.
+void site_pause(struct site_worker *worker);
+void site_resume(struct site_worker *worker);
+// Waits until it ends by itself; returns the exit status.
+int site_join(struct site *site, struct site_worker *worker);
 // SIGTERM; returns the exit status when the drain is over.
 int site_stop(struct site *site, struct site_worker *worker);

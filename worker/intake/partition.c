@@ -163,7 +163,8 @@ static void on_retry(void *context)
 static void on_failed(struct ty_batch *batch, const struct ty_err *err)
 {
     struct ty_intake *intake = batch->intake;
-    if (ty_log_limit_take(&intake->apply_log))
+    // A probe that fails has nothing to lose, and all of them fail at once.
+    if (batch->count && ty_log_limit_take(&intake->apply_log))
         ty_log(TY_LOG_WARN, "intake.apply_failed", TY_KV("topic", "%s", ty_topic_kind_name(batch->partition->claimed->kind)),
                TY_KV("partition", "%" PRId32, batch->partition->claimed->number),
                TY_KV("offset", "%" PRId64, batch->first), TY_KV("message", "%s", err->message));

@@ -231,10 +231,11 @@ static void (*const table[TY_ATTEMPT_STATES][TY_ATTEMPT_EVENTS])(struct ty_attem
         [TY_ATTEMPT_ON_LOG_READ] = close_log,
         [TY_ATTEMPT_ON_LOG_SEALED] = tell,
         [TY_ATTEMPT_ON_LOG_TIMEOUT] = tell,
-        [TY_ATTEMPT_ON_LOST] = drop,
+        [TY_ATTEMPT_ON_LOST] = tell,
         [TY_ATTEMPT_ON_LOG_LOST] = drop,
     },
-    // Once the end is on its way, only the store's answer to that counts: a lost lease may mean that it was taken.
+    // Once it has ended, a lost lease may mean that the store has taken the end already, from this worker or from the one
+    // before it: only the answer to telling counts.
     [TY_ATTEMPT_TELLING] = {
         [TY_ATTEMPT_ON_TOLD] = told,
         [TY_ATTEMPT_ON_REFUSED] = drop,

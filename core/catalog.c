@@ -87,10 +87,8 @@ static int check_members(const struct place *place, const char *const *known)
 static int get_text(const struct place *place, const char *member, const char **ret)
 {
     const json_t *value = json_object_get(place->object, member);
-    if (value && !json_is_string(value))
-        return fail(place, member, "not a text");
-    *ret = value ? json_string_value(value) : "";
-    return 0;
+    *ret = value && json_is_string(value) ? json_string_value(value) : "";
+    return value && !json_is_string(value) ? fail(place, member, "not a text") : 0;
 }
 
 static int need_text(const struct place *place, const char *member, const char **ret)

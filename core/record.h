@@ -4,8 +4,8 @@
 //   header (128 bytes) | pool | metadata | options | tail entries, each: type u8, length u16, bytes
 //
 // metadata is a serialized partial TrainingJobMetadata; a reply to Get is therefore a byte copy plus the few mutable fields.
-// Version rule: byte 0 is the format. A reader refuses a format above its own; fields are added in the reserved bytes
-// and as new tail entry types, which older readers skip.
+// Version rule: byte 0 is the format. A reader refuses a format above its own; what is added comes as new tail entry
+// types, which older readers skip.
 #pragma once
 
 #include <stdbool.h>

@@ -258,10 +258,10 @@ void ty_worker_free(struct ty_worker *worker)
     if (!worker)
         return;
     ty_loop_clear_timer(worker->loop, &worker->report);
+    // The roles let go of their outstanding calls first; the store then answers each with an error.
     ty_intake_free(worker->intake);
-    // The roles' outstanding calls come back with an error now, so the store goes before what their callbacks use.
-    ty_state_free(worker->state);
     ty_run_free(worker->run);
+    ty_state_free(worker->state);
     ty_publisher_free(worker->publisher, 1000);
     ty_catalog_free(worker->catalog);
     free(worker->name);

@@ -202,6 +202,9 @@ static void keep_trailing(struct ty_rpc_client *client, const grpc_metadata_arra
 
 static int fail(const struct ty_rpc_client *client, const struct call *call, struct ty_err *err)
 {
+    // Nobody here cancels: a server that is stopping drops a call that came in that moment.
+    if (call->status == GRPC_STATUS_CANCELLED)
+        return ty_err_set(err, TY_EUNAVAILABLE, "responder %s: it dropped the call; it is stopping", client->server);
     enum ty_code code = ty_code_from_grpc((int)call->status);
     size_t len = GRPC_SLICE_LENGTH(call->details);
     const char *text = len ? (const char *)GRPC_SLICE_START_PTR(call->details) : ty_code_name(code);

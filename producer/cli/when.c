@@ -5,7 +5,7 @@
 #include <time.h>
 
 #define SECOND INT64_C(1000000)
-#define FIRST_S INT64_C(-62135596800) // 0001-01-01
+#define FIRST_S INT64_C(-30610224000) // 1000-01-01: a year has four digits
 #define LAST_S INT64_C(253402300799)  // 9999-12-31T23:59:59
 
 int64_t ty_when_us(const Google__Protobuf__Timestamp *timestamp)

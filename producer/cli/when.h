@@ -7,7 +7,7 @@
 
 #define TY_WHEN_BYTES 40
 
-// Microseconds since 1970 of an API time, within the years 1 to 9999.
+// Microseconds since 1970 of an API time, within the years 1000 to 9999.
 int64_t ty_when_us(const Google__Protobuf__Timestamp *timestamp);
 // All return out.
 const char *ty_when_rfc3339(int64_t time_us, char out[TY_WHEN_BYTES]); // "2026-11-24T18:42:24.123456Z"

@@ -344,8 +344,9 @@ class Stack(contextlib.AbstractContextManager):
     def producer(self):
         from kafka import KafkaProducer
         if not self._producer:
+            # A topic that has just been made may have no leader yet.
             self._producer = KafkaProducer(bootstrap_servers=self.broker.address, api_version=(2, 5, 0), acks="all",
-                                           linger_ms=5)
+                                           retries=10, linger_ms=5, max_request_size=4 << 20)
             self.on_exit.callback(self._producer.close, 5)
         return self._producer
 
@@ -405,7 +406,14 @@ class Stack(contextlib.AbstractContextManager):
                 return entries
 
     def status_counts(self, ids):
-        by_id = {job.id: job.status for job in self.jobs()}
+        """How many of the jobs have each status; 0 counts those that nothing is known of."""
+        import grpc
+        by_id = {}
+        try:
+            by_id = {job.id: job.status for job in self.jobs()}
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNAVAILABLE:
+                raise
         counts = {}
         for job_id in ids:
             status = by_id.get(job_id, 0)

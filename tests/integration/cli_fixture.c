@@ -134,7 +134,7 @@ static bool pump(struct cli *cli, uint64_t deadline_ms)
     if (cli->out.fd < 0 && cli->err.fd < 0)
         return false;
     if (now_ms >= deadline_ms || poll(fds, 2, (int)(deadline_ms - now_ms)) <= 0)
-        fail_msg("trainyard is stuck: %s%s", cli_out(cli), cli_err(cli));
+        fail_msg("trainyard is stuck: %s%s", cli_err(cli), cli_out(cli));
     if (fds[0].revents)
         read_some(&cli->out);
     if (fds[1].revents)
@@ -147,7 +147,7 @@ static void expect(struct cli *cli, struct stream *stream, const char *text)
     uint64_t deadline_ms = ty_clock_mono_ms() + PATIENCE_MS;
     while (!strstr(ty_buf_text(&stream->text), text))
         if (!pump(cli, deadline_ms))
-            fail_msg("it has ended without \"%s\": %s%s", text, cli_out(cli), cli_err(cli));
+            fail_msg("it has ended without \"%s\": %s%s", text, cli_err(cli), cli_out(cli));
 }
 
 void cli_expect_out(struct cli *cli, const char *text)

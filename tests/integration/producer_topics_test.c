@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,8 +82,10 @@ static struct outcome check_when_all_there(const char *prefix, int replication_f
 {
     uint64_t deadline_ms = ty_clock_mono_ms() + 20000;
     struct outcome outcome = run(CHECK, prefix, replication_factor);
-    while (outcome.rc == 0 && outcome.report.count[TY_TOPICS_MISSING] && ty_clock_mono_ms() < deadline_ms)
+    while (outcome.rc == 0 && outcome.report.count[TY_TOPICS_MISSING] && ty_clock_mono_ms() < deadline_ms) {
+        poll(NULL, 0, 100);
         outcome = run(CHECK, prefix, replication_factor);
+    }
     return outcome;
 }
 
@@ -233,6 +236,34 @@ static void published_for_good(void **state)
     trainyard_client_free(client, 0);
 }
 
+// A service that starts before anybody has made the topics works as soon as they are there.
+static void topics_that_come_late(void **state)
+{
+    (void)state;
+    struct trainyard_client_options options = TRAINYARD_CLIENT_OPTIONS_INIT;
+    struct trainyard_client *client;
+    struct trainyard_error error;
+    static const char id[] = "a0000000-0000-4000-8000-00000000000b";
+    options.brokers = kafka_broker_address(broker);
+    options.topic_prefix = "late.";
+    assert_int_equal(trainyard_client_new(&options, &client, NULL), 0);
+    assert_int_equal(trainyard_cancel(client, id, NULL, TRAINYARD_WAIT, NULL, &error), -TRAINYARD_UNAVAILABLE);
+    assert_non_null(strstr(error.message, "late.cancel"));
+    assert_true(error.retriable);
+    assert_false(error.unknown);
+    struct outcome outcome = run(CREATE, "late.", 0);
+    expect_ok(&outcome, 0);
+    int rc = -1;
+    for (uint64_t deadline_ms = ty_clock_mono_ms() + 20000; rc < 0 && ty_clock_mono_ms() < deadline_ms;) {
+        poll(NULL, 0, 100);
+        rc = trainyard_cancel(client, id, NULL, TRAINYARD_WAIT, NULL, &error);
+    }
+    if (rc < 0)
+        fail_msg("%s", error.message);
+    trainyard_client_free(client, 0);
+    assert_int_equal(kafka_broker_read(broker, "late.cancel", NULL, NULL), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +271,7 @@ int main(void)
         cmocka_unit_test(differences_are_told_and_left),
         cmocka_unit_test(what_kafka_refuses_is_named),
         cmocka_unit_test(published_for_good),
+        cmocka_unit_test(topics_that_come_late),
     };
     broker = kafka_broker_new();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,6 +27,8 @@ struct site {
     struct ty_err err;
 };
 
+struct site_worker;
+
 // What main of the test program must call first: the program may be a worker, which finds its programs in bin_dir. Returns -1 when it is the test.
 int run_site_main(int argc, char **argv, const char *bin_dir);
 
@@ -45,6 +47,9 @@ struct site_job {
 struct ty_id site_submit(struct site *site, const struct site_job *job);
 void site_submit_null(struct site *site, size_t count);
 void site_cancel(struct site *site, const struct ty_id *id);
+void site_delete(struct site *site, const struct ty_id *id);
+// How many jobs of the organization are in the state, in one shard; at most 1000 are counted.
+size_t site_count(struct site *site, unsigned shard, enum ty_job_state state);
 
 // A job as the store has it now.
 struct site_view {
@@ -70,6 +75,8 @@ void site_wait_log(struct site *site, const struct ty_id *id, const char *text);
 // The path of something in the site's directory, in static memory that the next eight calls keep.
 const char *site_path(const struct site *site, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void site_wait_file(struct site *site, const char *path);
+// Until the worker's own log has the text.
+void site_wait_word(struct site *site, const struct site_worker *worker, const char *text);
 // One turn of the loop; fails when `until` (mono ms) is over, saying what was waited for.
 void site_turn(struct site *site, uint64_t until, const char *what);
 #define SITE_UNTIL(site, condition)                                                                \
@@ -85,12 +92,18 @@ struct site_worker {
     uint32_t lease_ms, grace_ms, drain_ms;
     bool keep_job_dirs;
     unsigned shards;
+    const char *program;   // a trainyard-worker; NULL: this test program
     pid_t pid;
 };
-#define SITE_WORKER(label, ...)                                                                    \
-    ((struct site_worker){.name = (label), .slots = 4, .lease_ms = 2000, .grace_ms = 2000, .drain_ms = 0, .shards = 1, ##__VA_ARGS__})
+#define SITE_WORKER(label)                                                                    \
+    ((struct site_worker){.name = (label), .slots = 4, .lease_ms = 2000, .grace_ms = 2000, .drain_ms = 0, .shards = 1})
 // Dies with the test program.
 void site_start(struct site *site, struct site_worker *worker);
 void site_kill(struct site_worker *worker);
+// SIGSTOP and SIGCONT.
+void site_pause(struct site_worker *worker);
+void site_resume(struct site_worker *worker);
+// Waits until it ends by itself; returns the exit status.
+int site_join(struct site *site, struct site_worker *worker);
 // SIGTERM; returns the exit status when the drain is over.
 int site_stop(struct site *site, struct site_worker *worker);

@@ -7,6 +7,9 @@
 #include "core/log.h"
 #include "worker/run/run_internal.h"
 
+#define NEWS_AGAIN_MS 100 // news that came while a renewal was on its way
+#define NEWS_SLOW_MS 1000 // news that the store did not take
+
 struct renewal {
     struct ty_attempt *attempt;
     uint8_t stage;
@@ -29,7 +32,8 @@ static bool has_news(const struct ty_attempt *attempt)
 
 static void renew_news(struct ty_run *run, uint64_t delay_ms)
 {
-    if (!run->news_timer.index)
+    const struct ty_timer *timer = &run->news_timer;
+    if (!timer->index || timer->due_ms > ty_clock_mono_ms() + delay_ms)
         ty_loop_set_timer(run->loop, &run->news_timer, delay_ms, on_news_timer, run);
 }
 
@@ -65,12 +69,13 @@ static void on_renewed(void *context, const struct ty_err *err, const int *resul
 {
     struct call *call = context;
     struct ty_run *run = call->run;
-    bool goes_on = ty_run_release(run), has_more = false;
+    bool goes_on = ty_run_release(run), has_more = false, is_slow = err != NULL;
     for (size_t i = 0; i < call->count; i++) {
         struct ty_attempt *attempt = call->renewals[i].attempt;
         attempt->renewing = false;
         if (goes_on && !err && i < count)
             take_result(attempt, &call->renewals[i], call->sent_ns, (enum ty_renewed)results[i]);
+        is_slow = is_slow || (i < count && results[i] == TY_RENEW_UNKNOWN);
         has_more = has_more || (goes_on && ty_attempt_holds_lease(attempt) && has_news(attempt));
         ty_attempt_release(attempt);
     }
@@ -82,7 +87,7 @@ static void on_renewed(void *context, const struct ty_err *err, const int *resul
         ty_lease_start(run);
     }
     if (has_more && run->up)
-        renew_news(run, err ? 1000 : 100);
+        renew_news(run, is_slow ? NEWS_SLOW_MS : NEWS_AGAIN_MS);
 }
 
 static bool is_wanted(const struct ty_attempt *attempt, unsigned shard, bool only_news)

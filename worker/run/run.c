@@ -16,6 +16,7 @@
 #define TICK_MS 100
 #define POLL_MS 1000
 #define RECLAIM_MS 1000
+#define LOG_WAIT_MS 60000
 #define DRAIN_SLACK_MS 10000
 #define PENDING_ATTEMPTS 16 // beyond two a slot: ended attempts whose logs and ends the store has yet to take
 
@@ -201,6 +202,8 @@ static void copy_options(struct ty_run *run, const struct ty_run_options *option
 {
     size_t count = 0;
     run->options = *options;
+    if (!run->options.log_wait_ms)
+        run->options.log_wait_ms = LOG_WAIT_MS;
     run->options.worker = ty_xstrdup(options->worker);
     run->options.work_dir = ty_xstrdup(options->work_dir);
     run->options.store_dir = ty_xstrdup(options->store_dir);
@@ -349,6 +352,7 @@ void ty_run_drain(struct ty_run *run, ty_run_drained_fn fn, void *context)
         return;
     }
     run->draining = true;
+    ty_log(TY_LOG_INFO, "run.draining", TY_KV("attempts", "%u", run->attempt_count));
     run->drained_fn = fn;
     run->drained_context = context;
     ty_loop_set_timer(run->loop, &run->drain_timer, drain_ms, stop_all, run);

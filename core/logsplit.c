@@ -116,26 +116,37 @@ static bool is_past(uint64_t now_us, uint64_t since_us)
 
 // ---- cleaning ----
 
-static void add(struct ty_logsplit *split, const uint8_t *bytes, size_t len)
+// Room for at least `len` more bytes of the line.
+static void make_room(struct ty_logsplit *split, size_t len)
+{
+    if (TY_LIMIT_LOG_MESSAGE_BYTES - split->text.len >= len)
+        return;
+    emit_progress(split, split->text_us);
+    emit_text(split);
+    split->continued = true;
+}
+
+// Plain text may be cut anywhere, a character may not. Where a line is cut must not depend on how its bytes came.
+static void add_plain(struct ty_logsplit *split, const uint8_t *bytes, size_t len)
 {
     while (len) {
-        size_t room = TY_LIMIT_LOG_MESSAGE_BYTES - split->text.len;
-        if (!room || (len > room && len <= 4)) { // up to 4: a character, which is not cut
-            emit_progress(split, split->text_us);
-            emit_text(split);
-            split->continued = true;
-            continue;
-        }
-        size_t part = len < room ? len : room;
+        make_room(split, 1);
+        size_t room = TY_LIMIT_LOG_MESSAGE_BYTES - split->text.len, part = len < room ? len : room;
         ty_buf_add(&split->text, bytes, part);
         bytes += part;
         len -= part;
     }
 }
 
+static void add_character(struct ty_logsplit *split, const uint8_t *bytes, size_t len)
+{
+    make_room(split, len);
+    ty_buf_add(&split->text, bytes, len);
+}
+
 static void add_replacement(struct ty_logsplit *split)
 {
-    add(split, (const uint8_t *)"\xef\xbf\xbd", 3);
+    add_character(split, (const uint8_t *)"\xef\xbf\xbd", 3);
 }
 
 // Whether byte may stand at place `at` (1 to 3) of a character that begins with `first`: the second
@@ -179,7 +190,7 @@ static bool go_on_character(struct ty_logsplit *split, uint8_t byte)
     split->tail_len = 0;
     bool is_control = split->tail[0] == 0xc2 && split->tail[1] < 0xa0; // U+0080 to U+009F
     if (!is_control)
-        add(split, split->tail, split->tail_want);
+        add_character(split, split->tail, split->tail_want);
     return true;
 }
 
@@ -232,7 +243,7 @@ static void take_byte(struct ty_logsplit *split, uint8_t byte)
     else if (byte == 0x1b)
         split->escape = ESC;
     else if ((byte >= 0x20 && byte != 0x7f) || byte == '\t')
-        add(split, &byte, 1);
+        add_plain(split, &byte, 1);
 }
 
 // How many bytes at the start are printable ASCII or tabs.
@@ -272,7 +283,7 @@ static void gather(struct ty_logsplit *split, uint64_t time_us, const uint8_t *b
         size_t run =
             split->escape == TEXT && !split->tail_len ? plain_run(bytes + at, len - at) : 0;
         if (run)
-            add(split, bytes + at, run);
+            add_plain(split, bytes + at, run);
         at += run;
         if (at < len)
             take_byte(split, bytes[at++]);

@@ -238,6 +238,16 @@ int ty_loop_add_signal(struct ty_loop *loop, int signal_number, ty_loop_signal_f
     return is_new ? ty_loop_add_fd(loop, fd, TY_LOOP_READ, on_signal_fd, loop, err) : 0;
 }
 
+static void forget_child(struct child *child)
+{
+    struct child **at = &child->loop->children;
+    while (*at != child)
+        at = &(*at)->next;
+    *at = child->next;
+    ty_loop_remove_fd(child->loop, child->pidfd);
+    close(child->pidfd);
+}
+
 static void on_child_fd(void *context, int fd, unsigned events)
 {
     struct child *child = context;
@@ -246,13 +256,7 @@ static void on_child_fd(void *context, int fd, unsigned events)
     // A child that someone else has reaped is reported all the same, with code 0: its descriptor would stay ready for ever.
     if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
         return;
-    struct ty_loop *loop = child->loop;
-    struct child **at = &loop->children;
-    while (*at != child)
-        at = &(*at)->next;
-    *at = child->next;
-    ty_loop_remove_fd(loop, fd);
-    close(fd);
+    forget_child(child);
     child->fn(child->context, child->pid, info.si_code, info.si_status);
     free(child);
 }
@@ -271,6 +275,17 @@ int ty_loop_add_child(struct ty_loop *loop, pid_t pid, ty_loop_child_fn fn, void
     }
     loop->children = child;
     return 0;
+}
+
+void ty_loop_remove_child(struct ty_loop *loop, pid_t pid)
+{
+    struct child *child = loop->children;
+    while (child && child->pid != pid)
+        child = child->next;
+    if (!child)
+        return;
+    forget_child(child);
+    free(child);
 }
 
 // ---- mailbox ----

@@ -63,6 +63,8 @@ int ty_loop_add_signal(struct ty_loop *loop, int signal_number, ty_loop_signal_f
 // Watches a child of this process and reaps it, once.
 int ty_loop_add_child(struct ty_loop *loop, pid_t pid, ty_loop_child_fn fn, void *context,
                       struct ty_err *err) TY_MUST_USE;
+// Stops watching: fn does not come any more, and nobody reaps the child. Nothing happens when it is not watched.
+void ty_loop_remove_child(struct ty_loop *loop, pid_t pid);
 
 // Called at the end of every turn, after all callbacks and before sleeping: the place to flush what the turn gathered.
 // At most 8 of them, each called twice, so that one may hand its work to another. None may rely on being called only when

@@ -12,6 +12,9 @@
 
 #define POLL_MS 100
 #define DELIVERY_MS "4000"
+// A topic that was refused (not there yet, not allowed) fails every record at once until the library asks about it again,
+// which by its own default is after five minutes.
+#define TOPIC_REFRESH_MS "5000"
 
 struct ty_publisher {
     struct ty_kafka_options options; // texts owned
@@ -35,7 +38,7 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void
     if (!message->err) {
         delivery->fn(delivery->context, message->partition, message->offset, false, NULL);
     } else {
-        ty_kafka_err(&err, message->err, "Kafka: not acknowledged");
+        ty_kafka_err(&err, message->err, "Kafka topic %s: not acknowledged", rd_kafka_topic_name(message->rkt));
         bool unknown = rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
         delivery->fn(delivery->context, -1, -1, unknown, &err);
     }
@@ -47,7 +50,7 @@ static int make_producer(struct ty_publisher *publisher, rd_kafka_t **ret_produc
     static const char *const settings[][2] = {
         {"enable.idempotence", "true"}, {"message.timeout.ms", DELIVERY_MS}, {"linger.ms", "0.5"},
         {"message.max.bytes", "1200000"}, {"queue.buffering.max.messages", "500000"},
-        {"socket.nagle.disable", "true"}};
+        {"socket.nagle.disable", "true"}, {"topic.metadata.refresh.interval.ms", TOPIC_REFRESH_MS}};
     rd_kafka_conf_t *conf;
     char text[512];
     if (ty_kafka_conf(&publisher->options, &conf, err) < 0)

@@ -4,8 +4,8 @@
 //   header (128 bytes) | pool | metadata | options | tail entries, each: type u8, length u16, bytes
 //
 // metadata is a serialized partial TrainingJobMetadata; a reply to Get is therefore a byte copy plus the few mutable fields.
-// Version rule: byte 0 is the format. A reader refuses a format above its own; fields are added in the reserved bytes
-// and as new tail entry types, which older readers skip.
+// Version rule: byte 0 is the format. A reader refuses a format above its own; what is added comes as new tail entry
+// types, which older readers skip.
 #pragma once
 
 #include <stdbool.h>
@@ -77,7 +77,7 @@ struct ty_record {
     uint32_t attempt;       // of the latest claim; 0 before the first
     uint32_t worker_losses; // attempts that ended because their worker did
     uint32_t errors;        // attempts that were given back because of an error
-    uint32_t lease_ms;
+    uint32_t lease_ms;      // of the latest claim; 0 before the first, and when that attempt gave the job back
     uint64_t version;       // rises with each change
     uint64_t created_us, modified_us, started_us, ended_us; // started and ended: 0 before they happen
     uint64_t fence;

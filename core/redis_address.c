@@ -76,6 +76,7 @@ static int parse_number(const char *text, size_t len, long min, long max, int *r
     return 0;
 }
 
+// No error shows any of the text: in "redis://user:secret", which lacks its host, the secret stands where a port would.
 static int parse_host(const char *text, struct ty_redis_url *url, struct ty_err *err)
 {
     const char *slash = strchrnul(text, '/'), *host = text, *host_end;
@@ -83,7 +84,7 @@ static int parse_host(const char *text, struct ty_redis_url *url, struct ty_err 
         host = text + 1;
         host_end = memchr(text, ']', (size_t)(slash - text));
         if (!host_end)
-            return ty_err_set(err, TY_EINVALID, "Redis URL: \"%.128s\" has a [ without its ]", text);
+            return ty_err_set(err, TY_EINVALID, "Redis URL: a [ before the host has no ]");
         text = host_end + 1;
     } else {
         host_end = memchr(text, ':', (size_t)(slash - text));
@@ -95,9 +96,9 @@ static int parse_host(const char *text, struct ty_redis_url *url, struct ty_err 
     url->host = ty_xasprintf("%.*s", (int)(host_end - host), host);
     url->port = 6379;
     if (text != slash && (*text != ':' || parse_number(text + 1, (size_t)(slash - text - 1), 1, 65535, &url->port) < 0))
-        return ty_err_set(err, TY_EINVALID, "Redis URL: \"%.32s\" behind the host is not a port from 1 to 65535", text);
+        return ty_err_set(err, TY_EINVALID, "Redis URL: what stands behind the host is not a port from 1 to 65535");
     if (*slash && slash[1] && parse_number(slash + 1, strlen(slash + 1), 0, 1 << 20, &url->database) < 0)
-        return ty_err_set(err, TY_EINVALID, "Redis URL: \"%.32s\" is not a database number", slash + 1);
+        return ty_err_set(err, TY_EINVALID, "Redis URL: what stands behind the last / is not a database number");
     url->shown = ty_xasprintf("%s:%d", url->host, url->port);
     return 0;
 }

@@ -78,6 +78,9 @@ static void set_up(struct ty_state *state, bool up, const struct ty_err *err)
     state->on_up(state->up_context, up, err);
 }
 
+static void send_hello(struct ty_state *state, unsigned shard);
+
+// Shard 0 is asked first and alone: a program of another shape must not write its own into shards that the store has not.
 static void on_hello(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_state *state = context;
@@ -87,6 +90,8 @@ static void on_hello(void *context, const struct ty_redis_reply *reply, const st
             set_up(state, false, &err);
         return;
     }
+    if (state->misfit || !state->hellos_left)
+        return;
     if (reply->items[0].integer > TY_RECORD_FORMAT || reply->items[1].integer != (int64_t)state->options.shards) {
         ty_err_set(&err, TY_EPRECONDITION,
                    "the store was made with record format %lld and %lld shards; this program has format %d and %u shards",
@@ -96,8 +101,22 @@ static void on_hello(void *context, const struct ty_redis_reply *reply, const st
         set_up(state, false, &err);
         return;
     }
-    if (state->hellos_left && --state->hellos_left == 0 && !state->misfit)
+    bool is_first = state->hellos_left == state->options.shards;
+    for (unsigned shard = 1; is_first && shard < state->options.shards; shard++)
+        send_hello(state, shard);
+    if (--state->hellos_left == 0)
         set_up(state, true, NULL);
+}
+
+static void send_hello(struct ty_state *state, unsigned shard)
+{
+    struct ty_args args;
+    char key[24];
+    ty_state_meta_key(state, shard, key);
+    ty_state_args(state, shard, &args);
+    ty_args_add_u64(&args, TY_RECORD_FORMAT);
+    ty_args_add_u64(&args, state->options.shards);
+    ty_state_eval(state, TY_SCRIPT_HELLO, key, &args, on_hello, state);
 }
 
 static void on_redis(void *context, bool up, const struct ty_err *err)
@@ -110,15 +129,7 @@ static void on_redis(void *context, bool up, const struct ty_err *err)
     }
     state->misfit = false;
     state->hellos_left = state->options.shards;
-    for (unsigned shard = 0; shard < state->options.shards; shard++) {
-        struct ty_args args;
-        char key[24];
-        ty_state_meta_key(state, shard, key);
-        ty_state_args(state, shard, &args);
-        ty_args_add_u64(&args, TY_RECORD_FORMAT);
-        ty_args_add_u64(&args, state->options.shards);
-        ty_state_eval(state, TY_SCRIPT_HELLO, key, &args, on_hello, state);
-    }
+    send_hello(state, 0);
 }
 
 int ty_state_new(struct ty_loop *loop, const struct ty_state_options *options, ty_state_up_fn on_up,

@@ -1,5 +1,6 @@
 // The store's side of the run role: claims, leases, ends.
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/buf.h"
 #include "core/limits.h"
@@ -134,18 +135,24 @@ void ty_state_finish(struct ty_state *state, unsigned shard, const struct ty_fin
     free(actions);
 }
 
+// What a lost worker had, and was to be deleted, is gone: its logs go, too.
 static void on_reclaimed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_call *call = context;
     struct ty_err err;
-    if (!reply) {
-        call->fn.reclaim(call->context, cause, 0);
-    } else if (reply->type != TY_REDIS_INT) {
-        ty_err_set(&err, TY_EINTERNAL, "Redis: %s", reply->bytes ? reply->bytes : "an unexpected kind of reply");
+    if (ty_state_check_array(reply, cause, 1, &err) < 0) {
         call->fn.reclaim(call->context, &err, 0);
-    } else {
-        call->fn.reclaim(call->context, NULL, (unsigned)reply->integer);
+        free(call);
+        return;
     }
+    for (size_t i = 1; i + 1 < reply->count; i += 2) {
+        struct ty_id id;
+        if (reply->items[i].len != sizeof id.bytes)
+            continue;
+        memcpy(id.bytes, reply->items[i].bytes, sizeof id.bytes);
+        ty_state_log_remove(call->state, &id, (uint32_t)reply->items[i + 1].integer);
+    }
+    call->fn.reclaim(call->context, NULL, (unsigned)reply->items[0].integer);
     free(call);
 }
 

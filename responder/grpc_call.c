@@ -185,7 +185,7 @@ bool ty_rpc_send(struct ty_rpc *rpc, const void *bytes, size_t len)
 {
     grpc_op ops[2] = {0};
     size_t count = 0;
-    if (rpc->answered || rpc->sending)
+    if ((rpc->answered && !rpc->ends_later) || rpc->sending)
         return false;
     rpc->reply = one_slice(grpc_slice_from_copied_buffer(bytes, len));
     if (!rpc->initial_sent)

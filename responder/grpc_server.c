@@ -285,17 +285,18 @@ static void on_stream_sent(struct ty_rpc *rpc, bool ok)
     rpc->sending = false;
     grpc_byte_buffer_destroy(rpc->reply);
     rpc->reply = NULL;
+    bool goes_on = was_sending && ok && (!rpc->answered || rpc->ends_later);
+    // A handler that was waiting for its turn has it before the end: its last word is not lost.
+    if (goes_on && rpc->method->table->on_sent)
+        rpc->method->table->on_sent(rpc);
+    if (rpc->sending)
+        return;
     if (rpc->ends_later) {
         rpc->ends_later = false;
         ty_rpc_send_end(rpc, rpc->end);
-        return;
-    }
-    if (!was_sending || !ok || rpc->answered)
-        return;
-    if (rpc->method->table->on_sent)
-        rpc->method->table->on_sent(rpc);
-    else
+    } else if (goes_on && !rpc->method->table->on_sent) {
         ty_rpc_receive_message(rpc);
+    }
 }
 
 static void on_close(struct ty_rpc *rpc)

@@ -36,7 +36,7 @@ struct ty_rpc_method {
     void (*on_request)(struct ty_rpc *rpc, const ProtobufCMessage *message);
     // Unary: the time is up or the client's deadline passed, and there is no answer. NULL: UNAVAILABLE.
     void (*on_timeout)(struct ty_rpc *rpc);
-    // Stream: the message given to ty_rpc_send left. May be NULL.
+    // Stream: the message given to ty_rpc_send left, and another may be sent, even if the end waits for its turn. May be NULL.
     void (*on_sent)(struct ty_rpc *rpc);
     // The last callback of a call: free what the scratch area owns. May be NULL.
     void (*on_done)(struct ty_rpc *rpc);

@@ -11,7 +11,7 @@ if ids then
         local raw = redis.call('GET', K .. 'j:' .. id)
         if raw then
             local h = decode(raw)
-            if h.token == token and not terminal(h.state) then
+            if h.token == token and not terminal(h.state) and not given_back(h) then
                 out[#out + 1] = id
                 out[#out + 1] = raw
             end

@@ -18,13 +18,13 @@ for i = 4, #ARGV, 6 do
             result = has(h.flags, FLAG_DELETE) and 2 or 4
         elseif is_owner(h, token, attempt) then
             local event = EVENT[action]
-            if event == 'retry' and not terminal(h.state) then
+            if event == 'retry' and not terminal(h.state) and not given_back(h) then
                 h.errors = h.errors + 1
                 local limit = h.max_attempts > 0 and h.max_attempts or default_attempts
                 if h.errors + h.losses >= limit then event = 'give_up' end
             end
             local from, to = h.state, T[event][h.state]
-            if terminal(from) then
+            if terminal(from) or given_back(h) then
                 result = 2
             elseif to then
                 result = 1
@@ -36,7 +36,7 @@ for i = 4, #ARGV, 6 do
                 elseif to == COMPLETED and h.started == 0 then
                     h.started = now
                 end
-                if to == PENDING then h.token = NO_TOKEN end
+                if to == PENDING then h.lease_ms = 0 end
                 if from == PENDING then dequeue(id, h, raw) end
                 raw = put(id, h, raw, from, tail(2, patch), now)
                 redis.call('ZREM', K .. 'l', id)

@@ -10,6 +10,8 @@ if redis.call('HGET', meta, 't') ~= ARGV[4] then
     redis.call('HSET', meta, 'f', ARGV[3], 't', ARGV[4], 'a', ARGV[2])
     redis.call('HDEL', meta, 'e')
     redis.call('PERSIST', meta)
+    -- The end of an earlier attempt has set a time limit to what it wrote: the log stays whole.
+    for a = 1, tonumber(ARGV[2]) do redis.call('PERSIST', meta .. ':' .. a) end
     redis.call('HSETNX', meta, base, ARGV[5])
     answer = 2
 end

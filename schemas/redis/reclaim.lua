@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- One tick of the lease clock. ARGV: prefix, tombstone_ms, default max attempts, lease_ms, limit, tick_ms.
 -- Nothing expires until the store has been in contact for one whole lease: a gap between ticks (the store was away, went
--- back, or is new) starts that time. Answer: how many leases were taken.
+-- back, or is new) starts that time. Answer: {how many leases were taken, (id, latest attempt) of each job that was removed...}: the caller removes
+-- their logs.
 local ttl_ms, default_attempts, lease_us = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]) * 1000
 local now, meta = now_us(), K .. 'm'
 local last = tonumber(redis.call('HGET', meta, 'tick') or 0)
@@ -12,9 +13,9 @@ if now - last > patience or now < last then
     redis.call('HSET', meta, 'grace_until', string.format('%.0f', grace))
 end
 redis.call('HSET', meta, 'tick', string.format('%.0f', now))
-if now < grace then return 0 end
+if now < grace then return { 0 } end
 local ids = redis.call('ZRANGEBYSCORE', K .. 'l', '-inf', string.format('%.0f', now), 'LIMIT', 0, ARGV[5])
-local taken, queued = 0, false
+local taken, queued, out = 0, false, { 0 }
 for _, id in ipairs(ids) do
     redis.call('ZREM', K .. 'l', id)
     local raw = redis.call('GET', K .. 'j:' .. id)
@@ -40,10 +41,13 @@ for _, id in ipairs(ids) do
             queued = true
         elseif has(h.flags, FLAG_DELETE) then
             forget(id, h, raw, ttl_ms)
+            out[#out + 1] = id
+            out[#out + 1] = h.attempt
         end
         taken = taken + 1
     end
 end
 if taken > 0 then redis.call('HINCRBY', meta, 'leases_taken', taken) end
 if queued then redis.call('PUBLISH', K .. 'n', 'r') end
-return taken
+out[1] = taken
+return out

@@ -16,10 +16,11 @@ for i = 2, #ARGV, 8 do
         local owner = is_owner(h, token, attempt)
         if h.state == 0 then
             result = has(h.flags, FLAG_DELETE) and 4 or 5
-        elseif T.adopt[h.state] and (owner or (attempt > h.attempt and fence > h.fence)) then
+        elseif T.adopt[h.state] and ((owner and not given_back(h)) or (attempt > h.attempt and fence > h.fence)) then
             -- Nobody else has it and this attempt still runs: it is taken up again.
             h.state, h.token, h.attempt, h.fence, h.lease_ms = T.adopt[h.state], token, attempt, fence, lease_ms
             if not owner then extra = extra .. tail(3, ARGV[i + 7]) end
+            h.reason = 0
             dequeue(id, h, raw)
             result, change = 1, true
         elseif owner and (h.state == IN_PROGRESS or h.state == CANCELING) then

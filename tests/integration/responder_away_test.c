@@ -330,6 +330,7 @@ static void test_ends_in_time_with_calls_running(void **state)
     assert_true(rpc_stream_receive(watch, &message));
     assert_int_equal(message.data[1], 1);
     int bare = connect_bare(responder_process_address(process));
+    rpc_stream_expect(watch);
     int status = responder_process_stop(process, &took_ms);
     if (status != 0)
         fail_msg("exit %d: %s", status, responder_process_log(process));

@@ -163,6 +163,7 @@ struct rpc_stream {
     grpc_metadata metadata[8];
     size_t metadata_count;
     char end_tag, send_tag, receive_tag;
+    bool receiving;
 };
 
 struct rpc_client *rpc_client_new(const char *address)
@@ -378,11 +379,19 @@ void rpc_stream_half_close(struct rpc_stream *stream)
     wait_for(stream, &stream->send_tag);
 }
 
-bool rpc_stream_receive(struct rpc_stream *stream, struct ty_buf *ret_message)
+void rpc_stream_expect(struct rpc_stream *stream)
 {
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
     op.data.recv_message.recv_message = &stream->received;
     start(stream, &op, 1, &stream->receive_tag);
+    stream->receiving = true;
+}
+
+bool rpc_stream_receive(struct rpc_stream *stream, struct ty_buf *ret_message)
+{
+    if (!stream->receiving)
+        rpc_stream_expect(stream);
+    stream->receiving = false;
     wait_for(stream, &stream->receive_tag);
     if (!stream->received)
         return false;

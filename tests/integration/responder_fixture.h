@@ -53,6 +53,9 @@ struct rpc_stream;
 struct rpc_stream *rpc_stream_open(struct rpc_client *client, const char *path);
 void rpc_stream_send(struct rpc_stream *stream, const void *bytes, size_t len);
 void rpc_stream_half_close(struct rpc_stream *stream);
+// Asks for the next message now; rpc_stream_receive returns it later. The client library drops what arrived before it was
+// asked for when the connection breaks, and this one may be read in the background at any time.
+void rpc_stream_expect(struct rpc_stream *stream);
 // False when the stream has ended.
 bool rpc_stream_receive(struct rpc_stream *stream, struct ty_buf *ret_message);
 // Waits for the end and returns its status; cancel first when the server is not to end it.

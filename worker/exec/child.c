@@ -15,9 +15,11 @@
 
 #define SHIELD_SCORE "-900"
 
+enum place { AT_SETUP, AT_CWD, AT_EXEC };
+
 // What went wrong between fork and exec, as the child sends it to its parent.
 struct report {
-    enum { AT_SETUP, AT_CWD, AT_EXEC } place;
+    enum place place;
     int errno_value;
 };
 
@@ -52,12 +54,17 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void fail(int report_fd, int place, int errno_value)
+static _Noreturn void fail(int report_fd, enum place place, int errno_value)
 {
     struct report report = {.place = place, .errno_value = errno_value};
     if (write(report_fd, &report, sizeof report) < 0)
         _exit(126);
     _exit(127);
+}
+
+static const char *directory_of(const struct ty_exec_plan *plan, const struct ty_exec_step *step)
+{
+    return step->cwd ? step->cwd : plan->cwd;
 }
 
 static _Noreturn void become(const struct ty_exec_plan *plan, const struct ty_exec_step *step,
@@ -78,7 +85,8 @@ static _Noreturn void become(const struct ty_exec_plan *plan, const struct ty_ex
             fail(report_fd, AT_SETUP, errno);
     if (close_range(3, ~0u, CLOSE_RANGE_CLOEXEC) < 0 && errno != ENOSYS)
         fail(report_fd, AT_SETUP, errno);
-    if (plan->cwd && chdir(plan->cwd) < 0)
+    const char *cwd = directory_of(plan, step);
+    if (cwd && chdir(cwd) < 0)
         fail(report_fd, AT_CWD, errno);
     static char *nothing[] = {NULL};
     execve(step->argv[0], step->argv, plan->env ? plan->env : nothing);
@@ -112,7 +120,7 @@ static void explain(const struct ty_exec_plan *plan, const struct ty_exec_step *
     const char *program = step->argv[0];
     if (report->place == AT_CWD)
         snprintf(message, TY_EXEC_MESSAGE_BYTES, "step %.64s: cannot enter %.256s: %s", step->name,
-                 plan->cwd, strerror(report->errno_value));
+                 directory_of(plan, step), strerror(report->errno_value));
     else if (report->place == AT_SETUP)
         snprintf(message, TY_EXEC_MESSAGE_BYTES, "step %.64s: cannot start a process: %s",
                  step->name, strerror(report->errno_value));

@@ -16,6 +16,7 @@
 struct ty_exec_step {
     const char *name;
     char **argv;
+    const char *cwd; // NULL: the plan's
     uint64_t timeout_ms;
 };
 

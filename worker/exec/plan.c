@@ -100,7 +100,7 @@ static int take(struct ty_exec_plan *plan, const char *key, char *value)
     if (!strcmp(key, "boot_id"))
         return plan->boot_id = value, 0;
     if (!strcmp(key, "cwd"))
-        return plan->cwd = value, *value == '/' ? 0 : -1;
+        return *(step ? &step->cwd : &plan->cwd) = value, *value == '/' ? 0 : -1;
     if (!strcmp(key, "env"))
         return *value && *value != '=' && strchr(value, '=') ? list_add(&plan->env, value) : -1;
     if (!strcmp(key, "step")) {

@@ -29,10 +29,10 @@
 //   format=1  job=<uuid>  attempt=<n>  fence=<n>  token=<32 hex>  boot_id=<as in /proc/sys/kernel/random/boot_id>
 //   grace_ms=<TERM to KILL>  max_runtime_ms=<0: none; counts the step train>  on_lost_lease=continue|stop
 //   lost_lease_limit_ms=<how long a job runs on after its lease passed, continue only>
-//   cwd=<directory for all steps>
+//   cwd=<directory for all steps that name none; without it the attempt's directory>
 //   env=<NAME=VALUE> repeated: the whole environment of all steps; nothing is inherited
 // then for each step:  step=<prepare|install|train|collect>  arg=<argv element> repeated (argv[0] is an absolute path)
-//   timeout_ms=<0: none>
+//   timeout_ms=<0: none>  cwd=<directory of this step>
 // Steps run one after the other; the first that fails ends the run, but for nothing else. At most TY_EXEC_STEPS_MAX steps.
 // A plan whose boot_id is not this boot's is refused (outcome internal): its deadline would mean nothing.
 #define TY_EXEC_PLAN_BYTES (1u << 20)

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Keeps the tables in the documentation of this folder the same as the data they show.
+
+usage: document.py check [SCHEMAS_DIR]    exit 1 where a document says other than the data; says where
+       document.py write [SCHEMAS_DIR]    writes the generated sections anew
+
+Generated, between "<!-- NAME: made by document.py -->" and "<!-- end -->": topics in README.md from topics.json,
+transitions in redis/README.md from transitions.json. Checked only: the record's header in redis/README.md against the
+layout in redis/prelude.lua.in, and that every script has its line there."""
+import json
+import pathlib
+import re
+import sys
+
+WIDTHS = {"B": 1, "H": 2, "I4": 4, "I8": 8, "c16": 16}
+
+
+def duration(ms):
+    days = int(ms) / 86400000
+    return f"{days:g} days"
+
+
+def topics_table(schemas):
+    data = json.loads((schemas / "topics.json").read_text(encoding="utf-8"))
+    yield "| topic | key | value | partitions | kept | largest record | time | written by | read by |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for topic in data["topics"]:
+        config = topic["config"]
+        if config["cleanup.policy"] == "compact":
+            lag = config.get("min.compaction.lag.ms")
+            kept = "compacted" + (f" after {duration(lag)}" if lag else "")
+        else:
+            kept = duration(config["retention.ms"])
+        yield (f"| `{data['prefix']}{topic['name']}` | {topic['key']} | {topic['value']} | {topic['partitions']} | {kept} | "
+               f"{int(config['max.message.bytes']):,} bytes | {config['message.timestamp.type']} | "
+               f"{', '.join(topic['writers'])} | {', '.join(topic['readers'])} |")
+
+
+def transitions_table(schemas):
+    data = json.loads((schemas / "transitions.json").read_text(encoding="utf-8"))
+    yield "States: " + ", ".join(f"{name} {number}" for name, number in data["states"].items()) + ". " + data["about"]
+    yield ""
+    yield "| event | from | to | by | when |"
+    yield "|---|---|---|---|---|"
+    for row in data["transitions"]:
+        yield f"| {row['event']} | {row['from']} | {row['to']} | {row['by']} | {row['when']} |"
+
+
+SECTIONS = {"README.md": {"topics": topics_table}, "redis/README.md": {"transitions": transitions_table}}
+
+
+def with_sections(text, sections, schemas, path):
+    for name, make in sections.items():
+        start, end = f"<!-- {name}: made by document.py -->\n", "<!-- end -->\n"
+        head, found, rest = text.partition(start)
+        old, closed, tail = rest.partition(end)
+        if not found or not closed:
+            raise SystemExit(f"{path}: there is no section {start.strip()}")
+        text = head + start + "\n".join(make(schemas)) + "\n" + end + tail
+    return text
+
+
+def layout(schemas):
+    """The header as the scripts read it: [(offset, bytes)]."""
+    prelude = (schemas / "redis" / "prelude.lua.in").read_text(encoding="utf-8")
+    form = re.search(r"local HEAD = '<(\w+)'", prelude).group(1)
+    offset = 0
+    for item in re.findall(r"c16|I4|I8|B|H", form):
+        yield offset, WIDTHS[item]
+        offset += WIDTHS[item]
+    total = int(re.search(r"local HEAD_BYTES = (\d+)", prelude).group(1))
+    if total != offset:
+        raise SystemExit(f"prelude.lua.in: HEAD has {offset} bytes, HEAD_BYTES says {total}")
+
+
+def redis_problems(schemas):
+    text = (schemas / "redis" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| `\w+` \|", text, re.M)
+    if [(int(a), int(b)) for a, b in rows] != list(layout(schemas)):
+        yield "redis/README.md: the table of the record's header is not the layout of prelude.lua.in"
+    for script in sorted((schemas / "redis").glob("*.lua")):
+        if not re.search(rf"^\| `{script.stem}` \|", text, re.M):
+            yield f"redis/README.md: the script {script.stem} is not in the table of scripts"
+
+
+def main(arguments):
+    if not arguments or len(arguments) > 2 or arguments[0] not in ("check", "write"):
+        print(__doc__)
+        return 0 if arguments in (["--help"], ["-h"]) else 2
+    schemas = pathlib.Path(arguments[1] if len(arguments) == 2 else pathlib.Path(__file__).resolve().parent)
+    problems = []
+    for name, sections in SECTIONS.items():
+        path = schemas / name
+        text = path.read_text(encoding="utf-8")
+        fresh = with_sections(text, sections, schemas, path)
+        if arguments[0] == "write":
+            path.write_text(fresh, encoding="utf-8")
+        elif fresh != text:
+            problems.append(f"{name}: a generated section is not what the data says; run schemas/document.py write")
+    problems += redis_problems(schemas)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

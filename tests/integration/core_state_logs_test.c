@@ -1,0 +1,285 @@
+// Logs and lists on the job store: what is stored once, in which order it comes back, and where pages end.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/clock.h"
+#include "tests/integration/state_client.h"
+
+static struct redis_server *server;
+static struct state_client client;
+
+static struct state_claim attempt_of(const struct ty_id *id, uint32_t attempt)
+{
+    return (struct state_claim){*id, ty_token_new(), attempt, 1000000 + attempt};
+}
+
+// ---- logs ----
+
+static void entries_are_stored_once_and_in_order(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim claim = attempt_of(&id, 1);
+    (void)state;
+    assert_int_equal(state_log_append(&client, &claim, 0, 1, false).code, TY_ENOTFOUND);
+    struct state_log log = state_log_open(&client, &claim, 0);
+    assert_int_equal(log.code, TY_OK);
+    assert_true(log.fresh);
+    assert_int_equal(log.next, 0);
+    assert_int_equal(state_log_append(&client, &claim, 0, 3, false).next, 3);
+    assert_int_equal(state_log_append(&client, &claim, 0, 3, false).next, 3);  // again
+    assert_int_equal(state_log_append(&client, &claim, 1, 4, false).next, 5);  // two of them are new
+    assert_int_equal(state_log_append(&client, &claim, 5, 0, false).next, 5);  // nothing
+    log = state_log_append(&client, &claim, 7, 1, false);                      // a hole
+    assert_int_equal(log.code, TY_EPRECONDITION);
+    assert_int_equal(log.next, 5);
+    log = state_log_open(&client, &claim, 0);
+    assert_false(log.fresh);
+    assert_int_equal(log.next, 5);
+    struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
+    assert_int_equal(page.count, 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(atoi(page.entries[i]), i);
+    assert_false(page.more);
+    assert_false(page.ended);
+}
+
+static void a_stale_attempt_cannot_write(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim first = attempt_of(&id, 1), second = attempt_of(&id, 2);
+    (void)state;
+    state_log_open(&client, &first, 0);
+    state_log_append(&client, &first, 0, 2, false);
+    assert_true(state_log_open(&client, &second, 0).fresh);
+    assert_int_equal(state_log_append(&client, &first, 2, 1, false).code, TY_EABORTED);
+    assert_int_equal(state_log_open(&client, &first, 0).code, TY_EABORTED);
+    assert_int_equal(state_log_append(&client, &second, 0, 1, true).code, TY_OK);
+    assert_int_equal(state_page(&client, &id, 0, 0, 64, 1 << 20).count, 3);
+}
+
+static void a_log_that_was_lost_goes_on_where_its_worker_is(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim claim = attempt_of(&id, 1);
+    (void)state;
+    struct state_log log = state_log_open(&client, &claim, 40);
+    assert_true(log.fresh);
+    assert_int_equal(log.next, 40);
+    assert_int_equal(state_log_append(&client, &claim, 38, 4, false).next, 42); // 38 and 39 are older than the log
+    struct state_page page = state_page(&client, &id, 1, 0, 64, 1 << 20);
+    assert_int_equal(page.count, 2);
+    assert_string_equal(page.entries[0], "40");
+    assert_int_equal(page.next_sequence, 42);
+}
+
+// Collects the whole log by pages of this size; every entry comes once and in order.
+static void read_pages(const struct ty_id *id, unsigned max_entries, size_t max_bytes, size_t wanted)
+{
+    uint32_t attempt = 0;
+    uint64_t sequence = 0;
+    size_t count = 0;
+    struct state_page page;
+    do {
+        page = state_page(&client, id, attempt, sequence, max_entries, max_bytes);
+        assert_true(page.count <= max_entries);
+        assert_true(page.count > 0 || !page.more);
+        for (size_t i = 0; i < page.count; i++, count++)
+            assert_int_equal(atoi(page.entries[i]), count % 10);
+        attempt = page.next_attempt;
+        sequence = page.next_sequence;
+    } while (page.more && count < 1000);
+    if (count != wanted)
+        fail_msg("%zu of %zu entries by pages of %u entries and %zu bytes", count, wanted, max_entries, max_bytes);
+    assert_true(page.ended);
+    // The place after the end stays a place.
+    page = state_page(&client, id, attempt, sequence, max_entries, max_bytes);
+    assert_int_equal(page.count, 0);
+    assert_int_equal(page.next_attempt, attempt);
+    assert_int_equal(page.next_sequence, sequence);
+}
+
+static void pages_go_through_all_attempts(void **state)
+{
+    struct ty_id id = ty_id_new();
+    (void)state;
+    for (uint32_t attempt = 1; attempt <= 4; attempt++) {
+        struct state_claim claim = attempt_of(&id, attempt);
+        state_log_open(&client, &claim, 0);
+        if (attempt != 3) // one that wrote nothing
+            assert_int_equal(state_log_append(&client, &claim, 0, 10, false).next, 10);
+        assert_int_equal(state_log_append(&client, &claim, attempt != 3 ? 10 : 0, 0, true).code, TY_OK);
+    }
+    for (unsigned max = 1; max <= 33; max += max < 12 ? 1 : 10)
+        read_pages(&id, max, 1 << 20, 30);
+    for (size_t bytes = 1; bytes <= 40; bytes += 3)
+        read_pages(&id, 64, bytes, 30);
+    assert_int_equal(state_page(&client, &id, 2, 7, 64, 1 << 20).count, 13);
+    assert_int_equal(state_page(&client, &id, 9, 0, 64, 1 << 20).count, 0);
+}
+
+static void a_reader_goes_on_when_the_next_attempt_comes(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim first = attempt_of(&id, 1), second = attempt_of(&id, 2);
+    (void)state;
+    struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
+    assert_int_equal(page.count, 0); // there is no log yet
+    assert_false(page.ended);
+    state_log_open(&client, &first, 0);
+    state_log_append(&client, &first, 0, 3, true);
+    page = state_page(&client, &id, page.next_attempt, page.next_sequence, 64, 1 << 20);
+    assert_int_equal(page.count, 3);
+    assert_true(page.ended);
+    state_log_open(&client, &second, 0);
+    page = state_page(&client, &id, page.next_attempt, page.next_sequence, 64, 1 << 20);
+    assert_int_equal(page.count, 0);
+    assert_false(page.ended); // another attempt has begun
+    state_log_append(&client, &second, 0, 2, true);
+    page = state_page(&client, &id, page.next_attempt, page.next_sequence, 64, 1 << 20);
+    assert_int_equal(page.count, 2);
+    assert_true(page.ended);
+}
+
+static int64_t ttl_ms(const struct ty_id *id, const char *suffix)
+{
+    char key[64], *at = key;
+    at += sprintf(at, "{");
+    for (size_t i = 0; i < sizeof id->bytes; i++)
+        at += sprintf(at, "%02x", id->bytes[i]);
+    sprintf(at, "}:l%s", suffix);
+    return STATE_RAW(&client, NULL, "PTTL", key).integer;
+}
+
+static void the_end_starts_the_retention_and_a_new_attempt_stops_it(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim first = attempt_of(&id, 1), second = attempt_of(&id, 2);
+    (void)state;
+    state_log_open(&client, &first, 0);
+    state_log_append(&client, &first, 0, 3, false);
+    assert_int_equal(ttl_ms(&id, ""), -1);
+    assert_int_equal(ttl_ms(&id, ":1"), -1);
+    state_log_append(&client, &first, 3, 0, true);
+    assert_in_range(ttl_ms(&id, ""), 3500000, 3600000);
+    assert_in_range(ttl_ms(&id, ":1"), 3500000, 3600000);
+    state_log_open(&client, &second, 0);
+    assert_int_equal(ttl_ms(&id, ""), -1);
+    assert_int_equal(ttl_ms(&id, ":1"), -1);
+    state_log_append(&client, &second, 0, 1, true);
+    assert_in_range(ttl_ms(&id, ""), 3500000, 3600000);
+    assert_in_range(ttl_ms(&id, ":1"), 3500000, 3600000);
+    assert_in_range(ttl_ms(&id, ":2"), 3500000, 3600000);
+}
+
+static void large_appends_go_in_one_call(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim claim = attempt_of(&id, 1);
+    (void)state;
+    state_log_open(&client, &claim, 0);
+    assert_int_equal(state_log_append(&client, &claim, 0, 9000, false).next, 9000); // more than Lua unpacks at once
+    assert_int_equal(state_page(&client, &id, 1, 8995, 64, 1 << 20).count, 5);
+}
+
+// ---- lists ----
+
+static int newer_first(const void *a, const void *b)
+{
+    return -memcmp(a, b, sizeof(struct ty_id));
+}
+
+static void lists_page_through_ties(void **state)
+{
+    enum { TIED = 13, OLDER = 6 };
+    struct ty_id tied[TIED], older[OLDER], wanted[TIED + OLDER];
+    (void)state;
+    for (size_t i = 0; i < TIED; i++) {
+        tied[i] = ty_id_new();
+        state_submit(&client, &tied[i], &(struct state_job){.created_us = 1700000000000007, .organization = "ties"});
+    }
+    for (size_t i = 0; i < OLDER; i++) {
+        older[i] = ty_id_new();
+        state_submit(&client, &older[i], &(struct state_job){.created_us = 1700000000000006 - i, .organization = "ties"});
+    }
+    state_submit(&client, &(struct ty_id){{1}}, &(struct state_job){.organization = "tie"});
+    memcpy(wanted, tied, sizeof tied);
+    qsort(wanted, TIED, sizeof *wanted, newer_first);
+    memcpy(wanted + TIED, older, sizeof older);
+    for (unsigned limit = 1; limit <= 20; limit++) {
+        struct ty_list_cursor cursor;
+        size_t count = 0;
+        struct state_list list = {.more = true};
+        while (list.more) {
+            list = state_list(&client, 0, "ties", 0, count ? &cursor : NULL, limit);
+            assert_true(list.count <= limit);
+            for (size_t i = 0; i < list.count; i++, count++) {
+                assert_true(count < TIED + OLDER);
+                assert_true(ty_id_equal(&list.ids[i], &wanted[count]));
+                cursor = (struct ty_list_cursor){list.created_us[i], list.ids[i]};
+            }
+        }
+        assert_int_equal(count, TIED + OLDER);
+    }
+    assert_int_equal(state_list(&client, 0, "nobody", 0, NULL, 5).count, 0);
+    assert_int_equal(state_list(&client, 0, "tie", 0, NULL, 5).count, 1);
+}
+
+static void lists_by_status_follow_the_jobs(void **state)
+{
+    struct ty_id id = ty_id_new();
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    state_submit(&client, &id, NULL);
+    assert_int_equal(state_list(&client, 0, "acme", TY_JOB_PENDING, NULL, 5).count, 1);
+    assert_int_equal(state_list(&client, 0, "acme", TY_JOB_IN_PROGRESS, NULL, 5).count, 0);
+    struct state_claim claim = state_claim_one(&client, &id, STATE_LEASE_MS);
+    assert_int_equal(state_list(&client, 0, "acme", TY_JOB_PENDING, NULL, 5).count, 0);
+    assert_int_equal(state_list(&client, 0, "acme", TY_JOB_IN_PROGRESS, NULL, 5).count, 1);
+    state_finish(&client, &claim, TY_FINISH_FAILED, TY_REASON_SCRIPT_EXIT);
+    assert_int_equal(state_list(&client, 0, "acme", TY_JOB_FAILED, NULL, 5).count, 1);
+    assert_int_equal(state_list(&client, 0, "acme", 0, NULL, 5).count, 1);
+    state_control(&client, TY_COMMAND_DELETE, &id);
+    assert_int_equal(state_list(&client, 0, "acme", TY_JOB_FAILED, NULL, 5).count, 0);
+    assert_int_equal(state_list(&client, 0, "acme", 0, NULL, 5).count, 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    server = redis_server_new(NULL);
+    redis_server_start(server);
+    state_client_open(&client, server, 1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    state_client_close(&client);
+    redis_server_free(server);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(entries_are_stored_once_and_in_order),
+        cmocka_unit_test(a_stale_attempt_cannot_write),
+        cmocka_unit_test(a_log_that_was_lost_goes_on_where_its_worker_is),
+        cmocka_unit_test(pages_go_through_all_attempts),
+        cmocka_unit_test(a_reader_goes_on_when_the_next_attempt_comes),
+        cmocka_unit_test(the_end_starts_the_retention_and_a_new_attempt_stops_it),
+        cmocka_unit_test(large_appends_go_in_one_call),
+        cmocka_unit_test(lists_page_through_ties),
+        cmocka_unit_test(lists_by_status_follow_the_jobs),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

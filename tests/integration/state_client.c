@@ -1,0 +1,510 @@
+#include "tests/integration/state_client.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/clock.h"
+#include "core/wire.h"
+
+// ---- connection ----
+
+static void on_up(void *context, bool up, const struct ty_err *err)
+{
+    struct state_client *client = context;
+    client->up = up;
+    client->reports++;
+    if (err)
+        client->down = *err;
+}
+
+static void on_redis(void *context, bool up, const struct ty_err *err)
+{
+    (void)context;
+    (void)up;
+    (void)err;
+}
+
+void state_client_turn(struct state_client *client, uint64_t until_ms, const char *condition)
+{
+    struct ty_err err;
+    uint64_t now = ty_clock_mono_ms();
+    if (now >= until_ms)
+        fail_msg("waited in vain for: %s (%s)", condition, client->down.message);
+    if (ty_loop_run_once(client->loop, (int)(until_ms - now), &err) < 0)
+        fail_msg("%s", err.message);
+}
+
+void state_client_open_only(struct state_client *client, const struct redis_server *server, unsigned shards)
+{
+    struct ty_err err;
+    struct ty_state_options options = {.redis_url = redis_server_url(server), .shards = shards ? shards : 1, .command_ms = 10000,
+                                       .tombstone_ms = 3600000, .log_retention_ms = 3600000, .default_max_attempts = 3};
+    struct ty_redis_options redis = {.url = redis_server_url(server)};
+    *client = (struct state_client){.loop = ty_loop_new(&err)};
+    assert_non_null(client->loop);
+    if (ty_catalog_load(NULL, &client->catalog, &err) < 0 ||
+        ty_state_new(client->loop, &options, on_up, client, &client->state, &err) < 0)
+        fail_msg("%s", err.message);
+    client->redis = ty_redis_new(client->loop, &redis, on_redis, client, &err);
+    assert_non_null(client->redis);
+}
+
+void state_client_open(struct state_client *client, const struct redis_server *server, unsigned shards)
+{
+    state_client_open_only(client, server, shards);
+    STATE_UNTIL(client, client->up && ty_redis_is_up(client->redis));
+}
+
+void state_client_close(struct state_client *client)
+{
+    ty_state_free(client->state);
+    ty_redis_free(client->redis);
+    ty_loop_free(client->loop);
+    ty_catalog_free(client->catalog);
+    *client = (struct state_client){0};
+}
+
+static void on_notice(void *context, bool ready, const struct ty_id *cancel_id)
+{
+    struct state_client *client = context;
+    if (ready)
+        client->readies++;
+    if (cancel_id) {
+        client->cancel = *cancel_id;
+        client->cancels++;
+    }
+}
+
+void state_client_listen(struct state_client *client)
+{
+    struct ty_err err;
+    if (ty_state_listen(client->state, on_notice, client, &err) < 0)
+        fail_msg("%s", err.message);
+    STATE_UNTIL(client, client->readies); // said once the line is up
+    client->readies = 0;
+}
+
+// ---- commands ----
+
+void state_record(struct state_client *client, const struct ty_id *id, const struct state_job *job, struct ty_buf *out)
+{
+    Viam__App__Mltraining__V1__SubmitCustomTrainingJobRequest request =
+        VIAM__APP__MLTRAINING__V1__SUBMIT_CUSTOM_TRAINING_JOB_REQUEST__INIT;
+    Trainyard__V1__JobOptions options = TRAINYARD__V1__JOB_OPTIONS__INIT;
+    struct ty_spec spec;
+    struct ty_err err;
+    uint64_t created_us = job->created_us ? job->created_us : ty_clock_wall_us();
+    request.organization_id = (char *)(uintptr_t)(job->organization ? job->organization : "acme");
+    request.dataset_id = (char *)(uintptr_t) "digits";
+    request.model_name = (char *)(uintptr_t)(job->model_name ? job->model_name : "digits");
+    request.model_version = (char *)(uintptr_t) "1";
+    request.registry_item_id = (char *)(uintptr_t) "acme:digits";
+    options.max_attempts = job->max_attempts;
+    options.priority = job->priority;
+    if (ty_spec_build(client->catalog, id, created_us, NULL, &request, &options, &spec, &err) < 0)
+        fail_msg("%s", err.message);
+    ty_record_encode_new(&spec, created_us, true, job->refused ? TY_REASON_REFUSED : TY_REASON_NONE,
+                         job->refused ? "refused by the test" : NULL, out);
+    ty_spec_done(&spec);
+}
+
+struct applied_call {
+    bool done;
+    struct state_applied applied;
+};
+
+static void on_applied(void *context, const struct ty_err *err, bool gap, int64_t stored, const int *results, size_t count)
+{
+    struct applied_call *call = context;
+    assert_false(call->done);
+    call->done = true;
+    call->applied = (struct state_applied){.code = err ? err->code : TY_OK, .gap = gap, .stored = stored, .count = count};
+    for (size_t i = 0; i < count && i < STATE_JOBS_MAX; i++)
+        call->applied.results[i] = results[i];
+}
+
+struct state_applied state_apply(struct state_client *client, const struct ty_apply *commands, size_t count,
+                                 const struct ty_watermark *mark)
+{
+    struct applied_call call = {0};
+    ty_state_apply(client->state, commands, count, mark, on_applied, &call);
+    STATE_UNTIL(client, call.done);
+    return call.applied;
+}
+
+int state_submit(struct state_client *client, const struct ty_id *id, const struct state_job *job)
+{
+    static const struct state_job plain;
+    TY_BUF(record);
+    job = job ? job : &plain;
+    state_record(client, id, job, &record);
+    struct ty_apply command = {.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = *id, .record = record.data, .record_len = record.len,
+                               .organization_id = job->organization ? job->organization : "acme"};
+    struct state_applied applied = state_apply(client, &command, 1, NULL);
+    assert_int_equal(applied.code, TY_OK);
+    return applied.results[0];
+}
+
+int state_control(struct state_client *client, enum ty_command_kind kind, const struct ty_id *id)
+{
+    struct ty_apply command = {.kind = kind, .job_id = *id};
+    struct state_applied applied = state_apply(client, &command, 1, NULL);
+    assert_int_equal(applied.code, TY_OK);
+    return applied.results[0];
+}
+
+struct attach_call {
+    bool done, cluster_changed;
+    int64_t stored;
+};
+
+static void on_attached(void *context, const struct ty_err *err, int64_t stored, bool cluster_changed)
+{
+    struct attach_call *call = context;
+    if (err)
+        fail_msg("%s", err->message);
+    *call = (struct attach_call){true, cluster_changed, stored};
+}
+
+int64_t state_attach(struct state_client *client, const char *cluster, const char *topic, int32_t partition,
+                     bool *ret_cluster_changed)
+{
+    struct attach_call call = {0};
+    ty_state_attach(client->state, cluster, topic, partition, on_attached, &call);
+    STATE_UNTIL(client, call.done);
+    if (ret_cluster_changed)
+        *ret_cluster_changed = call.cluster_changed;
+    return call.stored;
+}
+
+// ---- attempts ----
+
+struct claim_call {
+    bool done;
+    size_t count;
+    struct state_claim *claims;
+    const struct ty_token *token;
+};
+
+static void on_claimed(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count)
+{
+    struct claim_call *call = context;
+    if (err)
+        fail_msg("%s", err->message);
+    call->done = true;
+    call->count = count;
+    for (size_t i = 0; i < count; i++) {
+        assert_memory_equal(&jobs[i].record.token, call->token, sizeof *call->token);
+        call->claims[i] =
+            (struct state_claim){jobs[i].id, jobs[i].record.token, jobs[i].record.attempt, jobs[i].record.fence};
+    }
+}
+
+const char *state_pool(const struct state_client *client)
+{
+    return ty_catalog_container(client->catalog, "")->key;
+}
+
+size_t state_claim(struct state_client *client, unsigned shard, const struct ty_token *token, unsigned max, uint32_t lease_ms,
+                   struct state_claim *ret_claims)
+{
+    const char *pools[] = {"no such pool", state_pool(client)};
+    struct claim_call call = {.claims = ret_claims, .token = token};
+    assert_true(max <= STATE_JOBS_MAX);
+    ty_state_claim(client->state, shard, token, "worker-1", max, lease_ms, pools, 2, on_claimed, &call);
+    STATE_UNTIL(client, call.done);
+    return call.count;
+}
+
+struct state_claim state_claim_one(struct state_client *client, const struct ty_id *id, uint32_t lease_ms)
+{
+    struct state_claim claims[STATE_JOBS_MAX];
+    struct ty_token token = ty_token_new();
+    assert_int_equal(state_claim(client, ty_state_shard_of(client->state, id), &token, STATE_JOBS_MAX, lease_ms, claims), 1);
+    assert_true(ty_id_equal(&claims[0].id, id));
+    return claims[0];
+}
+
+struct result_call {
+    bool done;
+    int result;
+};
+
+static void on_result(void *context, const struct ty_err *err, const int *results, size_t count)
+{
+    struct result_call *call = context;
+    if (err)
+        fail_msg("%s", err->message);
+    assert_int_equal(count, 1);
+    *call = (struct result_call){true, results[0]};
+}
+
+int state_renew(struct state_client *client, const struct state_claim *claim, unsigned stage)
+{
+    struct result_call call = {0};
+    struct ty_renewal renewal = {.id = claim->id, .token = claim->token, .attempt = claim->attempt, .fence = claim->fence,
+                                 .lease_ms = STATE_LEASE_MS, .stage = (uint8_t)stage, .worker = "worker-2"};
+    ty_state_renew(client->state, ty_state_shard_of(client->state, &claim->id), &renewal, 1, on_result, &call);
+    STATE_UNTIL(client, call.done);
+    return call.result;
+}
+
+int state_finish_with(struct state_client *client, const struct state_claim *claim, enum ty_finish_action action,
+                      enum ty_job_reason reason, const struct ty_buf *patch)
+{
+    struct result_call call = {0};
+    struct ty_finish finish = {.id = claim->id, .token = claim->token, .attempt = claim->attempt, .action = action,
+                               .reason = reason, .patch = patch ? patch->data : NULL, .patch_len = patch ? patch->len : 0};
+    ty_state_finish(client->state, ty_state_shard_of(client->state, &claim->id), &finish, 1, on_result, &call);
+    STATE_UNTIL(client, call.done);
+    return call.result;
+}
+
+int state_finish(struct state_client *client, const struct state_claim *claim, enum ty_finish_action action,
+                 enum ty_job_reason reason)
+{
+    return state_finish_with(client, claim, action, reason, NULL);
+}
+
+static void on_reclaimed(void *context, const struct ty_err *err, unsigned count)
+{
+    struct result_call *call = context;
+    if (err)
+        fail_msg("%s", err->message);
+    *call = (struct result_call){true, (int)count};
+}
+
+unsigned state_reclaim(struct state_client *client, unsigned shard, uint32_t lease_ms)
+{
+    struct result_call call = {0};
+    ty_state_reclaim(client->state, shard, lease_ms, on_reclaimed, &call);
+    STATE_UNTIL(client, call.done);
+    return (unsigned)call.result;
+}
+
+void state_expire(struct state_client *client, unsigned shard, unsigned count)
+{
+    uint64_t until = ty_clock_mono_ms() + 20000;
+    for (unsigned taken = 0; taken < count; taken += state_reclaim(client, shard, 1))
+        if (ty_clock_mono_ms() > until)
+            fail_msg("%u of %u leases were taken", taken, count);
+}
+
+// ---- answers ----
+
+struct get_call {
+    bool done;
+    struct state_view view;
+};
+
+static void read_metadata(const struct ty_record *record, struct state_view *view)
+{
+    TY_BUF(bytes);
+    ProtobufCMessage *message;
+    struct ty_err err;
+    ty_record_metadata(record, &bytes);
+    if (ty_wire_unpack(&viam__app__mltraining__v1__training_job_metadata__descriptor, bytes.data, bytes.len, &message, &err) < 0)
+        fail_msg("metadata: %s", err.message);
+    const Viam__App__Mltraining__V1__TrainingJobMetadata *metadata =
+        (const Viam__App__Mltraining__V1__TrainingJobMetadata *)message;
+    assert_int_equal(metadata->status, record->state);
+    snprintf(view->synced_model, sizeof view->synced_model, "%s", metadata->synced_model_id);
+    if (metadata->error_status) {
+        snprintf(view->error, sizeof view->error, "%s", metadata->error_status->message);
+        view->error_code = metadata->error_status->code;
+    }
+    protobuf_c_message_free_unpacked(message, NULL);
+}
+
+static void on_got(void *context, const struct ty_err *err, const struct ty_record *record)
+{
+    struct get_call *call = context;
+    size_t len;
+    if (err)
+        fail_msg("%s", err->message);
+    call->done = true;
+    if (!record)
+        return;
+    const char *worker = ty_record_worker(record, &len);
+    call->view = (struct state_view){
+        .found = true, .state = record->state, .stage = record->stage, .reason = record->reason, .flags = record->flags,
+        .attempt = record->attempt, .losses = record->worker_losses, .errors = record->errors, .version = record->version,
+        .created_us = record->created_us, .modified_us = record->modified_us, .started_us = record->started_us,
+        .ended_us = record->ended_us, .fence = record->fence,
+    };
+    snprintf(call->view.worker, sizeof call->view.worker, "%.*s", (int)len, worker);
+    read_metadata(record, &call->view);
+}
+
+struct state_view state_get(struct state_client *client, const struct ty_id *id)
+{
+    struct get_call call = {0};
+    ty_state_get(client->state, id, on_got, &call);
+    STATE_UNTIL(client, call.done);
+    return call.view;
+}
+
+static bool is_member(struct state_client *client, const struct ty_id *id, const char *name)
+{
+    char key[128];
+    snprintf(key, sizeof key, "{ty:%u}:%s", ty_state_shard_of(client->state, id), name);
+    return STATE_RAW(client, id, "ZSCORE", key, "%").type != TY_REDIS_NIL;
+}
+
+void state_check(struct state_client *client, const struct ty_id *id, const char *organization)
+{
+    struct state_view view = state_get(client, id);
+    char name[96];
+    bool has_lease = view.found && (view.state == TY_JOB_IN_PROGRESS || view.state == TY_JOB_CANCELING);
+    snprintf(name, sizeof name, "q:%s", state_pool(client));
+    assert_int_equal(is_member(client, id, name), view.found && view.state == TY_JOB_PENDING);
+    assert_int_equal(is_member(client, id, "l"), has_lease);
+    snprintf(name, sizeof name, "o:%s", organization);
+    assert_int_equal(is_member(client, id, name), view.found);
+    for (int state = 0; state <= 6; state++) {
+        snprintf(name, sizeof name, "s:%d:%s", state, organization);
+        assert_int_equal(is_member(client, id, name), view.found && (int)view.state == state);
+    }
+    bool terminal = view.state == TY_JOB_COMPLETED || view.state == TY_JOB_FAILED || view.state == TY_JOB_CANCELED;
+    if (view.found)
+        assert_int_equal(view.ended_us != 0, terminal);
+}
+
+struct list_call {
+    bool done;
+    struct state_list list;
+};
+
+static void on_listed(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count, bool more)
+{
+    struct list_call *call = context;
+    if (err)
+        fail_msg("%s", err->message);
+    assert_true(count <= STATE_JOBS_MAX);
+    call->done = true;
+    call->list.more = more;
+    call->list.count = count;
+    for (size_t i = 0; i < count; i++) {
+        call->list.ids[i] = jobs[i].id;
+        call->list.created_us[i] = jobs[i].record.created_us;
+    }
+}
+
+struct state_list state_list(struct state_client *client, unsigned shard, const char *organization, int status,
+                             const struct ty_list_cursor *cursor, unsigned limit)
+{
+    struct list_call call = {0};
+    ty_state_list(client->state, shard, organization, status, cursor, limit, on_listed, &call);
+    STATE_UNTIL(client, call.done);
+    return call.list;
+}
+
+// ---- logs ----
+
+struct log_call {
+    bool done;
+    struct state_log log;
+};
+
+static void on_log(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+{
+    struct log_call *call = context;
+    *call = (struct log_call){true, {err ? err->code : TY_OK, next, fresh}};
+}
+
+struct state_log state_log_open(struct state_client *client, const struct state_claim *claim, uint64_t first)
+{
+    struct log_call call = {0};
+    ty_state_log_open(client->state, &claim->id, claim->attempt, claim->fence, &claim->token, first, on_log, &call);
+    STATE_UNTIL(client, call.done);
+    return call.log;
+}
+
+struct state_log state_log_append(struct state_client *client, const struct state_claim *claim, uint64_t first, size_t count,
+                                  bool end)
+{
+    struct log_call call = {0};
+    struct ty_bytes *entries = ty_xcalloc(count + 1, sizeof *entries);
+    char(*texts)[24] = ty_xcalloc(count + 1, sizeof *texts);
+    for (size_t i = 0; i < count; i++)
+        entries[i] = (struct ty_bytes){texts[i], (size_t)snprintf(texts[i], sizeof texts[i], "%zu", (size_t)first + i)};
+    ty_state_log_append(client->state, &claim->id, claim->attempt, &claim->token, first, entries, count, end, on_log, &call);
+    free(entries);
+    free(texts);
+    STATE_UNTIL(client, call.done);
+    return call.log;
+}
+
+struct page_call {
+    bool done;
+    struct state_page page;
+};
+
+static void on_page(void *context, const struct ty_err *err, const struct ty_log_page *page)
+{
+    struct page_call *call = context;
+    if (err)
+        fail_msg("%s", err->message);
+    call->done = true;
+    call->page = (struct state_page){.count = page->count, .more = page->more, .ended = page->ended,
+                                     .next_attempt = page->next_attempt, .next_sequence = page->next_sequence};
+    for (size_t i = 0; i < page->count && i < STATE_JOBS_MAX; i++)
+        snprintf(call->page.entries[i], sizeof call->page.entries[i], "%.*s", (int)page->entries[i].len,
+                 (const char *)page->entries[i].data);
+}
+
+struct state_page state_page(struct state_client *client, const struct ty_id *id, uint32_t attempt, uint64_t sequence,
+                             unsigned max_entries, size_t max_bytes)
+{
+    struct page_call call = {0};
+    ty_state_log_page(client->state, id, attempt, sequence, max_entries, max_bytes, on_page, &call);
+    STATE_UNTIL(client, call.done);
+    return call.page;
+}
+
+// ---- the keys themselves ----
+
+struct raw_call {
+    bool done;
+    struct state_raw raw;
+};
+
+static void on_raw(void *context, const struct ty_redis_reply *reply, const struct ty_err *err)
+{
+    struct raw_call *call = context;
+    if (err)
+        fail_msg("%s", err->message);
+    call->done = true;
+    call->raw = (struct state_raw){.type = reply->type, .integer = reply->integer};
+    if (reply->bytes)
+        snprintf(call->raw.text, sizeof call->raw.text, "%s", reply->bytes);
+}
+
+struct state_raw state_raw(struct state_client *client, const struct ty_id *id, const char *const *words)
+{
+    char texts[16][192];
+    const char *argv[16];
+    size_t lens[16];
+    int argc = 0;
+    for (; words[argc]; argc++) {
+        assert_true(argc < 16);
+        size_t len = strlen(words[argc]);
+        memcpy(texts[argc], words[argc], len);
+        if (len && words[argc][len - 1] == '%') {
+            memcpy(texts[argc] + len - 1, id->bytes, sizeof id->bytes);
+            len += sizeof id->bytes - 1;
+        }
+        argv[argc] = texts[argc];
+        lens[argc] = len;
+    }
+    struct raw_call call = {0};
+    ty_redis_command(client->redis, argc, argv, lens, on_raw, &call);
+    STATE_UNTIL(client, call.done);
+    return call.raw;
+}

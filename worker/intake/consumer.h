@@ -1,0 +1,92 @@
+// The consumer: the only user of librdkafka's consumer, and the thread that owns it. It joins the group, polls, hands
+// records over through a mailbox, and stores the offsets it is told to. It fetches nothing from a partition until it was told
+// where to start, and pauses what the loop does not keep up with. Calls and callbacks: loop thread; nothing blocks but
+// ty_consumer_free.
+#pragma once
+
+#include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/command.h"
+#include "core/err.h"
+#include "core/kafka.h"
+#include "core/loop.h"
+
+#define TY_TOPIC_KINDS 3
+// "submit", "cancel", "delete".
+const char *ty_topic_kind_name(enum ty_topic_kind kind);
+
+struct ty_consumer;
+
+// One partition of an assignment. What is atomic is shared between the two threads.
+struct ty_claimed_partition {
+    enum ty_topic_kind kind;
+    int32_t number;
+    int64_t committed;          // of the group; -1: none
+    struct ty_consumer *consumer;
+    _Atomic int64_t done;       // set by the loop: the next offset to commit; -1: none yet
+    atomic_size_t held_records; // handed over and not yet given back by ty_intake_record_free
+    atomic_size_t held_bytes;
+    // The consumer's thread only:
+    uint32_t turn;
+    int64_t stored;
+    bool is_paused;
+};
+
+// What the group gave this member. The consumer owns it; it is valid until on_revoked returns, or ty_consumer_free.
+struct ty_assignment {
+    uint32_t epoch;
+    char *cluster_id;
+    size_t count;
+    struct ty_claimed_partition *partitions;
+};
+
+// A record on its way through the intake. Owner frees with ty_intake_record_free.
+struct ty_intake_record {
+    struct ty_intake_record *next;
+    size_t partition;       // index in the assignment
+    uint32_t epoch, turn;   // a record of another epoch or turn is to be dropped
+    int64_t offset;
+    uint64_t time_us;       // of the record: LogAppendTime, or what comes nearest to it
+    const uint8_t *key, *value; // NULL as in Kafka
+    size_t key_len, value_len;
+    rd_kafka_message_t *message; // owned; for its headers
+    struct ty_claimed_partition *claimed;
+};
+void ty_intake_record_free(struct ty_intake_record *record);
+
+struct ty_consumer_events {
+    // Partitions were given to this member, after on_revoked where it had some. Nothing comes from them before
+    // ty_consumer_start.
+    void (*on_assigned)(void *context, struct ty_assignment *assignment);
+    // The assignment is over; it and all of its records are to be let go before this returns.
+    void (*on_revoked)(void *context);
+    // Records in the order of their offsets, linked by next; they are the callee's.
+    void (*on_records)(void *context, struct ty_intake_record *first);
+    // The group was left (or timeout_ms was over). Nothing comes after it.
+    void (*on_closed)(void *context);
+};
+
+struct ty_consumer_options {
+    struct ty_kafka_options kafka; // copied
+    const char *group_id;
+    size_t partition_records, partition_bytes; // handed over and not given back, at most about: more waits in Kafka
+    size_t total_records, total_bytes;
+};
+
+// TY_EINVALID: a property that librdkafka refuses. Kafka need not be there.
+int ty_consumer_new(struct ty_loop *loop, const struct ty_consumer_options *options,
+                    const struct ty_consumer_events *events, void *context, struct ty_consumer **ret_consumer,
+                    struct ty_err *err) TY_MUST_USE;
+// (Re)starts all partitions of the assignment: from[i] is the offset of partition i, below 1 for the earliest. Records carry
+// `turn` from then on. An epoch that is over does nothing.
+void ty_consumer_start(struct ty_consumer *consumer, uint32_t epoch, uint32_t turn, const int64_t *from, size_t count);
+// Pauses all partitions until the next ty_consumer_start.
+void ty_consumer_hold(struct ty_consumer *consumer);
+// Commits what is done, leaves the group; on_closed comes once, within timeout_ms and a little.
+void ty_consumer_close(struct ty_consumer *consumer, uint64_t timeout_ms);
+// Without a close the group notices by its session timeout. Accepts NULL.
+void ty_consumer_free(struct ty_consumer *consumer);

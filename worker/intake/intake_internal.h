@@ -1,0 +1,83 @@
+// What intake.c (assignment, store, stop) and partition.c (batches) share.
+#pragma once
+
+#include "worker/intake/apply.h"
+#include "worker/intake/consumer.h"
+#include "worker/intake/dead_letter.h"
+#include "worker/intake/intake.h"
+#include "worker/intake/log_limit.h"
+
+struct ty_batch;
+
+// The loop's side of an assigned partition.
+struct ty_partition {
+    struct ty_intake *intake;
+    struct ty_claimed_partition *claimed;
+    int64_t committed;  // what was done before, by the group or by us; -1: nothing known
+    int64_t expected;   // the next offset we believe the store has
+    int64_t position;   // the next offset that should come
+    struct ty_intake_record *waiting, **last_waiting; // not in a batch yet
+    struct ty_batch *filling; // may grow
+    struct ty_batch *flying;  // on its way; at most one
+    bool is_touched;          // got records in this hand-over
+};
+
+struct ty_intake {
+    struct ty_loop *loop;
+    struct ty_state *state;
+    const struct ty_catalog *catalog;
+    struct ty_letters *letters;
+    struct ty_consumer *consumer;
+    unsigned batch_commands;
+    size_t batch_bytes;
+    struct ty_intake_figures figures;
+
+    struct ty_assignment *assignment; // borrowed; NULL: none
+    struct ty_partition *partitions;
+    size_t count;
+    uint32_t turn;      // of the records that are taken; 0: none are
+    uint32_t last_turn;
+    bool store_is_up;
+
+    // Attaching: all partitions at once.
+    uint32_t round;
+    size_t attaches_left;
+    bool attach_failed, cluster_changed;
+    int64_t *from;
+    struct ty_timer retry, probe;
+    uint64_t retry_ms;
+    struct ty_attach_call *attach_calls;
+
+    struct ty_batch *batches; // all of them, also the abandoned ones that the store still has
+
+    bool is_stopping, is_closing;
+    struct ty_timer flying_limit, stop_limit;
+    uint64_t stop_by_ms;
+    ty_intake_stopped_fn stopped_fn;
+    void *stopped_context;
+
+    struct ty_log_limit dead_letter_log, apply_log, gap_log, went_back_log, attach_log;
+};
+
+// ---- partition.c ----
+
+void ty_partition_init(struct ty_partition *partition, struct ty_intake *intake, struct ty_claimed_partition *claimed);
+// Lets go of everything: what is on its way answers into nothing.
+void ty_partition_drop(struct ty_partition *partition);
+// A record of the current turn. Taken.
+void ty_partition_add(struct ty_partition *partition, struct ty_intake_record *record);
+// Fills and sends batches as far as it goes.
+void ty_partition_pump(struct ty_partition *partition);
+// Asks the store whether it still is where we believe, when nothing else asks it.
+void ty_partition_probe(struct ty_partition *partition);
+// Lets go of what is not on its way yet.
+void ty_partition_drop_waiting(struct ty_partition *partition);
+// Forgets that there was an intake: what the store still answers is freed then.
+void ty_batches_orphan(struct ty_intake *intake);
+
+// ---- intake.c ----
+
+// The store is not where we believed: everything starts again from where it is.
+void ty_intake_restart(struct ty_intake *intake);
+// A batch has ended while the intake stops.
+void ty_intake_check_stopped(struct ty_intake *intake);

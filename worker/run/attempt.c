@@ -1,0 +1,361 @@
+#include "worker/run/attempt.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "worker/run/plan.h"
+#include "worker/run/run_internal.h"
+
+#define PROBE_TICKS 5     // how often a supervisor that is not our child is looked for
+
+static bool holds_slot(enum ty_attempt_state state)
+{
+    return state == TY_ATTEMPT_RUNNING || state == TY_ATTEMPT_LEAVING;
+}
+
+static void enter(struct ty_attempt *attempt, enum ty_attempt_state state)
+{
+    struct ty_run *run = attempt->run;
+    bool frees_slot = holds_slot(attempt->state) && !holds_slot(state);
+    attempt->state = state;
+    if (frees_slot) {
+        run->busy--;
+        if (run->claim)
+            ty_claim_wake(run->claim);
+    }
+}
+
+// ---- life ----
+
+struct ty_attempt *ty_attempt_hold(struct ty_attempt *attempt)
+{
+    attempt->refs++;
+    return attempt;
+}
+
+void ty_attempt_release(struct ty_attempt *attempt)
+{
+    if (--attempt->refs)
+        return;
+    ty_ticket_done(&attempt->ticket);
+    ty_ending_done(&attempt->ending);
+    free(attempt->script_version);
+    free(attempt->model_stage);
+    free(attempt->dir);
+    free(attempt);
+}
+
+struct ty_attempt *ty_attempt_new(struct ty_run *run, char *dir, const struct ty_ticket *ticket)
+{
+    struct ty_attempt *attempt = ty_xcalloc(1, sizeof *attempt);
+    attempt->run = run;
+    attempt->refs = 1;
+    attempt->dir = dir;
+    attempt->ticket = *ticket;
+    attempt->shard = ty_state_shard_of(run->state, &ticket->id);
+    attempt->stage = TY_STAGE_CLAIMED;
+    ty_id_format(&ticket->id, attempt->id);
+    attempt->next = run->attempts;
+    run->attempts = attempt;
+    run->attempt_count++;
+    run->busy++; // RUNNING until it is found otherwise
+    return attempt;
+}
+
+static void detach(struct ty_attempt *attempt)
+{
+    struct ty_loop *loop = attempt->run->loop;
+    ty_loop_clear_timer(loop, &attempt->timer);
+    if (attempt->pid)
+        ty_loop_remove_child(loop, attempt->pid);
+    if (attempt->link_pid)
+        ty_loop_remove_child(loop, attempt->link_pid);
+    attempt->pid = attempt->link_pid = 0;
+    ty_ship_free(attempt->ship);
+    attempt->ship = NULL;
+    ty_job_dir_unmap(attempt->control);
+    attempt->control = NULL;
+}
+
+static void forget(struct ty_attempt *attempt)
+{
+    struct ty_run *run = attempt->run;
+    struct ty_attempt **at = &run->attempts;
+    while (*at != attempt)
+        at = &(*at)->next;
+    *at = attempt->next;
+    run->attempt_count--;
+    detach(attempt);
+}
+
+// The attempt is over for this worker; nothing in its directory is wanted any more.
+static void go(struct ty_attempt *attempt)
+{
+    struct ty_run *run = attempt->run;
+    struct ty_err err;
+    enter(attempt, TY_ATTEMPT_GONE);
+    forget(attempt);
+    if (attempt->has_dir && !run->options.keep_job_dirs)
+        ty_sweep_dir(run, attempt->dir);
+    else if (attempt->has_dir && ty_job_dir_write(attempt->dir, "told", "", 0, &err) < 0)
+        ty_log(TY_LOG_WARN, "attempt.dir", TY_KV("error", "%s", err.message));
+    ty_run_check_drained(run);
+    ty_attempt_release(attempt);
+}
+
+void ty_attempt_abandon(struct ty_attempt *attempt)
+{
+    attempt->run->busy -= holds_slot(attempt->state);
+    attempt->state = TY_ATTEMPT_GONE;
+    forget(attempt);
+    ty_attempt_release(attempt);
+}
+
+static void drop(struct ty_attempt *attempt)
+{
+    attempt->run->figures.lost++;
+    ty_log(TY_LOG_WARN, "attempt.lost", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt));
+    go(attempt);
+}
+
+// ---- what events do ----
+
+static void request_stop(struct ty_attempt *attempt, enum ty_exec_stop why)
+{
+    uint32_t none = TY_EXEC_STOP_NONE;
+    if (why == TY_EXEC_STOP_LOST)
+        atomic_store(&attempt->control->stop, (uint32_t)why);
+    else if (!atomic_compare_exchange_strong(&attempt->control->stop, &none, (uint32_t)why))
+        return;
+    // One that is not our child sees the request by itself, within 250 ms.
+    if (attempt->pid)
+        kill(attempt->pid, SIGTERM);
+    ty_log(TY_LOG_INFO, "attempt.stop", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt),
+           TY_KV("why", "%s", why == TY_EXEC_STOP_CANCEL ? "canceled" : why == TY_EXEC_STOP_LOST ? "lost" : "drain"));
+}
+
+static void cancel(struct ty_attempt *attempt)
+{
+    request_stop(attempt, TY_EXEC_STOP_CANCEL);
+}
+
+static void drain(struct ty_attempt *attempt)
+{
+    request_stop(attempt, TY_EXEC_STOP_DRAIN);
+}
+
+static void leave(struct ty_attempt *attempt)
+{
+    enter(attempt, TY_ATTEMPT_LEAVING);
+    ty_ship_free(attempt->ship);
+    attempt->ship = NULL;
+    request_stop(attempt, TY_EXEC_STOP_LOST);
+}
+
+static void look_at_stage(struct ty_attempt *attempt);
+
+static void read_ending(struct ty_attempt *attempt)
+{
+    TY_BUF(text);
+    struct ty_err err;
+    if (ty_job_dir_read(attempt->dir, "exit", &text, &err) < 0)
+        ty_buf_clear(&text);
+    ty_ending_parse(&text, &attempt->ending);
+    ty_log(TY_LOG_INFO, "attempt.ended", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt),
+           TY_KV("outcome", "%s", attempt->ending.outcome), TY_KV("step", "%s", attempt->ending.step),
+           TY_KV("code", "%d", attempt->ending.code));
+}
+
+static void ship_rest(struct ty_attempt *attempt)
+{
+    look_at_stage(attempt);
+    read_ending(attempt);
+    if (!strcmp(attempt->ending.outcome, "lost")) {
+        drop(attempt);
+        return;
+    }
+    attempt->waiting_since_ms = ty_loop_now_ms(attempt->run->loop);
+    attempt->log_progress = ty_ship_progress(attempt->ship);
+    ty_ship_end(attempt->ship);
+    enter(attempt, TY_ATTEMPT_SHIPPING);
+}
+
+static void close_log(struct ty_attempt *attempt)
+{
+    TY_BUF(closing);
+    ty_finish_judge(attempt);
+    ty_verdict_closing(&attempt->verdict, attempt->ticket.attempt, &closing);
+    uint64_t time_us = attempt->ending.ended_us ? attempt->ending.ended_us : ty_clock_wall_us();
+    bool is_bad = attempt->verdict.action == TY_FINISH_FAILED || attempt->verdict.action == TY_FINISH_RETRY;
+    ty_ship_close(attempt->ship, time_us, is_bad ? "error" : "info", ty_buf_text(&closing));
+}
+
+static void tell(struct ty_attempt *attempt)
+{
+    ty_finish_judge(attempt);
+    enter(attempt, TY_ATTEMPT_TELLING);
+    ty_finish_tell(attempt);
+}
+
+static void told(struct ty_attempt *attempt)
+{
+    struct ty_run_figures *figures = &attempt->run->figures;
+    enum ty_finish_action action = attempt->verdict.action;
+    ty_log(TY_LOG_INFO, "attempt.told", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt),
+           TY_KV("action", "%c", action), TY_KV("reason", "%s", ty_reason_name(attempt->verdict.reason)));
+    figures->completed += action == TY_FINISH_COMPLETED;
+    figures->failed += action == TY_FINISH_FAILED;
+    figures->canceled += action == TY_FINISH_CANCELED;
+    figures->handed_back += action == TY_FINISH_HAND_BACK;
+    figures->retried += action == TY_FINISH_RETRY;
+    if (action != TY_FINISH_COMPLETED || !attempt->model_stage) {
+        go(attempt);
+        return;
+    }
+    enter(attempt, TY_ATTEMPT_LINKING);
+    ty_finish_link(attempt);
+}
+
+// What is not in the table does not happen in that state.
+static void (*const table[TY_ATTEMPT_STATES][TY_ATTEMPT_EVENTS])(struct ty_attempt *attempt) = {
+    [TY_ATTEMPT_RUNNING] = {
+        [TY_ATTEMPT_ON_UNSTARTED] = tell,
+        [TY_ATTEMPT_ON_SUPERVISOR_END] = ship_rest,
+        [TY_ATTEMPT_ON_CANCEL] = cancel,
+        [TY_ATTEMPT_ON_DRAIN] = drain,
+        [TY_ATTEMPT_ON_LOST] = leave,
+        [TY_ATTEMPT_ON_LOG_LOST] = leave,
+    },
+    [TY_ATTEMPT_SHIPPING] = {
+        [TY_ATTEMPT_ON_LOG_READ] = close_log,
+        [TY_ATTEMPT_ON_LOG_SEALED] = tell,
+        [TY_ATTEMPT_ON_LOG_TIMEOUT] = tell,
+        [TY_ATTEMPT_ON_LOST] = tell,
+        [TY_ATTEMPT_ON_LOG_LOST] = drop,
+    },
+    // Once it has ended, a lost lease may mean that the store has taken the end already, from this worker or from the one
+    // before it: only the answer to telling counts.
+    [TY_ATTEMPT_TELLING] = {
+        [TY_ATTEMPT_ON_TOLD] = told,
+        [TY_ATTEMPT_ON_REFUSED] = drop,
+    },
+    [TY_ATTEMPT_LINKING] = {
+        [TY_ATTEMPT_ON_LINKED] = go,
+    },
+    [TY_ATTEMPT_LEAVING] = {
+        [TY_ATTEMPT_ON_SUPERVISOR_END] = drop,
+    },
+};
+
+void ty_attempt_on(struct ty_attempt *attempt, enum ty_attempt_event event)
+{
+    if (table[attempt->state][event])
+        table[attempt->state][event](attempt);
+}
+
+bool ty_attempt_holds_lease(const struct ty_attempt *attempt)
+{
+    return attempt->state == TY_ATTEMPT_RUNNING || attempt->state == TY_ATTEMPT_SHIPPING ||
+           (attempt->state == TY_ATTEMPT_TELLING && !attempt->telling);
+}
+
+// ---- looking ----
+
+static void look_at_stage(struct ty_attempt *attempt)
+{
+    uint32_t step = atomic_load(&attempt->control->step);
+    uint8_t stage = (uint8_t)(step ? step - 1 + TY_STAGE_PREPARE : TY_STAGE_CLAIMED);
+    if (stage == attempt->stage)
+        return;
+    attempt->stage = stage;
+    TY_BUF(text);
+    struct ty_err err;
+    if (stage > TY_STAGE_PREPARE && !attempt->script_version &&
+        ty_job_dir_read(attempt->dir, "prepared", &text, &err) == 0)
+        attempt->script_version = ty_job_dir_field(&text, "script_version");
+    ty_lease_renew_soon(attempt);
+}
+
+static bool supervisor_has_ended(struct ty_attempt *attempt)
+{
+    if (attempt->pid)
+        return false; // its end will be reported
+    return atomic_load(&attempt->control->done) ||
+           (attempt->probes++ % PROBE_TICKS == 0 && !ty_job_dir_is_held(attempt->dir));
+}
+
+static void check_log_progress(struct ty_attempt *attempt)
+{
+    uint64_t now_ms = ty_loop_now_ms(attempt->run->loop), progress = ty_ship_progress(attempt->ship);
+    if (progress != attempt->log_progress || !attempt->run->up)
+        attempt->waiting_since_ms = now_ms;
+    attempt->log_progress = progress;
+    if (now_ms - attempt->waiting_since_ms >= attempt->run->options.log_wait_ms)
+        ty_attempt_on(attempt, TY_ATTEMPT_ON_LOG_TIMEOUT);
+}
+
+void ty_attempt_tick(struct ty_attempt *attempt)
+{
+    switch (attempt->state) {
+    case TY_ATTEMPT_RUNNING:
+        look_at_stage(attempt);
+        if (supervisor_has_ended(attempt))
+            ty_attempt_on(attempt, TY_ATTEMPT_ON_SUPERVISOR_END);
+        else
+            ty_ship_tick(attempt->ship);
+        break;
+    case TY_ATTEMPT_SHIPPING:
+        check_log_progress(attempt);
+        break;
+    case TY_ATTEMPT_LEAVING:
+        if (supervisor_has_ended(attempt))
+            ty_attempt_on(attempt, TY_ATTEMPT_ON_SUPERVISOR_END);
+        break;
+    default:
+        break;
+    }
+}
+
+void ty_attempt_on_store(struct ty_attempt *attempt, bool up)
+{
+    if (attempt->ship)
+        ty_ship_on_store(attempt->ship, up);
+    if (up && attempt->state == TY_ATTEMPT_TELLING)
+        ty_finish_tell(attempt);
+}
+
+static void on_ship(void *context, enum ty_ship_event event)
+{
+    static const enum ty_attempt_event events[] = {
+        [TY_SHIP_READ] = TY_ATTEMPT_ON_LOG_READ,
+        [TY_SHIP_SEALED] = TY_ATTEMPT_ON_LOG_SEALED,
+        [TY_SHIP_LOST] = TY_ATTEMPT_ON_LOG_LOST,
+    };
+    ty_attempt_on(context, events[event]);
+}
+
+void ty_attempt_open_log(struct ty_attempt *attempt)
+{
+    const struct ty_ticket *ticket = &attempt->ticket;
+    struct ty_ship_options options = {
+        .loop = attempt->run->loop,
+        .state = attempt->run->state,
+        .control = attempt->control,
+        .dir = attempt->dir,
+        .worker = ticket->worker,
+        .steps = ty_plan_steps,
+        .step_count = TY_PLAN_STEPS,
+        .id = ticket->id,
+        .token = ticket->token,
+        .attempt = ticket->attempt,
+        .fence = ticket->fence,
+        .started_us = ticket->claimed_us,
+        .entries = &attempt->run->figures.log_entries,
+    };
+    attempt->ship = ty_ship_new(&options, on_ship, attempt);
+}
+

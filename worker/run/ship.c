@@ -1,0 +1,440 @@
+#include "worker/run/ship.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/buf.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "worker/exec/spool.h"
+#include "worker/run/transcript.h"
+
+#define BATCH_BYTES (512u * 1024)
+#define BATCH_ENTRIES 1000u
+#define READ_BYTES (256u * 1024)
+#define READS_PER_TURN 16u
+#define SOON_MS 100
+#define LATER_MS 1000
+
+_Static_assert(READ_BYTES >= TY_SPOOL_FRAME_MAX, "one read makes progress");
+
+enum link {
+    SHUT,    // the log is to be opened
+    OPENING, // a call is on its way
+    OPEN,
+    SENDING, // a call is on its way
+    SEALED,
+    LOST,
+};
+
+enum reading {
+    RUNNING, // the spool may grow
+    ENDING,  // it will not
+    READ,    // its end was reached, the closing words are awaited
+    CLOSED,  // everything is in the batch or behind it
+};
+
+struct ty_ship {
+    struct ty_ship_options options;
+    ty_ship_fn fn;
+    void *context;
+    char *dir, *worker;
+    bool up, freed;
+    enum link link;
+    enum reading reading;
+    struct ty_timer timer; // opens again, or goes on reading
+
+    int spool_fd, flushes_fd;
+    struct ty_transcript *transcript; // NULL before the log was opened
+    uint64_t spool_at, flushes_at;    // how far they were read
+    bool has_flush;                   // `flush` is the recorded one at flushes_at
+    bool flushes_read;                // there is none: only this process adds some
+    struct ty_transcript_flush flush;
+    struct {
+        uint64_t time_us;
+        char *level, *message; // NULL before ty_ship_close
+    } closing;
+
+    // What was read and is not acknowledged; entries[i] is at offsets[i] of bytes.
+    uint64_t wanted; // entries below it are in the store
+    uint64_t first;  // sequence of the batch's first entry
+    struct ty_buf bytes, offsets;
+    size_t count;
+    uint64_t progress;
+};
+
+static void pump(struct ty_ship *ship);
+static void try_open(struct ty_ship *ship);
+
+// ---- the batch ----
+
+static void on_entry(void *context, uint64_t sequence, const void *entry, size_t len)
+{
+    struct ty_ship *ship = context;
+    size_t at = ship->bytes.len;
+    if (sequence < ship->wanted)
+        return;
+    if (!ship->count)
+        ship->first = sequence;
+    ty_buf_add(&ship->offsets, &at, sizeof at);
+    ty_buf_add(&ship->bytes, entry, len);
+    ship->count++;
+}
+
+static void clear_batch(struct ty_ship *ship)
+{
+    ty_buf_clear(&ship->bytes);
+    ty_buf_clear(&ship->offsets);
+    ship->count = 0;
+}
+
+static bool batch_is_full(const struct ty_ship *ship)
+{
+    return ship->count >= BATCH_ENTRIES || ship->bytes.len >= BATCH_BYTES;
+}
+
+// ---- reading the spool ----
+
+static void rewind_spool(struct ty_ship *ship)
+{
+    ty_transcript_free(ship->transcript);
+    clear_batch(ship);
+    ship->transcript = ty_transcript_new(ship->options.steps, ship->options.step_count, on_entry, ship);
+    ship->spool_at = ship->flushes_at = 0;
+    ship->has_flush = ship->flushes_read = false;
+    if (ship->reading == CLOSED || ship->reading == READ)
+        ship->reading = ENDING;
+    char *text TY_FREE = ty_xasprintf("attempt %u started on %s", ship->options.attempt, ship->worker);
+    ty_transcript_say(ship->transcript, ship->options.started_us, "info", text);
+}
+
+static void open_file(struct ty_ship *ship, int *fd, const char *name, int flags)
+{
+    if (*fd >= 0)
+        return;
+    char *path TY_FREE = ty_xasprintf("%s/%s", ship->dir, name);
+    *fd = open(path, flags | O_CLOEXEC, 0600);
+}
+
+static bool next_flush(struct ty_ship *ship)
+{
+    struct ty_transcript_flush *flush = &ship->flush;
+    if (ship->has_flush || ship->flushes_read)
+        return ship->has_flush;
+    open_file(ship, &ship->flushes_fd, "flushes", O_RDWR | O_CREAT);
+    ssize_t got = ship->flushes_fd < 0 ? -1 : pread(ship->flushes_fd, flush, sizeof *flush, (off_t)ship->flushes_at);
+    ship->has_flush = got == (ssize_t)sizeof *flush && flush->check == TY_TRANSCRIPT_CHECK;
+    ship->flushes_read = !ship->has_flush;
+    return ship->has_flush;
+}
+
+static void replay_flushes(struct ty_ship *ship)
+{
+    while (next_flush(ship) && ship->flush.spool_offset <= ship->spool_at) {
+        ty_transcript_replay(ship->transcript, &ship->flush);
+        ship->flushes_at += sizeof ship->flush;
+        ship->has_flush = false;
+    }
+}
+
+// All that there is was read: what has waited long enough by the clock is emitted, after that was written down. Where it
+// cannot be, on a full disk, the partial line waits for what follows it.
+static void flush_by_clock(struct ty_ship *ship)
+{
+    struct ty_transcript_flush due;
+    replay_flushes(ship);
+    while (!batch_is_full(ship) && ty_transcript_find_due(ship->transcript, ty_clock_wall_us(), &due)) {
+        due.spool_offset = ship->spool_at;
+        if (next_flush(ship) || ship->flushes_fd < 0 ||
+            pwrite(ship->flushes_fd, &due, sizeof due, (off_t)ship->flushes_at) != (ssize_t)sizeof due)
+            return;
+        ship->flushes_at += sizeof due;
+        ty_transcript_replay(ship->transcript, &due);
+    }
+}
+
+static void reach_end(struct ty_ship *ship)
+{
+    replay_flushes(ship);
+    ty_transcript_end(ship->transcript);
+    ship->reading = READ;
+}
+
+// Returns false when there is nothing more to read now.
+static bool read_some(struct ty_ship *ship)
+{
+    static uint8_t window[READ_BYTES];
+    uint64_t written = atomic_load_explicit(&ship->options.control->spool_bytes, memory_order_acquire);
+    if (ship->reading == RUNNING && ship->spool_at >= written)
+        return false;
+    open_file(ship, &ship->spool_fd, "spool", O_RDONLY);
+    ssize_t got = ship->spool_fd < 0 ? -1 : pread(ship->spool_fd, window, sizeof window, (off_t)ship->spool_at);
+    size_t len = got > 0 ? (size_t)got : 0, used = 0, at = 0;
+    // Behind the counted bytes a frame may be half written.
+    if (ship->reading == RUNNING && len > written - ship->spool_at)
+        len = (size_t)(written - ship->spool_at);
+    struct ty_spool_frame frame;
+    bool ended = false;
+    while (!batch_is_full(ship) && !ended && ty_spool_next(window + at, len - at, &frame, &used) == TY_SPOOL_FRAME) {
+        replay_flushes(ship);
+        ended = frame.stream == TY_EXEC_STREAM_END;
+        ty_transcript_frame(ship->transcript, &frame);
+        at += used;
+        ship->spool_at += used;
+    }
+    // Without an end frame the supervisor was killed: what is torn or cut off counts as not written.
+    if (ship->reading == ENDING && !batch_is_full(ship) && (ended || at == 0)) {
+        reach_end(ship);
+        return false;
+    }
+    return at > 0 && !ended;
+}
+
+// ---- the store ----
+
+static void set_timer(struct ty_ship *ship, uint64_t delay_ms);
+
+static void release(struct ty_ship *ship)
+{
+    ty_loop_clear_timer(ship->options.loop, &ship->timer);
+    ty_transcript_free(ship->transcript);
+    if (ship->spool_fd >= 0)
+        close(ship->spool_fd);
+    if (ship->flushes_fd >= 0)
+        close(ship->flushes_fd);
+    ty_buf_done(&ship->bytes);
+    ty_buf_done(&ship->offsets);
+    free(ship->closing.level);
+    free(ship->closing.message);
+    free(ship->dir);
+    free(ship->worker);
+    free(ship);
+}
+
+static void lose(struct ty_ship *ship)
+{
+    ship->link = LOST;
+    ship->fn(ship->context, TY_SHIP_LOST);
+}
+
+static void on_error(struct ty_ship *ship, const struct ty_err *err)
+{
+    bool is_away = err->code == TY_EUNAVAILABLE || err->code == TY_EDEADLINE;
+    bool mends = err->code == TY_EABORTED || err->code == TY_ENOTFOUND || err->code == TY_EPRECONDITION;
+    char id[TY_ID_TEXT_BYTES];
+    if (!is_away && !mends)
+        ty_log(TY_LOG_WARN, "log.refused", TY_KV("job", "%s", ty_id_format(&ship->options.id, id)),
+               TY_KV("attempt", "%u", ship->options.attempt), TY_KV("error", "%s", err->message));
+    ship->link = SHUT;
+    set_timer(ship, mends ? SOON_MS : LATER_MS);
+}
+
+static void drop_sent(struct ty_ship *ship, uint64_t next)
+{
+    uint64_t end = ship->first + ship->count;
+    uint64_t taken = next > ship->wanted ? next - ship->wanted : 0;
+    ship->progress += taken;
+    *ship->options.entries += taken;
+    if (next > ship->wanted)
+        ship->wanted = next;
+    if (next >= end)
+        clear_batch(ship);
+}
+
+static void on_appended(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+{
+    struct ty_ship *ship = context;
+    bool was_last = ship->reading == CLOSED;
+    (void)fresh;
+    if (ship->freed) {
+        release(ship);
+        return;
+    }
+    if (err) {
+        on_error(ship, err);
+        return;
+    }
+    ship->link = OPEN;
+    drop_sent(ship, next);
+    if (!was_last) {
+        pump(ship);
+        return;
+    }
+    ship->link = SEALED;
+    ship->progress++;
+    ship->fn(ship->context, TY_SHIP_SEALED);
+}
+
+static void send(struct ty_ship *ship)
+{
+    const struct ty_ship_options *options = &ship->options;
+    struct ty_bytes *entries = ty_xcalloc(ship->count + 1, sizeof *entries);
+    const size_t *offsets = (const size_t *)(const void *)ship->offsets.data;
+    for (size_t i = 0; i < ship->count; i++) {
+        size_t end = i + 1 < ship->count ? offsets[i + 1] : ship->bytes.len;
+        entries[i] = (struct ty_bytes){ship->bytes.data + offsets[i], end - offsets[i]};
+    }
+    ship->link = SENDING;
+    ty_state_log_append(options->state, &options->id, options->attempt, &options->token,
+                        ship->count ? ship->first : ship->wanted, entries, ship->count, ship->reading == CLOSED, on_appended,
+                        ship);
+    free(entries);
+}
+
+static void on_opened(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+{
+    struct ty_ship *ship = context;
+    (void)fresh;
+    if (ship->freed) {
+        release(ship);
+        return;
+    }
+    if (err && err->code == TY_EABORTED) {
+        lose(ship);
+        return;
+    }
+    if (err) {
+        on_error(ship, err);
+        return;
+    }
+    ship->link = OPEN;
+    bool went_back = ship->transcript && next < ship->wanted;
+    if (went_back || !ship->transcript) {
+        ship->wanted = next;
+        rewind_spool(ship);
+    } else {
+        drop_sent(ship, next);
+    }
+    pump(ship);
+}
+
+static void try_open(struct ty_ship *ship)
+{
+    const struct ty_ship_options *options = &ship->options;
+    if (ship->link != SHUT || !ship->up)
+        return;
+    ty_loop_clear_timer(options->loop, &ship->timer);
+    ship->link = OPENING;
+    ty_state_log_open(options->state, &options->id, options->attempt, options->fence, &options->token, 0, on_opened, ship);
+}
+
+// ---- going on ----
+
+static void say_closing(struct ty_ship *ship)
+{
+    ty_transcript_say(ship->transcript, ship->closing.time_us, ship->closing.level, ship->closing.message);
+    ship->reading = CLOSED;
+}
+
+static void on_timer(void *context)
+{
+    struct ty_ship *ship = context;
+    if (ship->link == SHUT)
+        try_open(ship);
+    else if (ship->link == OPEN)
+        pump(ship);
+}
+
+static void set_timer(struct ty_ship *ship, uint64_t delay_ms)
+{
+    ty_loop_set_timer(ship->options.loop, &ship->timer, delay_ms, on_timer, ship);
+}
+
+static void pump(struct ty_ship *ship)
+{
+    if (ship->link != OPEN)
+        return;
+    bool more = true;
+    for (unsigned i = 0; i < READS_PER_TURN && more && !batch_is_full(ship) && ship->reading <= ENDING; i++)
+        more = read_some(ship);
+    if (!more && ship->reading == RUNNING)
+        flush_by_clock(ship);
+    if (ship->reading == READ && ship->closing.message)
+        say_closing(ship);
+    bool ask = ship->reading == READ;
+    if (ship->count || ship->reading == CLOSED)
+        send(ship);
+    else if (more && ship->reading <= ENDING)
+        set_timer(ship, 0); // a long spool whose entries the store has already
+    if (ask)
+        ship->fn(ship->context, TY_SHIP_READ);
+}
+
+struct ty_ship *ty_ship_new(const struct ty_ship_options *options, ty_ship_fn fn, void *context)
+{
+    struct ty_ship *ship = ty_xcalloc(1, sizeof *ship);
+    ship->options = *options;
+    ship->options.dir = ship->options.worker = NULL;
+    ship->dir = ty_xstrdup(options->dir);
+    ship->worker = ty_xstrdup(options->worker);
+    ship->fn = fn;
+    ship->context = context;
+    ship->spool_fd = ship->flushes_fd = -1;
+    ship->up = ty_state_is_up(options->state);
+    try_open(ship);
+    return ship;
+}
+
+void ty_ship_free(struct ty_ship *ship)
+{
+    if (!ship)
+        return;
+    ty_loop_clear_timer(ship->options.loop, &ship->timer);
+    ship->freed = true;
+    if (ship->link != OPENING && ship->link != SENDING)
+        release(ship);
+}
+
+void ty_ship_on_store(struct ty_ship *ship, bool up)
+{
+    ship->up = up;
+    try_open(ship);
+}
+
+void ty_ship_tick(struct ty_ship *ship)
+{
+    uint64_t written = atomic_load_explicit(&ship->options.control->spool_bytes, memory_order_acquire);
+    if (ship->link != OPEN || ship->reading != RUNNING)
+        return;
+    if (written > ship->spool_at || ty_transcript_next_due(ship->transcript) <= ty_clock_wall_us())
+        pump(ship);
+}
+
+void ty_ship_end(struct ty_ship *ship)
+{
+    if (ship->reading != RUNNING)
+        return;
+    ship->reading = ENDING;
+    if (ship->link == OPEN)
+        set_timer(ship, 0);
+}
+
+void ty_ship_close(struct ty_ship *ship, uint64_t time_us, const char *level, const char *message)
+{
+    if (ship->closing.message)
+        return;
+    ship->closing.time_us = time_us;
+    ship->closing.level = ty_xstrdup(level);
+    ship->closing.message = ty_xstrdup(message);
+    if (ship->link == OPEN && ship->reading == READ)
+        set_timer(ship, 0);
+}
+
+uint64_t ty_ship_progress(const struct ty_ship *ship)
+{
+    return ship->progress;
+}
+
+bool ty_ship_is_sealed(const struct ty_ship *ship)
+{
+    return ship->link == SEALED;
+}
+
+void ty_ship_tail(const struct ty_ship *ship, size_t max_bytes, struct ty_buf *out)
+{
+    if (ship->transcript)
+        ty_transcript_tail(ship->transcript, max_bytes, out);
+}

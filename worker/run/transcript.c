@@ -1,0 +1,217 @@
+// Time is simulated: each splitter has the moment at which what it holds will have waited long enough, and those that lie
+// before the next frame happen before it, earliest first, exactly as the clock would have made them happen.
+#include "worker/run/transcript.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/logsplit.h"
+
+#define QUIET_US 1000000u
+#define TAIL_LINE_BYTES 2048u
+#define NEVER UINT64_MAX
+
+enum { OUT, ERR, SUPERVISOR, SPLITTERS };
+
+struct splitter {
+    struct ty_transcript *transcript;
+    struct ty_logsplit *split;
+    uint64_t due_us; // NEVER when nothing came since the last flush
+    bool is_job;     // its lines are the job's own
+};
+
+struct ty_transcript {
+    ty_transcript_fn fn;
+    void *context;
+    const char *const *steps;
+    size_t step_count;
+    struct splitter splitters[SPLITTERS];
+    int step; // the one that has been announced last; -1 before the first
+    uint64_t sequence;
+    struct ty_buf entry; // scratch
+    struct {
+        char *text;
+        size_t len;
+    } tail[TY_TRANSCRIPT_TAIL];
+    size_t tail_count; // of the step, ever; the ring's place follows from it
+};
+
+// ---- entries ----
+
+static void emit(struct ty_transcript *transcript, uint64_t time_us, const char *level, const char *message, size_t len)
+{
+    struct ty_buf *entry = &transcript->entry;
+    ty_buf_clear(entry);
+    ty_buf_add_tag_bytes(entry, 1, level, strlen(level));
+    ty_buf_add_tag_time(entry, 2, time_us);
+    ty_buf_add_tag_bytes(entry, 3, message, len);
+    transcript->fn(transcript->context, transcript->sequence++, entry->data, entry->len);
+}
+
+static void keep_tail(struct ty_transcript *transcript, const char *message, size_t len)
+{
+    size_t place = transcript->tail_count++ % TY_TRANSCRIPT_TAIL;
+    if (len > TAIL_LINE_BYTES) {
+        len = TAIL_LINE_BYTES;
+        while (len && ((unsigned char)message[len] & 0xc0) == 0x80)
+            len--;
+    }
+    char *text = ty_xrealloc(transcript->tail[place].text, len + 1);
+    memcpy(text, message, len);
+    transcript->tail[place].text = text;
+    transcript->tail[place].len = len;
+}
+
+static void on_line(void *context, uint64_t time_us, const char *level, const char *message, size_t len)
+{
+    struct splitter *splitter = context;
+    emit(splitter->transcript, time_us, level, message, len);
+    if (splitter->is_job)
+        keep_tail(splitter->transcript, message, len);
+}
+
+void ty_transcript_say(struct ty_transcript *transcript, uint64_t time_us, const char *level, const char *message)
+{
+    emit(transcript, time_us, level, message, strlen(message));
+}
+
+// ---- life ----
+
+static void open_splitters(struct ty_transcript *transcript)
+{
+    for (size_t i = 0; i < SPLITTERS; i++) {
+        struct splitter *splitter = &transcript->splitters[i];
+        ty_logsplit_free(splitter->split);
+        *splitter = (struct splitter){.transcript = transcript, .due_us = NEVER, .is_job = i != SUPERVISOR};
+        splitter->split = ty_logsplit_new(on_line, splitter);
+    }
+}
+
+struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_count, ty_transcript_fn fn, void *context)
+{
+    struct ty_transcript *transcript = ty_xcalloc(1, sizeof *transcript);
+    transcript->fn = fn;
+    transcript->context = context;
+    transcript->steps = steps;
+    transcript->step_count = step_count;
+    transcript->step = -1;
+    open_splitters(transcript);
+    return transcript;
+}
+
+void ty_transcript_free(struct ty_transcript *transcript)
+{
+    if (!transcript)
+        return;
+    for (size_t i = 0; i < SPLITTERS; i++)
+        ty_logsplit_free(transcript->splitters[i].split);
+    for (size_t i = 0; i < TY_TRANSCRIPT_TAIL; i++)
+        free(transcript->tail[i].text);
+    ty_buf_done(&transcript->entry);
+    free(transcript);
+}
+
+// ---- time ----
+
+static size_t earliest(const struct ty_transcript *transcript)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < SPLITTERS; i++)
+        if (transcript->splitters[i].due_us < transcript->splitters[best].due_us)
+            best = i;
+    return best;
+}
+
+static void flush(struct splitter *splitter, uint64_t due_us)
+{
+    splitter->due_us = NEVER;
+    ty_logsplit_flush(splitter->split, due_us);
+}
+
+uint64_t ty_transcript_next_due(const struct ty_transcript *transcript)
+{
+    return transcript->splitters[earliest(transcript)].due_us;
+}
+
+bool ty_transcript_find_due(const struct ty_transcript *transcript, uint64_t now_us, struct ty_transcript_flush *ret_flush)
+{
+    size_t i = earliest(transcript);
+    uint64_t due_us = transcript->splitters[i].due_us;
+    if (due_us == NEVER || due_us > now_us)
+        return false;
+    *ret_flush = (struct ty_transcript_flush){.due_us = due_us, .splitter = (uint32_t)i, .check = TY_TRANSCRIPT_CHECK};
+    return true;
+}
+
+void ty_transcript_replay(struct ty_transcript *transcript, const struct ty_transcript_flush *what)
+{
+    if (what->splitter < SPLITTERS)
+        flush(&transcript->splitters[what->splitter], what->due_us);
+}
+
+static void pass_time(struct ty_transcript *transcript, uint64_t now_us)
+{
+    struct ty_transcript_flush due;
+    while (ty_transcript_find_due(transcript, now_us, &due))
+        ty_transcript_replay(transcript, &due);
+}
+
+// ---- frames ----
+
+static void end_step(struct ty_transcript *transcript)
+{
+    for (size_t i = 0; i < SPLITTERS; i++)
+        flush(&transcript->splitters[i], NEVER); // to the logsplit, NEVER is the end
+}
+
+static void begin_step(struct ty_transcript *transcript, uint64_t time_us, uint8_t step)
+{
+    end_step(transcript);
+    open_splitters(transcript);
+    transcript->tail_count = 0;
+    while (transcript->step < step) {
+        size_t at = (size_t)++transcript->step;
+        char *text TY_FREE = ty_xasprintf("step %s", at < transcript->step_count ? transcript->steps[at] : "unknown");
+        ty_transcript_say(transcript, time_us, "info", text);
+    }
+}
+
+void ty_transcript_frame(struct ty_transcript *transcript, const struct ty_spool_frame *frame)
+{
+    pass_time(transcript, frame->time_us);
+    if (frame->step > transcript->step)
+        begin_step(transcript, frame->time_us, frame->step);
+    size_t i = frame->stream == TY_EXEC_STREAM_STDOUT ? OUT : frame->stream == TY_EXEC_STREAM_STDERR ? ERR : SUPERVISOR;
+    if (!frame->len)
+        return;
+    struct splitter *splitter = &transcript->splitters[i];
+    ty_logsplit_feed(splitter->split, frame->time_us, frame->bytes, frame->len);
+    splitter->due_us = frame->time_us + QUIET_US;
+}
+
+void ty_transcript_end(struct ty_transcript *transcript)
+{
+    end_step(transcript);
+}
+
+// ---- questions ----
+
+uint64_t ty_transcript_count(const struct ty_transcript *transcript)
+{
+    return transcript->sequence;
+}
+
+void ty_transcript_tail(const struct ty_transcript *transcript, size_t max_bytes, struct ty_buf *out)
+{
+    size_t have = transcript->tail_count < TY_TRANSCRIPT_TAIL ? transcript->tail_count : TY_TRANSCRIPT_TAIL, take = 0;
+    for (size_t bytes = 0; take < have; take++) {
+        bytes += transcript->tail[(transcript->tail_count - 1 - take) % TY_TRANSCRIPT_TAIL].len + 1;
+        if (bytes > max_bytes)
+            break;
+    }
+    for (; take > 0; take--) {
+        size_t place = (transcript->tail_count - take) % TY_TRANSCRIPT_TAIL;
+        ty_buf_add(out, transcript->tail[place].text, transcript->tail[place].len);
+        ty_buf_add_byte(out, '\n');
+    }
+}

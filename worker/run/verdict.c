@@ -1,0 +1,230 @@
+#include "worker/run/verdict.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/limits.h"
+#include "worker/run/job_dir.h"
+
+// gRPC status numbers.
+enum { UNKNOWN = 2, DEADLINE_EXCEEDED = 4, RESOURCE_EXHAUSTED = 8, FAILED_PRECONDITION = 9, INTERNAL = 13, UNAVAILABLE = 14 };
+
+#define STAGE_STORE_TROUBLE 3 // exit codes of trainyard-stage
+#define STAGE_USAGE 2
+#define EMPTY_OUTPUT_LINE "the script left no files in its output directory"
+
+enum step { PREPARE, INSTALL, TRAIN, COLLECT, STEPS };
+
+// ---- the exit record ----
+
+static char *field(const struct ty_buf *text, const char *key)
+{
+    char *value = ty_job_dir_field(text, key);
+    return value ? value : ty_xstrdup("");
+}
+
+static int number(const struct ty_buf *text, const char *key)
+{
+    char *value TY_FREE = ty_job_dir_field(text, key);
+    return value ? atoi(value) : 0;
+}
+
+void ty_ending_parse(const struct ty_buf *text, struct ty_ending *ret_ending)
+{
+    char *ended TY_FREE = ty_job_dir_field(text, "ended_us");
+    *ret_ending = (struct ty_ending){
+        .outcome = field(text, "outcome"),
+        .step = field(text, "step"),
+        .message = field(text, "message"),
+        .code = number(text, "code"),
+        .signal_number = number(text, "signal"),
+        .ended_us = ended ? strtoull(ended, NULL, 10) : 0,
+    };
+    if (*ret_ending->outcome && number(text, "format") == 1)
+        return;
+    free(ret_ending->outcome);
+    ret_ending->outcome = ty_xstrdup("gone");
+}
+
+void ty_ending_done(struct ty_ending *ending)
+{
+    free(ending->outcome);
+    free(ending->step);
+    free(ending->message);
+    *ending = (struct ty_ending){0};
+}
+
+// ---- judging ----
+
+static enum step step_of(const struct ty_ending *ending)
+{
+    static const char *const names[STEPS] = {"prepare", "install", "train", "collect"};
+    for (int i = 0; i < STEPS; i++)
+        if (!strcmp(ending->step, names[i]))
+            return (enum step)i;
+    return PREPARE; // ended before its first step
+}
+
+static void set(struct ty_verdict *verdict, enum ty_finish_action action, enum ty_job_reason reason, int grpc_code)
+{
+    verdict->is_told = true;
+    verdict->action = action;
+    verdict->reason = reason;
+    verdict->grpc_code = grpc_code;
+}
+
+static void judge_exit(const struct ty_ending *ending, const char *tail, struct ty_verdict *verdict)
+{
+    bool store_trouble = ending->code == STAGE_STORE_TROUBLE;
+    switch (step_of(ending)) {
+    case PREPARE:
+        if (ending->code == STAGE_USAGE)
+            set(verdict, TY_FINISH_RETRY, TY_REASON_INTERNAL, INTERNAL);
+        else
+            set(verdict, store_trouble ? TY_FINISH_RETRY : TY_FINISH_FAILED, TY_REASON_PREPARE_FAILED,
+                store_trouble ? UNAVAILABLE : FAILED_PRECONDITION);
+        break;
+    case INSTALL:
+        set(verdict, TY_FINISH_FAILED, TY_REASON_INSTALL_FAILED, FAILED_PRECONDITION);
+        break;
+    case TRAIN: {
+        bool is_missing = ending->code == 126 || ending->code == 127; // as a shell inside the script says it
+        set(verdict, TY_FINISH_FAILED, is_missing ? TY_REASON_NOT_EXECUTABLE : TY_REASON_SCRIPT_EXIT, UNKNOWN);
+        break;
+    }
+    default:
+        if (ending->code == STAGE_USAGE)
+            set(verdict, TY_FINISH_RETRY, TY_REASON_INTERNAL, INTERNAL);
+        else if (store_trouble)
+            set(verdict, TY_FINISH_RETRY, TY_REASON_COLLECT_FAILED, UNAVAILABLE);
+        else
+            set(verdict, TY_FINISH_FAILED,
+                strstr(tail, EMPTY_OUTPUT_LINE) ? TY_REASON_EMPTY_OUTPUT : TY_REASON_COLLECT_FAILED, FAILED_PRECONDITION);
+        break;
+    }
+}
+
+// A signal that nobody of ours sent.
+static void judge_signal(const struct ty_ending *ending, const char *tail, struct ty_verdict *verdict)
+{
+    (void)tail;
+    switch (step_of(ending)) {
+    case INSTALL:
+        set(verdict, TY_FINISH_FAILED, TY_REASON_INSTALL_FAILED, UNKNOWN);
+        break;
+    case TRAIN:
+        set(verdict, TY_FINISH_FAILED, TY_REASON_SIGNAL, UNKNOWN);
+        break;
+    default:
+        set(verdict, TY_FINISH_RETRY, TY_REASON_INTERNAL, INTERNAL);
+        break;
+    }
+}
+
+static void judge_missing_program(const struct ty_ending *ending, const char *tail, struct ty_verdict *verdict)
+{
+    (void)tail;
+    bool is_ours = step_of(ending) == PREPARE || step_of(ending) == COLLECT;
+    set(verdict, is_ours ? TY_FINISH_RETRY : TY_FINISH_FAILED, is_ours ? TY_REASON_INTERNAL : TY_REASON_NOT_EXECUTABLE,
+        is_ours ? INTERNAL : FAILED_PRECONDITION);
+}
+
+static void judge_step_timeout(const struct ty_ending *ending, const char *tail, struct ty_verdict *verdict)
+{
+    static const enum ty_job_reason reasons[STEPS] = {TY_REASON_PREPARE_FAILED, TY_REASON_INSTALL_FAILED, TY_REASON_DEADLINE,
+                                                      TY_REASON_COLLECT_FAILED};
+    (void)tail;
+    // prepare and collect wait for nothing but the store.
+    bool is_ours = step_of(ending) == PREPARE || step_of(ending) == COLLECT;
+    set(verdict, is_ours ? TY_FINISH_RETRY : TY_FINISH_FAILED, reasons[step_of(ending)], DEADLINE_EXCEEDED);
+}
+
+static const struct rule {
+    const char *outcome;
+    enum ty_finish_action action; // with judge NULL; 0: nothing is told
+    enum ty_job_reason reason;
+    int grpc_code;
+    void (*judge)(const struct ty_ending *ending, const char *tail, struct ty_verdict *verdict);
+} rules[] = {
+    {"ok", TY_FINISH_COMPLETED, TY_REASON_NONE, 0, NULL},
+    {"exit", 0, 0, 0, judge_exit},
+    {"signal", 0, 0, 0, judge_signal},
+    {"not_found", 0, 0, 0, judge_missing_program},
+    {"not_executable", 0, 0, 0, judge_missing_program},
+    {"canceled", TY_FINISH_CANCELED, TY_REASON_CANCELED, 0, NULL},
+    {"drained", TY_FINISH_HAND_BACK, TY_REASON_HANDED_BACK, 0, NULL},
+    {"lost", 0, TY_REASON_WORKER_LOST, 0, NULL},
+    {"deadline", TY_FINISH_FAILED, TY_REASON_DEADLINE, DEADLINE_EXCEEDED, NULL},
+    {"step_timeout", 0, 0, 0, judge_step_timeout},
+    {"oom", TY_FINISH_FAILED, TY_REASON_OUT_OF_MEMORY, RESOURCE_EXHAUSTED, NULL},
+    {"unkillable", TY_FINISH_FAILED, TY_REASON_UNKILLABLE, INTERNAL, NULL},
+    {"internal", TY_FINISH_RETRY, TY_REASON_INTERNAL, INTERNAL, NULL},
+    {"gone", TY_FINISH_RETRY, TY_REASON_WORKER_LOST, UNAVAILABLE, NULL},
+};
+
+static const struct rule *find_rule(const char *outcome)
+{
+    const size_t count = sizeof rules / sizeof *rules;
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(rules[i].outcome, outcome))
+            return &rules[i];
+    return NULL;
+}
+
+static void say(struct ty_verdict *verdict, const char *text)
+{
+    snprintf(verdict->text, sizeof verdict->text, "%s", text);
+}
+
+void ty_verdict_of(const struct ty_ending *ending, const char *tail, bool has_model, struct ty_verdict *ret_verdict)
+{
+    const struct rule *rule = find_rule(ending->outcome);
+    *ret_verdict = (struct ty_verdict){0};
+    say(ret_verdict, ending->message);
+    if (!rule) {
+        set(ret_verdict, TY_FINISH_RETRY, TY_REASON_INTERNAL, INTERNAL);
+        snprintf(ret_verdict->text, sizeof ret_verdict->text, "an exit record of the unknown outcome %.64s", ending->outcome);
+    } else if (rule->judge) {
+        rule->judge(ending, tail, ret_verdict);
+    } else if (rule->action) {
+        set(ret_verdict, rule->action, rule->reason, rule->grpc_code);
+    }
+    if (!strcmp(ending->outcome, "gone"))
+        say(ret_verdict, "the supervisor of the attempt ended without an exit record");
+    if (ret_verdict->action == TY_FINISH_COMPLETED && !has_model) {
+        set(ret_verdict, TY_FINISH_RETRY, TY_REASON_INTERNAL, INTERNAL);
+        say(ret_verdict, "every step ended well, but the step collect left no record of a model");
+    }
+    if (ret_verdict->reason == TY_REASON_EMPTY_OUTPUT)
+        say(ret_verdict, EMPTY_OUTPUT_LINE);
+}
+
+// ---- telling ----
+
+void ty_verdict_message(const struct ty_verdict *verdict, const char *tail, bool log_is_whole, struct ty_buf *out)
+{
+    ty_buf_add_text(out, verdict->text);
+    if (!log_is_whole)
+        ty_buf_add_text(out, " (log incomplete: the store did not take all of it)");
+    if (*tail) {
+        ty_buf_add_text(out, "\nlast lines of the log:\n");
+        ty_buf_add_text(out, tail);
+        if (out->len && out->data[out->len - 1] == '\n')
+            out->len--;
+    }
+}
+
+void ty_verdict_closing(const struct ty_verdict *verdict, uint32_t attempt, struct ty_buf *out)
+{
+    const char *word = "was lost";
+    if (verdict->is_told)
+        word = verdict->action == TY_FINISH_COMPLETED   ? "completed"
+               : verdict->action == TY_FINISH_FAILED    ? "failed"
+               : verdict->action == TY_FINISH_CANCELED  ? "was canceled"
+               : verdict->action == TY_FINISH_HAND_BACK ? "was handed back to the queue"
+                                                        : "ended with an error, to be tried again";
+    ty_buf_add_format(out, "attempt %u %s", attempt, word);
+    if (*verdict->text)
+        ty_buf_add_format(out, ": %s", verdict->text);
+}

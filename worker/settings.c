@@ -1,0 +1,105 @@
+#include "worker/settings.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define AT(member) offsetof(struct ty_worker_settings, member)
+#define TEXT(k, env, member, standard, words)                                                                          \
+    {.key = k, .environment = env, .type = TY_SETTING_TEXT, .offset = AT(member), .fallback = standard, .unit = "",    \
+     .help = words}
+#define INT(k, env, member, low, high, standard, measure, words)                                                       \
+    {.key = k, .environment = env, .type = TY_SETTING_INT, .offset = AT(member), .min = low, .max = high,              \
+     .fallback = standard, .unit = measure, .help = words}
+#define LIST(k, env, member, standard, words)                                                                          \
+    {.key = k, .environment = env, .type = TY_SETTING_LIST, .offset = AT(member), .fallback = standard, .unit = "",    \
+     .help = words}
+
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
+
+static const struct ty_setting rows[] = {
+    LIST("role", "TRAINYARD_ROLES", roles, "intake,run",
+         "What this worker does: intake (commands from Kafka into the store), run (jobs); may be repeated."),
+    TEXT("name", "TRAINYARD_WORKER_NAME", name, NULL,
+         "The worker's name in the store; by default the host's name and the process id."),
+    TEXT("ready-file", NULL, ready_file, NULL, "File to write the worker's name to once it has met the store."),
+    TEXT("redis", "TRAINYARD_REDIS", redis, "redis://127.0.0.1:6379",
+         "The job store: redis://[user:password@]host:port[/database] or unix:///path."),
+    INT("redis-timeout-ms", "TRAINYARD_REDIS_TIMEOUT_MS", redis_timeout_ms, 50, 60000, "4000", "ms",
+        "How long one command may take before the store counts as away."),
+    INT("shards", "TRAINYARD_SHARDS", shards, 1, 64, "1", "", "Control shards of the job store, as it was made with."),
+    TEXT("kafka-brokers", "TRAINYARD_KAFKA_BROKERS", kafka_brokers, "127.0.0.1:9092",
+         "Kafka bootstrap servers, host:port[,host:port]."),
+    TEXT("topic-prefix", "TRAINYARD_TOPIC_PREFIX", topic_prefix, "mltraining.", "Prefix of every topic's name."),
+    TEXT("group-id", "TRAINYARD_GROUP_ID", group_id, "trainyard-intake",
+         "Kafka consumer group of the intakes of one installation."),
+    LIST("kafka-property", "TRAINYARD_KAFKA_PROPERTIES", kafka_properties, NULL,
+         "A librdkafka property as key=value (TLS, SASL); may be repeated."),
+    INT("intake-batch", "TRAINYARD_INTAKE_BATCH", batch_commands, 1, 4096, "256", "commands",
+        "Commands of one partition that are applied in one call, at most."),
+    TEXT("catalog-dir", "TRAINYARD_CATALOG_DIR", catalog_dir, NULL,
+         "Directory of containers.json and trainers.json in place of the built-in ones."),
+    TEXT("work-dir", "TRAINYARD_WORK_DIR", work_dir, "/var/lib/trainyard/work",
+         "Where attempts run; one worker at a time uses it, and adopts what the last one left there."),
+    TEXT("store-dir", "TRAINYARD_STORE_DIR", store_dir, "/var/lib/trainyard/store",
+         "Root of datasets/, scripts/ and models/, shared by all workers."),
+    TEXT("libexec-dir", "TRAINYARD_LIBEXEC_DIR", libexec_dir, NULL,
+         "Where trainyard-exec and trainyard-stage stand; by default beside this program or in ../libexec/trainyard."),
+    LIST("container", "TRAINYARD_CONTAINERS", containers, NULL,
+         "A key of containers.json that this worker serves; may be repeated; by default all that it can run."),
+    INT("slots", "TRAINYARD_SLOTS", slots, 0, 4096, "0", "jobs", "Jobs that run at a time; 0: one a processor."),
+    INT("null-slots", "TRAINYARD_NULL_SLOTS", null_slots, 0, 4096, "256", "jobs",
+        "Jobs of the runner null at a time, beside the others."),
+    INT("lease-ms", "TRAINYARD_LEASE_MS", lease_ms, 1000, 3600000, "30000", "ms",
+        "How long a claim lasts without a renewal; renewed at a third of it."),
+    INT("grace-ms", "TRAINYARD_GRACE_MS", grace_ms, 0, 600000, "30000", "ms",
+        "How long a job that is being stopped has between TERM and KILL."),
+    INT("drain-ms", "TRAINYARD_DRAIN_MS", drain_ms, 0, DAY_MS, "20000", "ms",
+        "How long running jobs may go on after SIGTERM before they are stopped and handed back to the queue."),
+    INT("lost-lease-limit-ms", "TRAINYARD_LOST_LEASE_LIMIT_MS", lost_lease_limit_ms, 0, DAY_MS, "3600000", "ms",
+        "How long a job runs on after its lease has passed without contact to the store."),
+    INT("max-runtime-s", "TRAINYARD_MAX_RUNTIME_S", max_runtime_s, 0, 31536000, "0", "s",
+        "Longest training time of a job that asks for none; 0: no limit."),
+    INT("max-attempts", "TRAINYARD_MAX_ATTEMPTS", max_attempts, 1, 100, "3", "attempts",
+        "Lost workers and errors after which a job that asks for no number of its own fails."),
+    INT("prepare-timeout-s", "TRAINYARD_PREPARE_TIMEOUT_S", prepare_timeout_s, 1, 86400, "3600", "s",
+        "Longest time for fetching the script and checking the data set."),
+    INT("install-timeout-s", "TRAINYARD_INSTALL_TIMEOUT_S", install_timeout_s, 1, 86400, "1800", "s",
+        "Longest time for installing the script and what it needs."),
+    INT("collect-timeout-s", "TRAINYARD_COLLECT_TIMEOUT_S", collect_timeout_s, 1, 86400, "3600", "s",
+        "Longest time for staging the model."),
+    INT("tombstone-hours", "TRAINYARD_TOMBSTONE_HOURS", tombstone_hours, 1, 8760, "192", "h",
+        "How long a cancel or delete waits for its submit; longer than the command topics keep records."),
+    INT("log-retention-hours", "TRAINYARD_LOG_RETENTION_HOURS", log_retention_hours, 0, 87600, "168", "h",
+        "How long a job's log is kept after its end; 0: for ever."),
+    {.key = "keep-job-dirs", .environment = "TRAINYARD_KEEP_JOB_DIRS", .type = TY_SETTING_BOOL,
+     .offset = AT(keep_job_dirs), .fallback = "false", .unit = "",
+     .help = "Leave the directories of ended attempts in place, to look into them."},
+    {.key = "log-level", .environment = "TRAINYARD_LOG_LEVEL", .type = TY_SETTING_CHOICE, .offset = AT(log_level),
+     .choices = "debug|info|warn|error", .fallback = "info", .unit = "", .help = "Lowest level that is logged."},
+    {.key = "log-format", .environment = "TRAINYARD_LOG_FORMAT", .type = TY_SETTING_CHOICE, .offset = AT(log_format),
+     .choices = "text|json", .fallback = "text", .unit = "", .help = "How a line of the log on stderr looks."},
+};
+
+const struct ty_settings_table ty_worker_settings_table = {
+    .program = "trainyard-worker",
+    .summary = "takes commands from Kafka into the job store, and runs jobs",
+    .rows = rows,
+    .count = sizeof rows / sizeof *rows,
+};
+
+int ty_worker_roles(const struct ty_worker_settings *settings, struct ty_worker_roles *ret_roles, struct ty_err *err)
+{
+    struct ty_worker_roles roles = {0};
+    for (char **role = settings->roles; role && *role; role++) {
+        if (!strcmp(*role, "intake"))
+            roles.intake = true;
+        else if (!strcmp(*role, "run"))
+            roles.run = true;
+        else
+            return ty_err_set(err, TY_EINVALID, "--role: \"%.64s\" is neither intake nor run", *role);
+    }
+    if (!roles.intake && !roles.run)
+        return ty_err_set(err, TY_EINVALID, "--role: there must be at least one");
+    *ret_roles = roles;
+    return 0;
+}

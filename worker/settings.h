@@ -1,0 +1,34 @@
+// trainyard-worker's settings: one table for file, environment, flags, --help and the documentation.
+#pragma once
+
+#include "core/settings.h"
+
+struct ty_worker_settings {
+    char **roles;
+    char *name;
+    char *ready_file;
+    char *redis;
+    int64_t redis_timeout_ms, shards;
+    char *kafka_brokers, *topic_prefix, *group_id;
+    char **kafka_properties;
+    int64_t batch_commands;
+    char *catalog_dir;
+    char *work_dir, *store_dir, *libexec_dir;
+    char **containers;
+    int64_t slots, null_slots;
+    int64_t lease_ms, grace_ms, drain_ms, lost_lease_limit_ms;
+    int64_t max_runtime_s, max_attempts;
+    int64_t prepare_timeout_s, install_timeout_s, collect_timeout_s;
+    int64_t tombstone_hours, log_retention_hours;
+    bool keep_job_dirs;
+    int log_level, log_format;
+};
+
+extern const struct ty_settings_table ty_worker_settings_table;
+
+struct ty_worker_roles {
+    bool intake, run;
+};
+// TY_EINVALID names a role that there is not, or that none is asked for.
+int ty_worker_roles(const struct ty_worker_settings *settings, struct ty_worker_roles *ret_roles,
+                    struct ty_err *err) TY_MUST_USE;

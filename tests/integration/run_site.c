@@ -52,9 +52,9 @@ static const char containers[] =
 
 const char *site_path(const struct site *site, const char *format, ...)
 {
-    static char paths[8][512];
+    static char paths[32][512];
     static unsigned at;
-    char *path = paths[at++ % 8];
+    char *path = paths[at++ % 32];
     int used = snprintf(path, sizeof paths[0], "%s/", site->dir);
     va_list args;
     va_start(args, format);

@@ -72,7 +72,7 @@ void site_wait_stage(struct site *site, const struct ty_id *id, unsigned stage);
 void site_log(struct site *site, const struct ty_id *id, struct ty_buf *out, bool *ret_ended);
 // Until the log has the text.
 void site_wait_log(struct site *site, const struct ty_id *id, const char *text);
-// The path of something in the site's directory, in static memory that the next eight calls keep.
+// The path of something in the site's directory, in static memory that the next thirty calls keep.
 const char *site_path(const struct site *site, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void site_wait_file(struct site *site, const char *path);
 // Until the worker's own log has the text.

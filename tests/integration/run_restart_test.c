@@ -227,6 +227,27 @@ static void store_outage_is_outlived(void **state)
     assert_ticks(&id);
 }
 
+static void emptied_store_gets_its_job_back(void **state)
+{
+    (void)state;
+    const struct site_job job = {.script = "ticks"};
+    site_add_script(&site, "ticks", TICKS);
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &job);
+    site_wait_log(&site, &id, "info tick 3\n");
+    redis_server_kill(site.redis);
+    char *wipe TY_FREE = ty_xasprintf("cd '%s' && rm -rf appendonlydir *.aof *.rdb", redis_server_dir(site.redis));
+    assert_int_equal(system(wipe), 0);
+    SITE_UNTIL(&site, !site.up);
+    redis_server_start(site.redis);
+    // The intake replays the command.
+    assert_false(site_view(&site, &id).is_there);
+    site_submit_as(&site, &job, &id);
+    struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
+    assert_int_equal(view.attempt, 1);
+    assert_ticks(&id);
+}
+
 static void drain_hands_back(void **state)
 {
     (void)state;
@@ -409,6 +430,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(lost_worker_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(paused_worker_writes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(store_outage_is_outlived, setup, teardown),
+        cmocka_unit_test_setup_teardown(emptied_store_gets_its_job_back, setup, teardown),
         cmocka_unit_test_setup_teardown(drain_hands_back, setup, teardown),
         cmocka_unit_test_setup_teardown(drain_waits_for_jobs, setup, teardown),
         cmocka_unit_test_setup_teardown(work_dir_has_one_worker, setup, teardown),

@@ -45,6 +45,8 @@ struct site_job {
     bool stop_on_lost_lease;
 };
 struct ty_id site_submit(struct site *site, const struct site_job *job);
+// The same submit once more, as after a replay.
+void site_submit_as(struct site *site, const struct site_job *job, const struct ty_id *id);
 void site_submit_null(struct site *site, size_t count);
 void site_cancel(struct site *site, const struct ty_id *id);
 void site_delete(struct site *site, const struct ty_id *id);

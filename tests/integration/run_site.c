@@ -52,9 +52,9 @@ static const char containers[] =
 
 const char *site_path(const struct site *site, const char *format, ...)
 {
-    static char paths[8][512];
+    static char paths[32][512];
     static unsigned at;
-    char *path = paths[at++ % 8];
+    char *path = paths[at++ % 32];
     int used = snprintf(path, sizeof paths[0], "%s/", site->dir);
     va_list args;
     va_start(args, format);
@@ -216,15 +216,20 @@ static void build(struct site *site, const struct site_job *job, const struct ty
     ty_spec_done(&spec);
 }
 
-struct ty_id site_submit(struct site *site, const struct site_job *job)
+void site_submit_as(struct site *site, const struct site_job *job, const struct ty_id *id)
 {
     TY_BUF(record);
-    struct ty_id id = ty_id_new();
     char text[TY_ID_TEXT_BYTES];
-    build(site, job, &id, ty_id_format(&id, text), &record);
-    struct ty_apply command = {.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = id, .record = record.data,
+    build(site, job, id, ty_id_format(id, text), &record);
+    struct ty_apply command = {.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = *id, .record = record.data,
                                .record_len = record.len, .organization_id = "acme"};
     apply(site, &command, 1);
+}
+
+struct ty_id site_submit(struct site *site, const struct site_job *job)
+{
+    struct ty_id id = ty_id_new();
+    site_submit_as(site, job, &id);
     return id;
 }
 

@@ -45,6 +45,8 @@ struct site_job {
     bool stop_on_lost_lease;
 };
 struct ty_id site_submit(struct site *site, const struct site_job *job);
+// The same submit once more, as after a replay.
+void site_submit_as(struct site *site, const struct site_job *job, const struct ty_id *id);
 void site_submit_null(struct site *site, size_t count);
 void site_cancel(struct site *site, const struct ty_id *id);
 void site_delete(struct site *site, const struct ty_id *id);
@@ -72,7 +74,7 @@ void site_wait_stage(struct site *site, const struct ty_id *id, unsigned stage);
 void site_log(struct site *site, const struct ty_id *id, struct ty_buf *out, bool *ret_ended);
 // Until the log has the text.
 void site_wait_log(struct site *site, const struct ty_id *id, const char *text);
-// The path of something in the site's directory, in static memory that the next eight calls keep.
+// The path of something in the site's directory, in static memory that the next thirty calls keep.
 const char *site_path(const struct site *site, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void site_wait_file(struct site *site, const char *path);
 // Until the worker's own log has the text.

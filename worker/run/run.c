@@ -142,8 +142,15 @@ static int resolve(const char *label, char **path, bool is_program, struct ty_er
     return 0;
 }
 
+// With its parents.
 static int make_dir(const char *path, struct ty_err *err)
 {
+    char *copy TY_FREE = ty_xstrdup(path);
+    for (char *at = *copy ? strchr(copy + 1, '/') : NULL; at; *at = '/', at = strchr(at + 1, '/')) {
+        *at = 0;
+        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+            return ty_err_set(err, TY_EINVALID, "work directory %s: %s", copy, strerror(errno));
+    }
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return ty_err_set(err, TY_EINVALID, "work directory %s: %s", path, strerror(errno));
     return 0;
@@ -151,7 +158,8 @@ static int make_dir(const char *path, struct ty_err *err)
 
 static int open_work_dir(struct ty_run *run, struct ty_err *err)
 {
-    if (make_dir(run->options.work_dir, err) < 0 || resolve("work directory", (char **)&run->options.work_dir, false, err) < 0)
+    if (make_dir(run->options.work_dir, err) < 0 ||
+        resolve("work directory", (char **)&run->options.work_dir, false, err) < 0)
         return -(int)err->code;
     char *lock TY_FREE = ty_xasprintf("%s/lock", run->options.work_dir);
     run->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);

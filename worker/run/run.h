@@ -42,8 +42,8 @@ struct ty_run_figures {
     unsigned running;
 };
 
-// Borrows all but the options' strings, which are copied. Adopts what stands in work_dir. TY_EINVALID: a directory or program
-// that is not there, or a container that is not in the catalogue; TY_EEXISTS: another worker has work_dir.
+// Borrows all but the options' strings, which are copied. Adopts what stands in work_dir. TY_EINVALID: a directory or
+// program that is not there, or a container that is not in the catalogue; TY_EEXISTS: another worker has work_dir.
 int ty_run_new(struct ty_loop *loop, struct ty_state *state, const struct ty_catalog *catalog,
                const struct ty_run_options *options, struct ty_run **ret_run, struct ty_err *err) TY_MUST_USE;
 // The store came or went.
@@ -53,7 +53,8 @@ void ty_run_on_notice(struct ty_run *run, bool ready, const struct ty_id *cancel
 struct ty_run_figures ty_run_figures(const struct ty_run *run);
 // Claims nothing more; running jobs may end within drain_ms, then they are stopped (DRAIN) and handed back. fn comes
 // once, when nothing runs any more and the store has been told all of it, or after drain_ms + grace_ms + 10 s at the latest
-// (what is left then is adopted by the next worker over the same directory, or reclaimed). A second call does not wait for jobs.
+// (what is left then is adopted by the next worker over the same directory, or reclaimed). A second call does not wait
+// for jobs.
 typedef void (*ty_run_drained_fn)(void *context);
 void ty_run_drain(struct ty_run *run, ty_run_drained_fn fn, void *context);
 // Leaves the supervisors of running attempts alone. Answers of the store that are still to come find nothing; the state may

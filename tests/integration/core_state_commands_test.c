@@ -312,6 +312,26 @@ static void a_store_of_another_shape_is_refused_once(void **state)
     }
 }
 
+static void a_store_that_may_not_write_for_a_while_is_asked_again(void **state)
+{
+    (void)state;
+    for (unsigned shards = 1; shards <= 4; shards += 3) {
+        struct state_client other;
+        STATE_RAW(&client, NULL, "FLUSHALL");
+        // As with a full disk: connections stand, and scripts that write are refused.
+        assert_string_equal(STATE_RAW(&client, NULL, "CONFIG", "SET", "min-replicas-to-write", "1").text, "OK");
+        state_client_open_only(&other, server, shards);
+        STATE_UNTIL(&other, other.reports > 0);
+        assert_false(other.up);
+        assert_int_equal(other.down.code, TY_EUNAVAILABLE);
+        assert_non_null(strstr(other.down.message, "NOREPLICAS"));
+        STATE_RAW(&client, NULL, "CONFIG", "SET", "min-replicas-to-write", "0");
+        STATE_UNTIL(&other, other.up);
+        assert_int_equal(other.reports, 2);
+        state_client_close(&other);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -342,6 +362,7 @@ int main(void)
         cmocka_unit_test(a_store_that_was_emptied_answers_gap),
         cmocka_unit_test(batches_cross_shards),
         cmocka_unit_test(a_store_of_another_shape_is_refused_once),
+        cmocka_unit_test(a_store_that_may_not_write_for_a_while_is_asked_again),
         cmocka_unit_test(pushed_words_name_the_job),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -87,10 +87,8 @@ static int check_members(const struct place *place, const char *const *known)
 static int get_text(const struct place *place, const char *member, const char **ret)
 {
     const json_t *value = json_object_get(place->object, member);
-    if (value && !json_is_string(value))
-        return fail(place, member, "not a text");
-    *ret = value ? json_string_value(value) : "";
-    return 0;
+    *ret = value && json_is_string(value) ? json_string_value(value) : "";
+    return value && !json_is_string(value) ? fail(place, member, "not a text") : 0;
 }
 
 static int need_text(const struct place *place, const char *member, const char **ret)
@@ -216,7 +214,7 @@ static int load_runner(const struct place *place, struct ty_container *container
 {
     static const char *const names[] = {
         [TY_RUNNER_PROCESS] = "process", [TY_RUNNER_CONTAINER] = "container", [TY_RUNNER_NULL] = "null"};
-    const char *runner = "", *install = "", *wheels = ""; // -O3 does not see that a getter that fails is negative
+    const char *runner = "", *install = "", *wheels = "";
     if (need_text(place, "runner", &runner) < 0 || get_path(place, "python", &container->python) < 0 ||
         get_text(place, "install", &install) < 0 || get_path(place, "wheels", &wheels) < 0)
         return -TY_EINVALID;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/nearest.h"
 
 static void *slot(const struct ty_setting *row, void *target)
 {
@@ -181,6 +182,19 @@ static int load_environment(const struct ty_settings_table *table, void *target,
     return 0;
 }
 
+static const char *key_at(const void *context, size_t index)
+{
+    return ((const struct ty_settings_table *)context)->rows[index].key;
+}
+
+static int refuse_flag(const struct ty_settings_table *table, const char *place, struct ty_err *err)
+{
+    const char *near = ty_nearest(place + strlen("--"), key_at, table, table->count);
+    if (near)
+        return ty_err_set(err, TY_EINVALID, "%s: there is no such flag; did you mean --%s?", place, near);
+    return ty_err_set(err, TY_EINVALID, "%s: there is no such flag; see --help", place);
+}
+
 // Reads one flag at argv[*index] (and its value); leaves *index on the last element it used.
 static int load_flag(const struct ty_settings_table *table, void *target, bool *touched, int argc, char **argv,
                      int *index, struct ty_err *err)
@@ -196,7 +210,7 @@ static int load_flag(const struct ty_settings_table *table, void *target, bool *
         row = NULL;
     }
     if (!row)
-        return ty_err_set(err, TY_EINVALID, "%s: there is no such flag; see --help", place);
+        return refuse_flag(table, place, err);
     start_source(table, target, row, touched);
     if (flag[len])
         return set_value(row, target, flag + len + 1, false, place, err);

@@ -4,9 +4,10 @@
  * has acknowledged it. From then on the command is kept: a worker may be hours away. The job id is known at once.
  *
  * Threads: every function may be called from any thread, also at the same time on the same client, but for
- * trainyard_client_free, after which nobody may use the client. Callbacks come on a thread of the library; they must not
- * block, may start further asynchronous commands, and must not free the client or call a function that waits.
- * A client does not survive fork(): make it in the child.
+ * trainyard_client_free, after which nobody may use the client. Callbacks come on a thread of the library or from within
+ * trainyard_client_free; they must not block, may start further asynchronous commands (not while the client is being
+ * freed), and must not free the client or call a function that waits.
+ * A client does not survive fork(): make it in the child. Where memory runs out the library aborts the process.
  *
  * Ownership: texts, arrays and structs that are passed in are read before the call returns and stay the caller's. What a
  * callback is given is valid until the callback returns.

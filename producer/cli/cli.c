@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <librdkafka/rdkafka.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/buf.h"
+#include "core/nearest.h"
 #include "producer/cli/common.h"
 #include "producer/cli/kafka_trouble.h"
 #include "producer/cli/text.h"
@@ -20,18 +22,19 @@ static const struct ty_cli_verb *const verbs[] = {
 #define VERBS (sizeof verbs / sizeof *verbs)
 
 static const struct {
-    const char *codes, *meaning;
+    int code;
+    unsigned needs; // enum ty_cli_need: of verbs with one of these only; 0: of all
+    const char *meaning;
 } exits[] = {
-    {"0", "done"},
-    {"1", "a fault of the program, the system or the stored data"},
-    {"2", "the command line or a value in it is wrong"},
-    {"3", "the responder or Kafka is away or did not answer in time"},
-    {"4", "there is no such job"},
-    {"5", "another job has this idempotency key"},
-    {"6", "the job's state does not allow it"},
-    {"7", "not logged in or not allowed"},
-    {"8", "a limit is reached; try again later"},
-    {"9", "the responder does not know this call"},
+    {0, 0, "done"},
+    {1, 0, "a fault of the program, the system or the stored data"},
+    {2, 0, "the command line or a value in it is wrong"},
+    {3, 0, "the responder or Kafka is away or did not answer in time"},
+    {4, TY_CLI_NEEDS_SERVER, "there is no such job"},
+    {6, TY_CLI_TAKES_TIME, "topics are missing or differ from what they must be"},
+    {7, 0, "not logged in or not allowed"},
+    {8, 0, "a limit is reached; try again later"},
+    {9, TY_CLI_NEEDS_SERVER, "the responder does not know this call"},
 };
 
 // ---- for the verbs ----
@@ -76,11 +79,12 @@ int ty_cli_require(const char *flag, const char *text, struct ty_err *err)
 
 // ---- help ----
 
-static void put_exits(FILE *out, bool by_job, bool has_log)
+static void put_exits(FILE *out, unsigned needs, bool by_job, bool has_log)
 {
     fputs("\nExit codes\n", out);
     for (size_t i = 0; i < sizeof exits / sizeof *exits; i++)
-        fprintf(out, "  %-4s%s\n", exits[i].codes, exits[i].meaning);
+        if (!exits[i].needs || exits[i].needs & needs)
+            fprintf(out, "  %-4d%s\n", exits[i].code, exits[i].meaning);
     if (by_job)
         fprintf(out, "  %-4dthe job ended FAILED\n  %-4dthe job ended CANCELED\n", TY_EXIT_FAILED, TY_EXIT_CANCELED);
     if (has_log)
@@ -98,7 +102,7 @@ static void put_program_help(FILE *out)
           "  trainyard --version      this program's version and those of its libraries\n\n"
           "Commands (submit, cancel, delete) go to Kafka: --kafka-brokers or TRAINYARD_KAFKA_BROKERS.\n"
           "Questions (get, list, logs, watch, containers) go to the responder: --server or TRAINYARD_SERVER.\n", out);
-    put_exits(out, true, true);
+    put_exits(out, ~0u, true, true);
 }
 
 static void put_verb_help(const struct ty_cli_verb *verb, FILE *out)
@@ -108,8 +112,25 @@ static void put_verb_help(const struct ty_cli_verb *verb, FILE *out)
     fprintf(out, "Usage: trainyard %s [options]%s%s\n\n", verb->name, *verb->arguments ? " " : "", verb->arguments);
     ty_settings_help(&settings.table, out);
     fprintf(out, "\n%s\nExamples\n%s", verb->details, verb->examples);
-    put_exits(out, verb->ends_by_job, verb->has_log);
+    put_exits(out, verb->needs, verb->ends_by_job, verb->has_log);
     ty_cli_settings_done(&settings);
+}
+
+static void put_verb_markdown(const struct ty_cli_verb *verb, FILE *out)
+{
+    struct ty_cli_settings settings;
+    ty_cli_settings_init(&settings, verb, true);
+    ty_settings_markdown(&settings.table, out);
+    ty_cli_settings_done(&settings);
+}
+
+static void put_program_markdown(FILE *out)
+{
+    for (size_t i = 0; i < VERBS; i++) {
+        fprintf(out, "%s### `trainyard %s%s%s`\n\nIt %s.\n\n", i ? "\n" : "", verbs[i]->name,
+                *verbs[i]->arguments ? " " : "", verbs[i]->arguments, verbs[i]->summary);
+        put_verb_markdown(verbs[i], out);
+    }
 }
 
 static void put_version(FILE *out)
@@ -181,6 +202,9 @@ static int run_verb(const struct ty_cli_verb *verb, int argc, char **argv)
     char **arguments = NULL;
     int count = 0;
     void *options = ty_xcalloc(1, verb->options_bytes);
+    // TLS inside Kafka's client writes to sockets without MSG_NOSIGNAL. The other verbs end quietly with their reader.
+    if (verb->needs & TY_CLI_NEEDS_KAFKA)
+        signal(SIGPIPE, SIG_IGN);
     ty_cli_settings_init(&settings, verb, false);
     int rc = ty_settings_load(&settings.table, options, argc, argv, &arguments, &count, &err);
     if (rc == 0) {
@@ -202,56 +226,54 @@ static int run_verb(const struct ty_cli_verb *verb, int argc, char **argv)
     return status;
 }
 
-static int start_verb(const char *name, int argc, char **argv)
+static int refuse_verb(const char *name)
 {
-    const struct ty_cli_verb *verb = find_verb(name);
     struct ty_err err;
-    if (!verb) {
-        const char *near = ty_text_nearest(name, verb_word, NULL, VERBS);
-        if (near)
-            ty_err_set(&err, TY_EINVALID, "\"%.64s\": there is no such verb; did you mean \"%s\"?", name, near);
-        else
-            ty_err_set(&err, TY_EINVALID, "\"%.64s\": there is no such verb; trainyard --help lists them", name);
-        return complain(NULL, &err);
-    }
-    if (ty_settings_has_flag(argc, argv, "--help") || ty_settings_has_flag(argc, argv, "-h")) {
-        put_verb_help(verb, stdout);
-        return flush_output(&err) < 0 ? complain(verb->name, &err) : 0;
-    }
-    if (ty_settings_has_flag(argc, argv, "--version")) {
+    const char *near = ty_nearest(name, verb_word, NULL, VERBS);
+    if (*name == '-')
+        ty_err_set(&err, TY_EINVALID, "\"%.64s\": a verb comes first: trainyard VERB [options]", name);
+    else if (near)
+        ty_err_set(&err, TY_EINVALID, "\"%.64s\": there is no such verb; did you mean \"%s\"?", name, near);
+    else
+        ty_err_set(&err, TY_EINVALID, "\"%.64s\": there is no such verb; trainyard --help lists them", name);
+    return complain(NULL, &err);
+}
+
+// The flags that print and end; -1 when there is none of them. A verb NULL: the program's.
+static int run_information(const struct ty_cli_verb *verb, int argc, char **argv)
+{
+    struct ty_err err;
+    if (ty_settings_has_flag(argc, argv, "--help") || ty_settings_has_flag(argc, argv, "-h"))
+        verb ? put_verb_help(verb, stdout) : put_program_help(stdout);
+    else if (ty_settings_has_flag(argc, argv, "--help-markdown"))
+        verb ? put_verb_markdown(verb, stdout) : put_program_markdown(stdout);
+    else if (ty_settings_has_flag(argc, argv, "--version"))
         put_version(stdout);
-        return 0;
-    }
-    if (ty_settings_has_flag(argc, argv, "--help-markdown")) {
-        struct ty_cli_settings settings;
-        ty_cli_settings_init(&settings, verb, true);
-        ty_settings_markdown(&settings.table, stdout);
-        ty_cli_settings_done(&settings);
-        return 0;
-    }
-    return run_verb(verb, argc, argv);
+    else
+        return -1;
+    return flush_output(&err) < 0 ? complain(verb ? verb->name : NULL, &err) : 0;
+}
+
+static int start_verb(int argc, char **argv)
+{
+    const struct ty_cli_verb *verb = find_verb(argv[0]);
+    if (!verb)
+        return refuse_verb(argv[0]);
+    int status = run_information(verb, argc, argv);
+    return status >= 0 ? status : run_verb(verb, argc, argv);
 }
 
 int ty_cli_main(int argc, char **argv)
 {
+    char *help[] = {argc > 2 ? argv[2] : NULL, (char *)"--help", NULL};
     setlocale(LC_CTYPE, "C.UTF-8"); // for the widths of characters only; all text is UTF-8
     ty_kafka_trouble_init();
     if (argc < 2) {
         put_program_help(stderr);
         return ty_code_exit(TY_EINVALID);
     }
-    const char *first = argv[1];
-    if (!strcmp(first, "--version")) {
-        put_version(stdout);
-        return 0;
-    }
-    if (!strcmp(first, "--help") || !strcmp(first, "-h") || (!strcmp(first, "help") && argc == 2)) {
-        put_program_help(stdout);
-        return 0;
-    }
-    if (!strcmp(first, "help")) {
-        char *help[] = {argv[2], (char *)"--help", NULL};
-        return start_verb(argv[2], 2, help);
-    }
-    return start_verb(first, argc - 1, argv + 1);
+    if (!strcmp(argv[1], "help"))
+        return argc == 2 ? run_information(NULL, 2, help) : start_verb(2, help);
+    int status = *argv[1] == '-' ? run_information(NULL, 2, argv) : -1;
+    return status >= 0 ? status : start_verb(argc - 1, argv + 1);
 }

@@ -80,6 +80,8 @@ static int wait_for_end(struct ty_cli *cli, const struct ty_submitting *submitti
                         : ty_follow_status(cli, client, id, &submitting->waiting,
                                            submitting->follow || cli->common->json ? NULL : cli->notes, &answer, err);
     ty_rpc_client_free(client);
+    if (rc == -TY_ENOTFOUND)
+        ty_cli_note(cli, "Kafka has the command: it is taken up as soon as a worker runs");
     if (rc < 0)
         return rc;
     const TyJobMetadata *job = answer->metadata;

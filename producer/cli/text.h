@@ -12,7 +12,3 @@
 void ty_text_add_safe(struct ty_buf *out, const char *text, size_t len, bool keep_newlines);
 // Columns that a safe text takes on a terminal (a tab counts as one).
 size_t ty_text_width(const char *text);
-
-// Of `count` words (the i-th is word(context, i)) the one nearest to text, NULL when none is near enough to be meant.
-typedef const char *(*ty_text_word_fn)(const void *context, size_t index);
-const char *ty_text_nearest(const char *text, ty_text_word_fn word, const void *context, size_t count);

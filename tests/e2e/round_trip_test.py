@@ -99,7 +99,7 @@ class RoundTrip(unittest.TestCase):
         yard = self.yard
         protos = stack.SOURCE / "schemas" / "examples"
         done = subprocess.run(
-            [sys.executable, protos / "submit.py", "--brokers", yard.broker.address, "--organization",
+            [sys.executable, protos / "submit.py", "--brokers", yard.broker.address, "submit-custom", "--organization",
              stack.ORGANIZATION, "--dataset", "empty-set", "--script", "test:epochs", "--model", "documented",
              "--container", "shell:1", "--argument", "epochs=3"],
             stdout=subprocess.PIPE, text=True, timeout=120, check=True)

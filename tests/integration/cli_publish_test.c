@@ -321,6 +321,9 @@ static void test_a_wrong_verb_is_answered_with_the_nearest(void **state)
     expect_complaint(cli_expect(2, "lsit"), "did you mean \"list\"?");
     expect_complaint(cli_expect(2, "cont"), "did you mean \"containers\"?");
     expect_complaint(cli_expect(2, "xyzzy"), "trainyard --help lists them");
+    expect_complaint(cli_expect(2, "--json", "get", "x"), "a verb comes first");
+    expect_complaint(cli_expect(2, "help", "submti"), "did you mean \"submit\"?");
+    expect_complaint(cli_expect(2, "logs", "--folow", "x"), "did you mean --follow?");
     struct cli *cli = cli_run(NULL, NULL);
     assert_int_equal(cli_end(cli), 2);
     assert_non_null(strstr(cli_err(cli), "Usage"));

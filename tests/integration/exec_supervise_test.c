@@ -405,6 +405,15 @@ static void a_step_gets_what_the_plan_says_and_nothing_else(void **state)
     // 3 is the directory that ls reads.
     assert_string_equal(exec_run_text(&run, TY_EXEC_STREAM_STDOUT), "/usr\n0 1 2 3 ");
     exec_run_done(&run);
+    exec_run_all(&run, ENTRIES("cwd=/usr", "step=prepare", SH("pwd"), "step=train", "cwd=/etc", SH("pwd"), "step=collect",
+                               SH("pwd")),
+                 "ok");
+    assert_string_equal(exec_run_text(&run, TY_EXEC_STREAM_STDOUT), "/usr\n/etc\n/usr\n");
+    exec_run_done(&run);
+    // A directory that is missing is the step's trouble only.
+    exec_run_all(&run, ENTRIES("step=prepare", SH("echo it says why; exit 1"), "step=train", "cwd=/no/such/dir", SH("pwd")),
+                 "exit");
+    exec_run_done(&run);
     exec_run_all(&run, TRAIN("arg=/usr/bin/printf", "arg=[%s]", "arg=", "arg=a b", "arg=$HOME;`x`", "arg=c=d"), "ok");
     assert_string_equal(exec_run_text(&run, TY_EXEC_STREAM_STDOUT), "[][a b][$HOME;`x`][c=d]");
     exec_run_done(&run);

@@ -7,6 +7,7 @@
 
 #include "tests/integration/run_site.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,29 @@ static void every_job_runs_once(void **state)
     assert_true(by_first > 0 && by_first < JOBS);
 }
 
+// The built trainyard-worker, killed in the midst of a job, started again, and drained.
+static void the_program_does_the_same(void **state)
+{
+    (void)state;
+    site_add_script(&site, "waits", OUT "echo here\nwhile [ ! -e \"$witness\" ]; do sleep 0.05; done\necho m >\"$out/m\"\n");
+    const char *witness = site_path(&site, "witness");
+    first.program = TY_BINARY_DIR "/bin/trainyard-worker";
+    first.drain_ms = 60000;
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "waits", .arguments = {"witness", witness}});
+    site_wait_log(&site, &id, "info here\n");
+    site_kill(&first);
+    site_start(&site, &first);
+    site_wait_word(&site, &first, "attempt.adopted");
+    kill(first.pid, SIGTERM);
+    site_wait_word(&site, &first, "run.draining");
+    fclose(fopen(witness, "w"));
+    assert_int_equal(site_join(&site, &first), 0);
+    struct site_view view = site_view(&site, &id);
+    assert_int_equal(view.state, TY_JOB_COMPLETED);
+    assert_int_equal(view.attempt, 1);
+}
+
 static size_t completed(unsigned shards)
 {
     size_t sum = 0;
@@ -122,6 +146,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_job_runs_once, setup, teardown),
         cmocka_unit_test_setup_teardown(every_job_runs_once, setup_shards, teardown),
+        cmocka_unit_test_setup_teardown(the_program_does_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(null_jobs_complete, setup_shards, teardown),
         cmocka_unit_test_setup_teardown(null_jobs_outlive_the_store, setup, teardown),
     };

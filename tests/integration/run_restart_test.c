@@ -18,7 +18,7 @@
 #define TICKS                                                                                      \
     OUT "i=1; while [ $i -le 60 ]; do\n"                                                           \
         "  if [ $i = 20 ]; then printf 'tick '; sleep 1.3; echo 20; else echo \"tick $i\"; fi\n"      \
-        "  sleep 0.05; i=$((i+1))\n"                                                               \
+        "  sleep ${pace:-0.05}; i=$((i+1))\n"                                                               \
         "done\necho m >\"$out/m\"\n"
 
 static struct site site;
@@ -95,6 +95,49 @@ static void restarted_worker_goes_on(void **state)
     assert_int_equal(view.attempt, 1);
     assert_int_equal(view.errors + view.losses, 0);
     assert_ticks(&id);
+}
+
+static size_t lines_of(const char *path)
+{
+    size_t lines = 0;
+    FILE *file = fopen(path, "r");
+    for (int c; file && (c = fgetc(file)) != EOF;)
+        lines += c == '\n';
+    if (file)
+        fclose(file);
+    return lines;
+}
+
+// Killed at every fifteenth line that jobs of different pace print together: in the midst of starting, shipping, telling, linking.
+static void restless_worker_loses_nothing(void **state)
+{
+    (void)state;
+    enum { JOBS = 8, LINES = JOBS * 60 };
+    struct ty_id ids[JOBS];
+    char *witness TY_FREE = ty_xstrdup(site_path(&site, "witness"));
+    site_add_script(&site, "ticks", "for a in \"$@\"; do case $a in --witness=*) witness=${a#*=};; --pace=*) pace=${a#*=};; esac; done\n"
+                                    "echo() { command echo \"$@\"; command echo x >>\"$witness\"; }\n" TICKS);
+    first.slots = JOBS;
+    first.lease_ms = 10000;
+    for (size_t i = 0; i < JOBS; i++) {
+        char pace[16];
+        snprintf(pace, sizeof pace, "0.0%zu", i + 1);
+        ids[i] = site_submit(&site, &(struct site_job){.script = "ticks", .arguments = {"witness", witness, "pace", pace}});
+    }
+    for (size_t lines = 15; lines < LINES; lines += 15) {
+        site_start(&site, &first);
+        SITE_UNTIL(&site, lines_of(witness) >= lines);
+        site_kill(&first);
+    }
+    site_start(&site, &first);
+    for (size_t i = 0; i < JOBS; i++) {
+        struct site_view view = site_wait(&site, &ids[i], TY_JOB_COMPLETED);
+        assert_int_equal(view.errors, 0);
+        assert_int_equal(view.attempt, 1 + view.losses);
+        if (view.attempt == 1)
+            assert_ticks(&ids[i]);
+        site_wait_file(&site, site_path(&site, "store/models/acme/%s/1/m", id_text(&ids[i])));
+    }
 }
 
 static void end_during_absence_is_told(void **state)
@@ -184,6 +227,27 @@ static void store_outage_is_outlived(void **state)
     assert_ticks(&id);
 }
 
+static void emptied_store_gets_its_job_back(void **state)
+{
+    (void)state;
+    const struct site_job job = {.script = "ticks"};
+    site_add_script(&site, "ticks", TICKS);
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &job);
+    site_wait_log(&site, &id, "info tick 3\n");
+    redis_server_kill(site.redis);
+    char *wipe TY_FREE = ty_xasprintf("cd '%s' && rm -rf appendonlydir *.aof *.rdb", redis_server_dir(site.redis));
+    assert_int_equal(system(wipe), 0);
+    SITE_UNTIL(&site, !site.up);
+    redis_server_start(site.redis);
+    // The intake replays the command.
+    assert_false(site_view(&site, &id).is_there);
+    site_submit_as(&site, &job, &id);
+    struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
+    assert_int_equal(view.attempt, 1);
+    assert_ticks(&id);
+}
+
 static void drain_hands_back(void **state)
 {
     (void)state;
@@ -244,6 +308,19 @@ static void missing_link_is_repaired(void **state)
     assert_ticks(&id);
 }
 
+static int supervisor_of(const struct ty_id *id)
+{
+    int pid = 0;
+    char line[128];
+    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/status", id_text(id)), "r");
+    while (!pid && fgets(line, sizeof line, file))
+        if (sscanf(line, "pid=%d", &pid) != 1)
+            pid = 0;
+    fclose(file);
+    assert_true(pid > 1);
+    return pid;
+}
+
 static void dead_supervisor_is_an_error(void **state)
 {
     (void)state;
@@ -251,18 +328,65 @@ static void dead_supervisor_is_an_error(void **state)
     site_start(&site, &first);
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice"});
     site_wait_log(&site, &id, "info this is 1\n");
-    int pid = 0;
-    char line[128];
-    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/status", id_text(&id)), "r");
-    while (!pid && fgets(line, sizeof line, file))
-        if (sscanf(line, "pid=%d", &pid) != 1)
-            pid = 0;
-    fclose(file);
-    assert_true(pid > 1);
-    kill(pid, SIGKILL);
+    kill(supervisor_of(&id), SIGKILL);
     struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
     assert_int_equal(view.attempt, 2);
     assert_int_equal(view.errors, 1);
+}
+
+// What a worker leaves that was killed between its claim and the start of the supervisor.
+static void unstarted_attempt_is_handed_back(void **state)
+{
+    (void)state;
+    site_add_script(&site, "twice", OUT "echo \"this is $TRAINYARD_ATTEMPT\"\n[ $TRAINYARD_ATTEMPT = 1 ] && exec sleep 600\necho m >\"$out/m\"\n");
+    first.lease_ms = 30000;
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice"});
+    site_wait_log(&site, &id, "info this is 1\n");
+    int pid = supervisor_of(&id);
+    site_kill(&first);
+    kill(pid, SIGKILL);
+    SITE_UNTIL(&site, kill(pid, 0) < 0);
+    static const char *const files[] = {"control", "spool", "status"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_int_equal(unlink(site_path(&site, "work/w1/jobs/%s-1/%s", id_text(&id), files[i])), 0);
+    site_start(&site, &first);
+    struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
+    assert_int_equal(view.attempt, 2);
+    assert_int_equal(view.errors + view.losses, 0);
+}
+
+static void second_drain_does_not_wait(void **state)
+{
+    (void)state;
+    site_add_script(&site, "sleeps", "echo here; exec sleep 600\n");
+    first.drain_ms = 600000;
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "sleeps"});
+    site_wait_log(&site, &id, "info here\n");
+    kill(first.pid, SIGTERM);
+    site_wait_word(&site, &first, "run.draining");
+    struct ty_id other = site_submit(&site, &(struct site_job){.script = "sleeps"});
+    assert_int_equal(site_stop(&site, &first), 0);
+    assert_int_equal(site_view(&site, &id).state, TY_JOB_PENDING);
+    assert_int_equal(site_view(&site, &other).attempt, 0); // what came during the drain stays in the queue
+}
+
+static void full_store_takes_the_end(void **state)
+{
+    (void)state;
+    site_add_script(&site, "fails", "echo here\nwhile [ ! -e \"$HOME/go\" ]; do sleep 0.1; done\necho more; exit 3\n");
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "fails"});
+    site_wait_log(&site, &id, "info here\n");
+    redis_server_ask(site.redis, "CONFIG SET maxmemory 1");
+    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/home/go", id_text(&id)), "w");
+    assert_non_null(file);
+    fclose(file);
+    struct site_view view = site_wait(&site, &id, TY_JOB_FAILED);
+    assert_int_equal(view.reason, TY_REASON_SCRIPT_EXIT);
+    assert_non_null(strstr(view.message, "exited with code 3 (log incomplete"));
+    assert_non_null(strstr(view.message, "more"));
 }
 
 static void deleted_job_is_stopped(void **state)
@@ -301,15 +425,20 @@ int main(int argc, char **argv)
         return rc;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(restarted_worker_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(restless_worker_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(end_during_absence_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_worker_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(paused_worker_writes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(store_outage_is_outlived, setup, teardown),
+        cmocka_unit_test_setup_teardown(emptied_store_gets_its_job_back, setup, teardown),
         cmocka_unit_test_setup_teardown(drain_hands_back, setup, teardown),
         cmocka_unit_test_setup_teardown(drain_waits_for_jobs, setup, teardown),
         cmocka_unit_test_setup_teardown(work_dir_has_one_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_link_is_repaired, setup, teardown),
         cmocka_unit_test_setup_teardown(dead_supervisor_is_an_error, setup, teardown),
+        cmocka_unit_test_setup_teardown(unstarted_attempt_is_handed_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(second_drain_does_not_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_store_takes_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(deleted_job_is_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_store_is_tried_again, setup, teardown),
     };

@@ -52,9 +52,9 @@ static const char containers[] =
 
 const char *site_path(const struct site *site, const char *format, ...)
 {
-    static char paths[8][512];
+    static char paths[32][512];
     static unsigned at;
-    char *path = paths[at++ % 8];
+    char *path = paths[at++ % 32];
     int used = snprintf(path, sizeof paths[0], "%s/", site->dir);
     va_list args;
     va_start(args, format);
@@ -216,15 +216,20 @@ static void build(struct site *site, const struct site_job *job, const struct ty
     ty_spec_done(&spec);
 }
 
-struct ty_id site_submit(struct site *site, const struct site_job *job)
+void site_submit_as(struct site *site, const struct site_job *job, const struct ty_id *id)
 {
     TY_BUF(record);
-    struct ty_id id = ty_id_new();
     char text[TY_ID_TEXT_BYTES];
-    build(site, job, &id, ty_id_format(&id, text), &record);
-    struct ty_apply command = {.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = id, .record = record.data,
+    build(site, job, id, ty_id_format(id, text), &record);
+    struct ty_apply command = {.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = *id, .record = record.data,
                                .record_len = record.len, .organization_id = "acme"};
     apply(site, &command, 1);
+}
+
+struct ty_id site_submit(struct site *site, const struct site_job *job)
+{
+    struct ty_id id = ty_id_new();
+    site_submit_as(site, job, &id);
     return id;
 }
 
@@ -405,25 +410,67 @@ void site_wait_file(struct site *site, const char *path)
 
 // ---- workers ----
 
-void site_start(struct site *site, struct site_worker *worker)
+void site_wait_word(struct site *site, const struct site_worker *worker, const char *text)
 {
-    char *args[16] = {(char *)"/proc/self/exe", (char *)"--worker"};
-    char numbers[8][16];
+    uint64_t until = ty_clock_mono_ms() + SITE_WAIT_MS;
+    const char *path = site_path(site, "%s.log", worker->name);
+    bool has = false;
+    while (!has) {
+        char line[1024];
+        FILE *file = fopen(path, "r");
+        while (file && !has && fgets(line, sizeof line, file))
+            has = strstr(line, text) != NULL;
+        if (file)
+            fclose(file);
+        if (!has)
+            site_turn(site, until, text);
+    }
+}
+
+static size_t test_args(const struct site *site, const struct site_worker *worker, char **args)
+{
     const unsigned values[] = {worker->slots, worker->null_slots, worker->lease_ms, worker->grace_ms,
                                worker->drain_ms, worker->keep_job_dirs, worker->shards};
-    size_t count = 2;
-    args[count++] = (char *)redis_server_url(site->redis);
-    args[count++] = site->dir;
-    args[count++] = (char *)worker->name;
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
-        snprintf(numbers[i], sizeof numbers[i], "%u", values[i]);
-        args[count++] = numbers[i];
-    }
+    size_t count = 0;
+    args[count++] = ty_xstrdup("/proc/self/exe");
+    args[count++] = ty_xstrdup("--worker");
+    args[count++] = ty_xstrdup(redis_server_url(site->redis));
+    args[count++] = ty_xstrdup(site->dir);
+    args[count++] = ty_xstrdup(worker->name);
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        args[count++] = ty_xasprintf("%u", values[i]);
+    return count;
+}
+
+static size_t program_args(const struct site *site, const struct site_worker *worker, char **args)
+{
+    size_t count = 0;
+    args[count++] = ty_xstrdup(worker->program);
+    args[count++] = ty_xstrdup("--role=run");
+    args[count++] = ty_xasprintf("--redis=%s", redis_server_url(site->redis));
+    args[count++] = ty_xasprintf("--name=%s", worker->name);
+    args[count++] = ty_xasprintf("--work-dir=%s/work/%s", site->dir, worker->name);
+    args[count++] = ty_xasprintf("--store-dir=%s/store", site->dir);
+    args[count++] = ty_xasprintf("--catalog-dir=%s/catalog", site->dir);
+    args[count++] = ty_xasprintf("--slots=%u", worker->slots);
+    args[count++] = ty_xasprintf("--lease-ms=%u", worker->lease_ms);
+    args[count++] = ty_xasprintf("--grace-ms=%u", worker->grace_ms);
+    args[count++] = ty_xasprintf("--drain-ms=%u", worker->drain_ms);
+    args[count++] = ty_xasprintf("--shards=%u", worker->shards);
+    return count;
+}
+
+void site_start(struct site *site, struct site_worker *worker)
+{
+    char *args[24] = {0};
+    size_t count = worker->program ? program_args(site, worker, args) : test_args(site, worker, args);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 2, site_path(site, "%s.log", worker->name), O_WRONLY | O_CREAT | O_APPEND, 0644);
-    int rc = posix_spawn(&worker->pid, "/proc/self/exe", &actions, NULL, args, environ);
+    int rc = posix_spawn(&worker->pid, args[0], &actions, NULL, args, environ);
     posix_spawn_file_actions_destroy(&actions);
+    while (count)
+        free(args[--count]);
     if (rc != 0)
         fail_msg("no worker: %s", strerror(rc));
 }

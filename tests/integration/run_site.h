@@ -27,6 +27,8 @@ struct site {
     struct ty_err err;
 };
 
+struct site_worker;
+
 // What main of the test program must call first: the program may be a worker, which finds its programs in bin_dir. Returns -1 when it is the test.
 int run_site_main(int argc, char **argv, const char *bin_dir);
 
@@ -43,6 +45,8 @@ struct site_job {
     bool stop_on_lost_lease;
 };
 struct ty_id site_submit(struct site *site, const struct site_job *job);
+// The same submit once more, as after a replay.
+void site_submit_as(struct site *site, const struct site_job *job, const struct ty_id *id);
 void site_submit_null(struct site *site, size_t count);
 void site_cancel(struct site *site, const struct ty_id *id);
 void site_delete(struct site *site, const struct ty_id *id);
@@ -70,9 +74,11 @@ void site_wait_stage(struct site *site, const struct ty_id *id, unsigned stage);
 void site_log(struct site *site, const struct ty_id *id, struct ty_buf *out, bool *ret_ended);
 // Until the log has the text.
 void site_wait_log(struct site *site, const struct ty_id *id, const char *text);
-// The path of something in the site's directory, in static memory that the next eight calls keep.
+// The path of something in the site's directory, in static memory that the next thirty calls keep.
 const char *site_path(const struct site *site, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void site_wait_file(struct site *site, const char *path);
+// Until the worker's own log has the text.
+void site_wait_word(struct site *site, const struct site_worker *worker, const char *text);
 // One turn of the loop; fails when `until` (mono ms) is over, saying what was waited for.
 void site_turn(struct site *site, uint64_t until, const char *what);
 #define SITE_UNTIL(site, condition)                                                                \
@@ -88,6 +94,7 @@ struct site_worker {
     uint32_t lease_ms, grace_ms, drain_ms;
     bool keep_job_dirs;
     unsigned shards;
+    const char *program;   // a trainyard-worker; NULL: this test program
     pid_t pid;
 };
 #define SITE_WORKER(label)                                                                    \

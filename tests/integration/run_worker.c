@@ -63,7 +63,7 @@ static int start(struct worker *worker, const struct ty_catalog *catalog, char *
         .slots = (unsigned)atoi(argv[3]), .null_slots = (unsigned)atoi(argv[4]), .lease_ms = (uint32_t)atoi(argv[5]),
         .grace_ms = (uint64_t)atoi(argv[6]), .drain_ms = (uint64_t)atoi(argv[7]), .lost_lease_limit_ms = 60000,
         .install_timeout_ms = 60000, .prepare_timeout_ms = 60000, .collect_timeout_ms = 60000,
-        .keep_job_dirs = atoi(argv[8]) != 0,
+        .log_wait_ms = 3000, .keep_job_dirs = atoi(argv[8]) != 0,
     };
     worker->loop = ty_loop_new(err);
     if (!worker->loop || ty_loop_add_signal(worker->loop, SIGTERM, on_term, worker, err) < 0 ||

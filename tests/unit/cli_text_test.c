@@ -1,4 +1,4 @@
-// Text made safe for terminals, its width, and the nearest word.
+// Text made safe for terminals, and its width.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,6 @@
 
 #include <cmocka.h>
 #include <locale.h>
-#include <string.h>
 
 #include "producer/cli/text.h"
 
@@ -62,34 +61,6 @@ static void test_width_is_in_columns(void **state)
     assert_int_equal(ty_text_width("\xe6\x97\xa5\xe6\x9c\xac"), 4); // two wide characters
 }
 
-static const char *const words[] = {"submit", "submit-custom", "cancel", "list", "get"};
-
-static const char *word(const void *context, size_t index)
-{
-    return ((const char *const *)context)[index];
-}
-
-static const char *nearest(const char *text)
-{
-    const char *found = ty_text_nearest(text, word, words, sizeof words / sizeof *words);
-    return found ? found : "none";
-}
-
-static void test_nearest(void **state)
-{
-    (void)state;
-    assert_string_equal(nearest("submit"), "submit");
-    assert_string_equal(nearest("sumbit"), "submit");
-    assert_string_equal(nearest("cancle"), "cancel");
-    assert_string_equal(nearest("lst"), "list");
-    assert_string_equal(nearest("submit_custom"), "submit-custom");
-    assert_string_equal(nearest("can"), "cancel");
-    assert_string_equal(nearest("gte"), "get");
-    assert_string_equal(nearest("frobnicate"), "none");
-    assert_string_equal(nearest(""), "none");
-    assert_string_equal(nearest("a word that is far longer than any that could have been meant"), "none");
-}
-
 int main(void)
 {
     setlocale(LC_CTYPE, "C.UTF-8");
@@ -98,7 +69,6 @@ int main(void)
         cmocka_unit_test(test_what_a_terminal_would_act_on_is_written_out),
         cmocka_unit_test(test_bytes_that_are_no_text_are_written_out),
         cmocka_unit_test(test_width_is_in_columns),
-        cmocka_unit_test(test_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -334,6 +334,23 @@ static void children(void **state)
     assert_int_equal(ty_loop_add_child(loop, exits, on_child, &first, &err), -TY_ESYSTEM);
 }
 
+static void a_forgotten_child_is_not_reported(void **state)
+{
+    (void)state;
+    struct ended forgotten = {0}, other = {0};
+    struct ty_err err;
+    pid_t first = spawn("exit 3"), second = spawn("exit 4");
+    assert_int_equal(ty_loop_add_child(loop, first, on_child, &forgotten, &err), 0);
+    assert_int_equal(ty_loop_add_child(loop, second, on_child, &other, &err), 0);
+    ty_loop_remove_child(loop, first);
+    ty_loop_remove_child(loop, first); // nothing happens
+    RUN_UNTIL(other.calls);
+    assert_int_equal(waitpid(first, NULL, 0), first); // nobody has reaped it
+    turn(0);
+    assert_int_equal(forgotten.calls, 0);
+    assert_int_equal(other.value, 4);
+}
+
 // ---- posts ----
 
 #define THREADS 4
@@ -450,7 +467,7 @@ int main(void)
         LOOP_TEST(timers_fire_in_order), LOOP_TEST(timers_change_timers),
         LOOP_TEST(descriptors),          LOOP_TEST(removed_with_an_event_pending),
         LOOP_TEST(a_number_used_again),  LOOP_TEST(signals),
-        LOOP_TEST(children),             LOOP_TEST(posts_come_in_order),
+        LOOP_TEST(children), LOOP_TEST(a_forgotten_child_is_not_reported),             LOOP_TEST(posts_come_in_order),
         LOOP_TEST(run_and_stop),         LOOP_TEST(flush_hooks_hand_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,7 +170,8 @@ static void errors_name_the_flag(void **state)
     EXPECT("--color: \"maybe\" is neither true nor false", "--color=maybe");
     EXPECT("--level: \"inf\" is none of debug|info|warn", "--level", "inf");
     EXPECT("--level: \"info|warn\" is none of debug|info|warn", "--level", "info|warn");
-    EXPECT("--nam: there is no such flag; see --help", "--nam", "x");
+    EXPECT("--nam: there is no such flag; did you mean --name?", "--nam", "x");
+    EXPECT("--frobnicate: there is no such flag; see --help", "--frobnicate", "x");
     EXPECT("--no-name: there is no such flag; see --help", "--no-name");
     EXPECT("--no-color: there is no such flag; see --help", "--no-color=true");
     EXPECT("--config: a value is missing", "--config");

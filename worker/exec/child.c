@@ -15,9 +15,11 @@
 
 #define SHIELD_SCORE "-900"
 
+enum place { AT_SETUP, AT_CWD, AT_EXEC };
+
 // What went wrong between fork and exec, as the child sends it to its parent.
 struct report {
-    enum { AT_SETUP, AT_CWD, AT_EXEC } place;
+    enum place place;
     int errno_value;
 };
 
@@ -52,7 +54,7 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void fail(int report_fd, int place, int errno_value)
+static _Noreturn void fail(int report_fd, enum place place, int errno_value)
 {
     struct report report = {.place = place, .errno_value = errno_value};
     if (write(report_fd, &report, sizeof report) < 0)

@@ -20,6 +20,7 @@ enum ty_attempt_state {
 };
 
 enum ty_attempt_event {
+    TY_ATTEMPT_ON_UNSTARTED,   // there is no supervisor and will not be one; the verdict is set
     TY_ATTEMPT_ON_SUPERVISOR_END,
     TY_ATTEMPT_ON_LOG_READ,    // the spool was read to its end
     TY_ATTEMPT_ON_LOG_SEALED,  // and the store has all of it
@@ -63,11 +64,20 @@ struct ty_attempt {
     struct ty_timer timer;
 };
 
+// RUNNING, one slot taken, nothing started. Takes dir and ticket.
+struct ty_attempt *ty_attempt_new(struct ty_run *run, char *dir, const struct ty_ticket *ticket);
+// From here on the output is shipped; needs control.
+void ty_attempt_open_log(struct ty_attempt *attempt);
+
+// ---- start.c ----
+
 // Starts what was claimed. Whatever goes wrong is told to the store. sent_ns: CLOCK_BOOTTIME when the claim was sent.
 void ty_attempt_start(struct ty_run *run, const struct ty_token *token, uint64_t sent_ns,
                       const struct ty_claimed *job);
 // Goes on with the attempt in dir. Takes ticket. What cannot be an attempt any more is removed.
 void ty_attempt_adopt(struct ty_run *run, const char *dir, struct ty_ticket *ticket);
+
+// ---- attempt.c ----
 
 void ty_attempt_on(struct ty_attempt *attempt, enum ty_attempt_event event);
 // A look at what the supervisor and the job have done meanwhile.

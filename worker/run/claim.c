@@ -115,6 +115,7 @@ static void ask(struct ty_claim *claim)
     // With a maximum of 0 the answer says what was claimed before, and nothing more is.
     unsigned max = run->draining ? 0 : claim->asked;
     claim->phase = ASKING;
+    ty_lease_renew_unknown(run, claim->shard);
     ty_run_hold(run);
     ty_state_claim(run->state, claim->shard, &claim->token, run->options.worker, max, run->options.lease_ms,
                    claim->pools + claim->first_pool, claim->pool_count, on_claimed, claim);

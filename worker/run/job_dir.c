@@ -22,7 +22,8 @@ int ty_job_dir_make(const char *dir, struct ty_err *err)
 {
     static const char *const folders[] = {"input", "output", "home", "tmp"};
     if (mkdir(dir, 0700) < 0)
-        return errno == EEXIST ? ty_err_set(err, TY_EEXISTS, "%s: is there already", dir) : ty_err_errno(err, errno, "%s", dir);
+        return errno == EEXIST ? ty_err_set(err, TY_EEXISTS, "%s: is there already", dir)
+                               : ty_err_errno(err, errno, "%s", dir);
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         char *path TY_FREE = ty_xasprintf("%s/%s", dir, folders[i]);
         if (mkdir(path, 0700) < 0)

@@ -7,6 +7,11 @@
 #include "core/log.h"
 #include "worker/run/run_internal.h"
 
+#define NEWS_AGAIN_MS 100 // news that came while a renewal was on its way
+#define NEWS_SLOW_MS 1000 // news that the store did not take
+
+enum which { ALL, NEWS, UNKNOWN };
+
 struct renewal {
     struct ty_attempt *attempt;
     uint8_t stage;
@@ -29,7 +34,8 @@ static bool has_news(const struct ty_attempt *attempt)
 
 static void renew_news(struct ty_run *run, uint64_t delay_ms)
 {
-    if (!run->news_timer.index)
+    const struct ty_timer *timer = &run->news_timer;
+    if (!timer->index || timer->due_ms > ty_clock_mono_ms() + delay_ms)
         ty_loop_set_timer(run->loop, &run->news_timer, delay_ms, on_news_timer, run);
 }
 
@@ -57,6 +63,8 @@ static void take_result(struct ty_attempt *attempt, const struct renewal *renewa
         ty_attempt_on(attempt, TY_ATTEMPT_ON_LOST);
         break;
     default: // unknown to a store that went back: the job runs on
+        if (!attempt->unknown_since_ms)
+            attempt->unknown_since_ms = ty_loop_now_ms(attempt->run->loop);
         break;
     }
 }
@@ -65,12 +73,13 @@ static void on_renewed(void *context, const struct ty_err *err, const int *resul
 {
     struct call *call = context;
     struct ty_run *run = call->run;
-    bool goes_on = ty_run_release(run), has_more = false;
+    bool goes_on = ty_run_release(run), has_more = false, is_slow = err != NULL;
     for (size_t i = 0; i < call->count; i++) {
         struct ty_attempt *attempt = call->renewals[i].attempt;
         attempt->renewing = false;
         if (goes_on && !err && i < count)
             take_result(attempt, &call->renewals[i], call->sent_ns, (enum ty_renewed)results[i]);
+        is_slow = is_slow || (i < count && results[i] == TY_RENEW_UNKNOWN);
         has_more = has_more || (goes_on && ty_attempt_holds_lease(attempt) && has_news(attempt));
         ty_attempt_release(attempt);
     }
@@ -82,20 +91,23 @@ static void on_renewed(void *context, const struct ty_err *err, const int *resul
         ty_lease_start(run);
     }
     if (has_more && run->up)
-        renew_news(run, err ? 1000 : 100);
+        renew_news(run, is_slow ? NEWS_SLOW_MS : NEWS_AGAIN_MS);
 }
 
-static bool is_wanted(const struct ty_attempt *attempt, unsigned shard, bool only_news)
+static bool is_wanted(const struct ty_attempt *attempt, unsigned shard, enum which which)
 {
-    return attempt->shard == shard && !attempt->renewing && ty_attempt_holds_lease(attempt) &&
-           (!only_news || has_news(attempt));
+    if (attempt->shard != shard || !ty_attempt_holds_lease(attempt))
+        return false;
+    if (which == UNKNOWN)
+        return attempt->unknown_since_ms != 0;
+    return !attempt->renewing && (which == ALL || has_news(attempt));
 }
 
-static void renew_shard(struct ty_run *run, unsigned shard, bool only_news)
+static void renew_shard(struct ty_run *run, unsigned shard, enum which which)
 {
     size_t count = 0;
     for (struct ty_attempt *attempt = run->attempts; attempt; attempt = attempt->next)
-        count += is_wanted(attempt, shard, only_news);
+        count += is_wanted(attempt, shard, which);
     if (!count)
         return;
     struct call *call = ty_xcalloc(1, sizeof *call + count * sizeof call->renewals[0]);
@@ -103,7 +115,7 @@ static void renew_shard(struct ty_run *run, unsigned shard, bool only_news)
     struct ty_buf *patches = ty_xcalloc(count, sizeof *patches);
     *call = (struct call){.run = run, .sent_ns = ty_clock_boot_ns()};
     for (struct ty_attempt *attempt = run->attempts; attempt; attempt = attempt->next) {
-        if (!is_wanted(attempt, shard, only_news))
+        if (!is_wanted(attempt, shard, which))
             continue;
         size_t i = call->count++;
         bool tells_version = attempt->script_version && !attempt->version_told;
@@ -125,27 +137,33 @@ static void renew_shard(struct ty_run *run, unsigned shard, bool only_news)
     free(renewals);
 }
 
-static void renew(struct ty_run *run, bool only_news)
+static void renew(struct ty_run *run, enum which which)
 {
     for (unsigned shard = 0; run->up && shard < ty_state_shards(run->state); shard++)
-        renew_shard(run, shard, only_news);
+        renew_shard(run, shard, which);
 }
 
 static void on_news_timer(void *context)
 {
-    renew(context, true);
+    renew(context, NEWS);
 }
 
 static void on_renew_timer(void *context)
 {
     struct ty_run *run = context;
     ty_loop_set_timer(run->loop, &run->renew_timer, run->options.lease_ms / 3, on_renew_timer, run);
-    renew(run, false);
+    renew(run, ALL);
 }
 
 void ty_lease_renew_all(struct ty_run *run)
 {
     on_renew_timer(run);
+}
+
+// The claim that follows on the same connection finds the job taken up again.
+void ty_lease_renew_unknown(struct ty_run *run, unsigned shard)
+{
+    renew_shard(run, shard, UNKNOWN);
 }
 
 // A ninth of a lease, so that an error leaves time for more tries within it.

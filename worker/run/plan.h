@@ -3,17 +3,17 @@
 // The contract with a training script:
 //   install  <python> -m pip install --target <dir>/site <dir>/script (without an index where the container says offline)
 //   train    <python> -m model.training --dataset_file=<absolute> --model_output_directory=<absolute> --<key>=<value>...
-//            custom jobs: the arguments in the byte order of their keys, each one element of argv, never through a shell;
-//            managed jobs: --labels=<the tags, with a space between; one with other than letters, digits and _ - . : @ % + = , /
-//            in it is quoted as for a POSIX shell, so that a split at spaces serves plain labels and shlex.split any> and
-//            --model_type=single_label|multi_label|object_detection
-//   train runs in the data set's folder, so that relative paths in it work; all steps have stdin from /dev/null and this environment:
+//     custom jobs: the arguments in the byte order of their keys, each one element of argv, never through a shell;
+//     managed jobs: --labels=<the tags with a space between> and --model_type=single_label|multi_label|object_detection.
+//       A tag with other than letters, digits and _-.:@%+=,/ in it is quoted as for a POSIX shell, so that a split at
+//       spaces serves plain tags, and shlex.split any.
+//   train runs in the data set's folder, so that relative paths in it work. All steps have stdin from /dev/null and
+//   this environment; nothing of the worker's own is passed on:
 //     PATH=/usr/local/bin:/usr/bin:/bin  LANG=C.UTF-8  HOME=<dir>/home  TMPDIR=<dir>/tmp  PYTHONPATH=<dir>/site
 //     PYTHONUNBUFFERED=1  PYTHONNOUSERSITE=1  PIP_DISABLE_PIP_VERSION_CHECK=1  PIP_NO_INPUT=1
-//     TRAINYARD_JOB_ID  TRAINYARD_ATTEMPT (from 1)  TRAINYARD_FENCE (rises with each attempt: for stores outside that can
-//     refuse an older writer)  TRAINYARD_ORGANIZATION_ID  TRAINYARD_DATASET_ID  TRAINYARD_MODEL_NAME
+//     TRAINYARD_JOB_ID  TRAINYARD_ATTEMPT (from 1)  TRAINYARD_FENCE (rises with each attempt: for stores outside that
+//     can refuse an older writer)  TRAINYARD_ORGANIZATION_ID  TRAINYARD_DATASET_ID  TRAINYARD_MODEL_NAME
 //     TRAINYARD_MODEL_VERSION  TRAINYARD_DATASET_FILE  TRAINYARD_OUTPUT_DIR
-//   Nothing of the worker's own environment is passed on.
 #pragma once
 
 #include "core/buf.h"

@@ -16,6 +16,7 @@
 #define TICK_MS 100
 #define POLL_MS 1000
 #define RECLAIM_MS 1000
+#define LOG_WAIT_MS 60000
 #define DRAIN_SLACK_MS 10000
 #define PENDING_ATTEMPTS 16 // beyond two a slot: ended attempts whose logs and ends the store has yet to take
 
@@ -141,8 +142,15 @@ static int resolve(const char *label, char **path, bool is_program, struct ty_er
     return 0;
 }
 
+// With its parents.
 static int make_dir(const char *path, struct ty_err *err)
 {
+    char *copy TY_FREE = ty_xstrdup(path);
+    for (char *at = *copy ? strchr(copy + 1, '/') : NULL; at; *at = '/', at = strchr(at + 1, '/')) {
+        *at = 0;
+        if (mkdir(copy, 0755) < 0 && errno != EEXIST)
+            return ty_err_set(err, TY_EINVALID, "work directory %s: %s", copy, strerror(errno));
+    }
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return ty_err_set(err, TY_EINVALID, "work directory %s: %s", path, strerror(errno));
     return 0;
@@ -150,7 +158,8 @@ static int make_dir(const char *path, struct ty_err *err)
 
 static int open_work_dir(struct ty_run *run, struct ty_err *err)
 {
-    if (make_dir(run->options.work_dir, err) < 0 || resolve("work directory", (char **)&run->options.work_dir, false, err) < 0)
+    if (make_dir(run->options.work_dir, err) < 0 ||
+        resolve("work directory", (char **)&run->options.work_dir, false, err) < 0)
         return -(int)err->code;
     char *lock TY_FREE = ty_xasprintf("%s/lock", run->options.work_dir);
     run->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -201,6 +210,8 @@ static void copy_options(struct ty_run *run, const struct ty_run_options *option
 {
     size_t count = 0;
     run->options = *options;
+    if (!run->options.log_wait_ms)
+        run->options.log_wait_ms = LOG_WAIT_MS;
     run->options.worker = ty_xstrdup(options->worker);
     run->options.work_dir = ty_xstrdup(options->work_dir);
     run->options.store_dir = ty_xstrdup(options->store_dir);
@@ -349,6 +360,7 @@ void ty_run_drain(struct ty_run *run, ty_run_drained_fn fn, void *context)
         return;
     }
     run->draining = true;
+    ty_log(TY_LOG_INFO, "run.draining", TY_KV("attempts", "%u", run->attempt_count));
     run->drained_fn = fn;
     run->drained_context = context;
     ty_loop_set_timer(run->loop, &run->drain_timer, drain_ms, stop_all, run);

@@ -32,6 +32,7 @@ struct ty_run_options {
     uint64_t max_runtime_ms;      // the site's default for a job that asks for none; 0: none
     uint64_t lost_lease_limit_ms; // how long a job whose lease passed runs on
     uint64_t install_timeout_ms, prepare_timeout_ms, collect_timeout_ms;
+    uint64_t log_wait_ms;         // how long an ended job waits for a store that takes nothing of its log; 0: 60 s
     bool keep_job_dirs;           // finished attempts' directories stay (for debugging)
     char **containers;            // keys that this worker serves, NULL-terminated; NULL: all it can run
 };
@@ -41,8 +42,8 @@ struct ty_run_figures {
     unsigned running;
 };
 
-// Borrows all but the options' strings, which are copied. Adopts what stands in work_dir. TY_EINVALID: a directory or program
-// that is not there, or a container that is not in the catalogue; TY_EEXISTS: another worker has work_dir.
+// Borrows all but the options' strings, which are copied. Adopts what stands in work_dir. TY_EINVALID: a directory or
+// program that is not there, or a container that is not in the catalogue; TY_EEXISTS: another worker has work_dir.
 int ty_run_new(struct ty_loop *loop, struct ty_state *state, const struct ty_catalog *catalog,
                const struct ty_run_options *options, struct ty_run **ret_run, struct ty_err *err) TY_MUST_USE;
 // The store came or went.
@@ -52,8 +53,10 @@ void ty_run_on_notice(struct ty_run *run, bool ready, const struct ty_id *cancel
 struct ty_run_figures ty_run_figures(const struct ty_run *run);
 // Claims nothing more; running jobs may end within drain_ms, then they are stopped (DRAIN) and handed back. fn comes
 // once, when nothing runs any more and the store has been told all of it, or after drain_ms + grace_ms + 10 s at the latest
-// (what is left then is adopted by the next worker over the same directory, or reclaimed). A second call does not wait for jobs.
+// (what is left then is adopted by the next worker over the same directory, or reclaimed). A second call does not wait
+// for jobs.
 typedef void (*ty_run_drained_fn)(void *context);
 void ty_run_drain(struct ty_run *run, ty_run_drained_fn fn, void *context);
-// Leaves the supervisors of running attempts alone. Accepts NULL.
+// Leaves the supervisors of running attempts alone. Answers of the store that are still to come find nothing; the state may
+// be freed before or after, and so may the loop. Accepts NULL.
 void ty_run_free(struct ty_run *run);

@@ -85,6 +85,9 @@ void ty_null_runner_free(struct ty_run *run);
 void ty_lease_start(struct ty_run *run);
 void ty_lease_stop(struct ty_run *run);
 void ty_lease_renew_all(struct ty_run *run);
+// Those that the store did not know, since it went back: its jobs come back by replay, and must not be claimed a second time
+// by the very worker that still runs them.
+void ty_lease_renew_unknown(struct ty_run *run, unsigned shard);
 // The attempt has something to tell (a stage), or something to ask (whether it is canceled).
 void ty_lease_renew_soon(struct ty_attempt *attempt);
 

@@ -8,7 +8,14 @@
 #include "worker/run/job_dir.h"
 
 // gRPC status numbers.
-enum { UNKNOWN = 2, DEADLINE_EXCEEDED = 4, RESOURCE_EXHAUSTED = 8, FAILED_PRECONDITION = 9, INTERNAL = 13, UNAVAILABLE = 14 };
+enum {
+    UNKNOWN = 2,
+    DEADLINE_EXCEEDED = 4,
+    RESOURCE_EXHAUSTED = 8,
+    FAILED_PRECONDITION = 9,
+    INTERNAL = 13,
+    UNAVAILABLE = 14,
+};
 
 #define STAGE_STORE_TROUBLE 3 // exit codes of trainyard-stage
 #define STAGE_USAGE 2
@@ -184,7 +191,8 @@ void ty_verdict_of(const struct ty_ending *ending, const char *tail, bool has_mo
     say(ret_verdict, ending->message);
     if (!rule) {
         set(ret_verdict, TY_FINISH_RETRY, TY_REASON_INTERNAL, INTERNAL);
-        snprintf(ret_verdict->text, sizeof ret_verdict->text, "an exit record of the unknown outcome %.64s", ending->outcome);
+        snprintf(ret_verdict->text, sizeof ret_verdict->text, "an exit record of the unknown outcome %.64s",
+                 ending->outcome);
     } else if (rule->judge) {
         rule->judge(ending, tail, ret_verdict);
     } else if (rule->action) {

@@ -40,13 +40,12 @@ struct ty_id ty_id_from_key(const char *organization, const char *key)
     return id;
 }
 
-static int digit_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    digit = (char)(digit | 0x20);
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
+// The value of a hexadecimal digit, plus one; 0 for what is none.
+static const uint8_t digits[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
 
 // libuuid's uuid_parse takes three times as long, and every command and request comes with an id or two.
 static bool parse(const char *text, struct ty_id *ret_id)
@@ -56,10 +55,11 @@ static bool parse(const char *text, struct ty_id *ret_id)
     for (size_t i = 0; i < sizeof id.bytes; i++) {
         if ((at == 8 || at == 13 || at == 18 || at == 23) && text[at++] != '-')
             return false;
-        int high = digit_value(text[at]), low = high < 0 ? -1 : digit_value(text[at + 1]); // stops at the end of a short one
-        if (low < 0)
+        unsigned high = digits[(uint8_t)text[at]];
+        unsigned low = high ? digits[(uint8_t)text[at + 1]] : 0; // never behind the end of a short one
+        if (!low)
             return false;
-        id.bytes[i] = (uint8_t)(high << 4 | low);
+        id.bytes[i] = (uint8_t)((high - 1) << 4 | (low - 1));
         at += 2;
     }
     if (text[at])

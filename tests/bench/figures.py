@@ -37,7 +37,8 @@ class Bench:
         with Redis(self.directory) as redis:
             if self.stored:
                 self.programs.bench("raw-submit", redis=redis.url, count=self.stored, way="variadic", in_flight=8,
-                                    organization="stored", container="stored")
+                                    organization="stored")
+                redis.ask("DEL", "{ty:0}:q:null:1")  # stored, but nobody's to claim
             yield redis
 
     def count(self, redis, expected, state):

@@ -354,9 +354,13 @@ static void stop_all(void *context)
 
 void ty_run_drain(struct ty_run *run, ty_run_drained_fn fn, void *context)
 {
-    uint64_t drain_ms = run->options.drain_ms;
+    uint64_t drain_ms = run->options.drain_ms, stop_ms = run->options.grace_ms + DRAIN_SLACK_MS;
     if (run->draining) {
         stop_all(run);
+        if (run->drain_timer.index) {
+            ty_loop_clear_timer(run->loop, &run->drain_timer);
+            ty_loop_set_timer(run->loop, &run->drain_limit_timer, stop_ms, finish_drain, run);
+        }
         return;
     }
     run->draining = true;
@@ -364,8 +368,7 @@ void ty_run_drain(struct ty_run *run, ty_run_drained_fn fn, void *context)
     run->drained_fn = fn;
     run->drained_context = context;
     ty_loop_set_timer(run->loop, &run->drain_timer, drain_ms, stop_all, run);
-    ty_loop_set_timer(run->loop, &run->drain_limit_timer, drain_ms + run->options.grace_ms + DRAIN_SLACK_MS, finish_drain,
-                      run);
+    ty_loop_set_timer(run->loop, &run->drain_limit_timer, drain_ms + stop_ms, finish_drain, run);
     ty_run_check_drained(run);
 }
 

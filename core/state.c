@@ -78,16 +78,46 @@ static void set_up(struct ty_state *state, bool up, const struct ty_err *err)
     state->on_up(state->up_context, up, err);
 }
 
+#define HELLO_AGAIN_MS 500
+
 static void send_hello(struct ty_state *state, unsigned shard);
+
+static void say_hello(void *context)
+{
+    struct ty_state *state = context;
+    state->hellos_left = state->options.shards;
+    send_hello(state, 0);
+}
+
+// A store that is loading, or may not write (a full disk, no replica), keeps its connections: it is asked again.
+static void on_hello_refused(struct ty_state *state, const struct ty_err *err)
+{
+    if (!ty_redis_is_up(state->redis))
+        return;
+    if (!state->refused)
+        set_up(state, false, err);
+    state->refused = true;
+    state->hellos_left = 0;
+    if (!state->hellos_out)
+        ty_loop_set_timer(state->loop, &state->hello_again, HELLO_AGAIN_MS, say_hello, state);
+}
 
 // Shard 0 is asked first and alone: a program of another shape must not write its own into shards that the store has not.
 static void on_hello(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_state *state = context;
     struct ty_err err;
+    state->hellos_out--;
+    if (!reply) {
+        on_hello_refused(state, cause);
+        return;
+    }
     if (ty_state_check_array(reply, cause, 2, &err) < 0) {
-        if (reply) // The store refused the script itself: that does not mend itself.
-            set_up(state, false, &err);
+        set_up(state, false, &err); // the script itself is refused: that does not mend itself
+        return;
+    }
+    if (state->refused && !state->hellos_left) {
+        on_hello_refused(state, cause); // another shard's answer was no
         return;
     }
     if (state->misfit || !state->hellos_left)
@@ -116,20 +146,21 @@ static void send_hello(struct ty_state *state, unsigned shard)
     ty_state_args(state, shard, &args);
     ty_args_add_u64(&args, TY_RECORD_FORMAT);
     ty_args_add_u64(&args, state->options.shards);
+    state->hellos_out++;
     ty_state_eval(state, TY_SCRIPT_HELLO, key, &args, on_hello, state);
 }
 
 static void on_redis(void *context, bool up, const struct ty_err *err)
 {
     struct ty_state *state = context;
-    if (!up) {
-        state->hellos_left = 0;
-        set_up(state, false, err);
+    ty_loop_clear_timer(state->loop, &state->hello_again);
+    state->refused = state->misfit = false;
+    if (up) {
+        say_hello(state);
         return;
     }
-    state->misfit = false;
-    state->hellos_left = state->options.shards;
-    send_hello(state, 0);
+    state->hellos_left = 0;
+    set_up(state, false, err);
 }
 
 int ty_state_new(struct ty_loop *loop, const struct ty_state_options *options, ty_state_up_fn on_up,
@@ -161,8 +192,10 @@ void ty_state_free(struct ty_state *state)
     if (!state)
         return;
     state->on_notice = NULL;
+    ty_loop_clear_timer(state->loop, &state->hello_again);
     ty_redis_free(state->listener);
     ty_redis_free(state->redis);
+    ty_loop_clear_timer(state->loop, &state->hello_again); // a call that was given up may have set it
     free((char *)state->options.redis_url);
     free(state);
 }

@@ -21,8 +21,10 @@ struct ty_state {
     ty_state_up_fn on_up;
     void *up_context;
     bool is_up;
-    unsigned hellos_left;
-    bool misfit;
+    unsigned hellos_left;     // shards that have not said yes
+    unsigned hellos_out;      // of them asked
+    bool misfit, refused;     // was told: the store does not fit; it does not answer for now
+    struct ty_timer hello_again;
     ty_notice_fn on_notice;
     void *notice_context;
     struct ty_redis_script scripts[TY_SCRIPTS];

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <librdkafka/rdkafka.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,9 @@ static int run_verb(const struct ty_cli_verb *verb, int argc, char **argv)
     char **arguments = NULL;
     int count = 0;
     void *options = ty_xcalloc(1, verb->options_bytes);
+    // TLS inside Kafka's client writes to sockets without MSG_NOSIGNAL. The other verbs end quietly with their reader.
+    if (verb->needs & TY_CLI_NEEDS_KAFKA)
+        signal(SIGPIPE, SIG_IGN);
     ty_cli_settings_init(&settings, verb, false);
     int rc = ty_settings_load(&settings.table, options, argc, argv, &arguments, &count, &err);
     if (rc == 0) {

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -99,8 +100,10 @@ static int read_page(struct reader *reader, struct page *page, struct ty_err *er
     }
     page->printed = response->n_logs - first;
     reader->log->printed += page->printed;
-    fflush(reader->log->out);
     protobuf_c_message_free_unpacked(message, NULL);
+    bool had_error = ferror(reader->log->out) != 0; // errno is another's by now
+    if (fflush(reader->log->out) != 0 || had_error)
+        return ty_err_errno(err, had_error ? EIO : errno, "the log cannot be written");
     return 0;
 }
 

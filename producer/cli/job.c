@@ -67,12 +67,22 @@ static json_t *enum_or_null(const ProtobufCEnumDescriptor *descriptor, int value
     return name ? json_string(name) : value ? json_integer(value) : json_null();
 }
 
+// The names of all gRPC statuses: a job may have one that the project itself never uses.
+static const char *status_name(int code)
+{
+    static const char *const names[] = {
+        "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+        "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
+        "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"};
+    return code >= 0 && (size_t)code < sizeof names / sizeof *names ? names[code] : "UNKNOWN";
+}
+
 static json_t *error_or_null(const Google__Rpc__Status *status)
 {
     if (!status)
         return json_null();
-    return json_pack("{s:i, s:s, s:s}", "code", (int)status->code, "name", ty_code_name(ty_code_from_grpc(status->code)),
-                     "message", status->message);
+    return json_pack("{s:i, s:s, s:s}", "code", (int)status->code, "name", status_name(status->code), "message",
+                     status->message);
 }
 
 static json_t *arguments_object(const TyJobMetadata *job)
@@ -211,9 +221,8 @@ void ty_job_print(const TyJobMetadata *job, int64_t now_us, FILE *out, bool use_
     put_value(&printer, "Job", TY_COLOR_BOLD, job->id);
     put_value(&printer, "Status", ty_job_color(job), ty_job_status(job));
     if (job->error_status) {
-        char *error TY_FREE = ty_xasprintf("%s: %s", ty_code_name(ty_code_from_grpc(job->error_status->code)),
-                                           job->error_status->message);
-        put_value(&printer, "Error", TY_COLOR_RED, error);
+        const char *message = job->error_status->message;
+        put_value(&printer, "Error", TY_COLOR_RED, *message ? message : status_name(job->error_status->code));
     }
     put_text(&printer, "Organization", job->organization_id);
     put_text(&printer, "Data set", job->dataset_id);
@@ -248,7 +257,8 @@ void ty_job_table_add(struct ty_table *table, const TyJobMetadata *job, int64_t 
     if (job->created_on)
         ty_when_ago(ty_when_us(job->created_on), now_us, ago);
     if (job->is_custom_job)
-        ty_buf_add_format(&work, "%s %s", job->registry_item_id, job->registry_item_version);
+        ty_buf_add_format(&work, "%s%s%s", job->registry_item_id, *job->registry_item_version ? " " : "",
+                          job->registry_item_version);
     else
         ty_names_add_words(&work, TYPES, (int)job->model_type);
     ty_table_add(table, TY_COLOR_NONE, job->id);

@@ -1,7 +1,10 @@
 #include "producer/cli/patience.h"
 
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PAUSE_MIN_MS 100
 #define PAUSE_MAX_MS 2000
@@ -50,5 +53,10 @@ void ty_patience_pause(struct ty_patience *patience, bool progress)
 {
     int ms = ty_patience_next_pause_ms(patience, progress);
     struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    struct pollfd out = {.fd = STDOUT_FILENO}; // asks for nothing: errors come unasked
+    if (poll(&out, 1, ms) <= 0)
+        return;
+    if (out.revents & POLLERR)
+        raise(SIGPIPE);
     nanosleep(&pause, NULL);
 }

@@ -211,7 +211,7 @@ static int fail(const struct ty_rpc_client *client, const struct call *call, str
     int shown = len ? (int)len : (int)strlen(text);
     if (code == TY_EDEADLINE)
         return ty_err_set(err, code, "responder %s: no answer within %d ms", client->server, client->timeout_ms);
-    if (code == TY_EUNAVAILABLE)
+    if (code == TY_EUNAVAILABLE || code == TY_EINTERNAL || code == TY_EUNIMPLEMENTED || code == TY_EDATALOSS)
         return ty_err_set(err, code, "responder %s: %.*s", client->server, shown, text);
     return ty_err_set(err, code, "%.*s", shown, text);
 }

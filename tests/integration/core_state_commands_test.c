@@ -312,6 +312,54 @@ static void a_store_of_another_shape_is_refused_once(void **state)
     }
 }
 
+static void a_store_that_may_not_write_for_a_while_is_asked_again(void **state)
+{
+    (void)state;
+    for (unsigned shards = 1; shards <= 4; shards += 3) {
+        struct state_client other;
+        STATE_RAW(&client, NULL, "FLUSHALL");
+        // As with a full disk: connections stand, and scripts that write are refused.
+        assert_string_equal(STATE_RAW(&client, NULL, "CONFIG", "SET", "min-replicas-to-write", "1").text, "OK");
+        state_client_open_only(&other, server, shards);
+        STATE_UNTIL(&other, other.reports > 0);
+        assert_false(other.up);
+        assert_int_equal(other.down.code, TY_EUNAVAILABLE);
+        assert_non_null(strstr(other.down.message, "NOREPLICAS"));
+        STATE_RAW(&client, NULL, "CONFIG", "SET", "min-replicas-to-write", "0");
+        STATE_UNTIL(&other, other.up);
+        assert_int_equal(other.reports, 2);
+        state_client_close(&other);
+    }
+}
+
+static void a_full_store_still_cancels_and_ends_jobs(void **state)
+{
+    struct ty_id running = ty_id_new(), waiting = ty_id_new(), late = ty_id_new();
+    TY_BUF(record);
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    state_submit(&client, &running, NULL);
+    struct state_claim claim = state_claim_one(&client, &running, STATE_LEASE_MS);
+    assert_int_equal(state_log_open(&client, &claim, 0).code, TY_OK);
+    state_submit(&client, &waiting, NULL);
+    assert_string_equal(STATE_RAW(&client, NULL, "CONFIG", "SET", "maxmemory", "1").text, "OK");
+    state_record(&client, &late, &(struct state_job){0}, &record);
+    struct ty_apply submit = {.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = late, .record = record.data, .record_len = record.len,
+                              .organization_id = "acme"};
+    assert_int_equal(state_apply(&client, &submit, 1, NULL).code, TY_EEXHAUSTED);
+    assert_false(state_get(&client, &late).found);
+    assert_int_equal(state_log_append(&client, &claim, 0, 1, false).code, TY_EEXHAUSTED);
+    assert_int_equal(state_renew(&client, &claim, TY_STAGE_TRAIN), TY_RENEWED);
+    assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &waiting), TY_APPLIED);
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &waiting), TY_APPLY_DELETED);
+    assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
+    assert_int_equal(state_reclaim(&client, 0, 1), 0);
+    STATE_RAW(&client, NULL, "CONFIG", "SET", "maxmemory", "0");
+    assert_int_equal(state_submit(&client, &late, NULL), TY_APPLIED);
+    state_check(&client, &running, "acme");
+    state_control(&client, TY_COMMAND_DELETE, &late);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -340,8 +388,10 @@ int main(void)
         cmocka_unit_test(watermarks_find_gaps),
         cmocka_unit_test(another_kafka_drops_the_watermarks),
         cmocka_unit_test(a_store_that_was_emptied_answers_gap),
+        cmocka_unit_test(a_full_store_still_cancels_and_ends_jobs),
         cmocka_unit_test(batches_cross_shards),
         cmocka_unit_test(a_store_of_another_shape_is_refused_once),
+        cmocka_unit_test(a_store_that_may_not_write_for_a_while_is_asked_again),
         cmocka_unit_test(pushed_words_name_the_job),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

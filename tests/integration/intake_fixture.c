@@ -13,6 +13,9 @@
 
 #define PATIENCE_MS 20000
 #define STOP_MS 10000
+#define AWAIT_MS 60000
+
+unsigned intake_shards = 1;
 
 // ---- nodes ----
 
@@ -34,7 +37,7 @@ static void open_state(struct intake_rig *rig, struct intake_node *node)
 {
     struct ty_err err;
     struct ty_state_options options = {
-        .redis_url = redis_server_url(rig->redis), .shards = 1, .command_ms = 2000, .tombstone_ms = 691200000};
+        .redis_url = redis_server_url(rig->redis), .shards = intake_shards, .command_ms = 2000, .tombstone_ms = 691200000};
     node->rig = rig;
     if (ty_state_new(rig->loop, &options, on_up, node, &node->state, &err) < 0)
         fail_msg("%s", err.message);
@@ -113,9 +116,14 @@ static rd_kafka_t *open_handle(const struct intake_rig *rig, rd_kafka_type_t typ
     return handle;
 }
 
-struct intake_rig *intake_rig_new(const char *brokers, intake_topics_fn make_topics, void *broker, int partitions)
+static rd_kafka_t *open_producer(const struct intake_rig *rig)
 {
     static const char *const settings[][2] = {{"linger.ms", "1"}, {"message.max.bytes", "4000000"}, {NULL, NULL}};
+    return open_handle(rig, RD_KAFKA_PRODUCER, settings);
+}
+
+struct intake_rig *intake_rig_new(const char *brokers, intake_topics_fn make_topics, void *broker, int partitions)
+{
     static unsigned count;
     struct intake_rig *rig = ty_xcalloc(1, sizeof *rig);
     struct ty_err err;
@@ -124,15 +132,28 @@ struct intake_rig *intake_rig_new(const char *brokers, intake_topics_fn make_top
     snprintf(rig->prefix, sizeof rig->prefix, "t%u.", ++count);
     snprintf(rig->group, sizeof rig->group, "intake-%u", count);
     make_topics(broker, rig->prefix, partitions);
-    rig->redis = redis_server_new(NULL);
+    rig->redis = rig->own_redis = redis_server_new(NULL);
     redis_server_start(rig->redis);
     rig->loop = ty_loop_new(&err);
     assert_non_null(rig->loop);
     if (ty_catalog_load(NULL, &rig->catalog, &err) < 0)
         fail_msg("%s", err.message);
-    rig->producer = open_handle(rig, RD_KAFKA_PRODUCER, settings);
+    rig->producer = open_producer(rig);
     open_state(rig, &rig->eye);
     return rig;
+}
+
+void intake_rig_share_redis(struct intake_rig *rig, struct intake_rig *from)
+{
+    close_node(&rig->eye);
+    rig->redis = from->redis;
+    open_state(rig, &rig->eye);
+}
+
+void intake_reopen_producer(struct intake_rig *rig)
+{
+    rd_kafka_destroy(rig->producer);
+    rig->producer = open_producer(rig);
 }
 
 void intake_rig_free(struct intake_rig *rig)
@@ -145,7 +166,7 @@ void intake_rig_free(struct intake_rig *rig)
     rd_kafka_destroy(rig->producer);
     ty_catalog_free(rig->catalog);
     ty_loop_free(rig->loop);
-    redis_server_free(rig->redis);
+    redis_server_free(rig->own_redis);
     free(rig);
 }
 
@@ -156,6 +177,14 @@ void intake_rig_turn(struct intake_rig *rig, uint64_t until_ms, const char *cond
     if (now_ms >= until_ms)
         fail_msg("waited in vain for: %s", condition);
     assert_int_equal(ty_loop_run_once(rig->loop, (int)(until_ms - now_ms), &err), 0);
+}
+
+void intake_rig_turn_for(struct intake_rig *rig, uint64_t ms)
+{
+    struct ty_err err;
+    uint64_t until_ms = ty_clock_mono_ms() + ms;
+    for (uint64_t now_ms; (now_ms = ty_clock_mono_ms()) < until_ms;)
+        assert_int_equal(ty_loop_run_once(rig->loop, (int)(until_ms - now_ms), &err), 0);
 }
 
 // ---- in ----
@@ -259,7 +288,13 @@ static bool is_in(struct intake_rig *rig, const struct ty_id *id, enum ty_job_st
 
 void intake_await(struct intake_rig *rig, const struct ty_id *id, enum ty_job_state state)
 {
-    RIG_UNTIL(rig, is_in(rig, id, state));
+    uint64_t until_ms = ty_clock_mono_ms() + AWAIT_MS;
+    // Nothing tells of a job that has changed: the loop may go to sleep on it, so it is looked at again and again.
+    while (!is_in(rig, id, state)) {
+        if (ty_clock_mono_ms() > until_ms)
+            fail_msg("waited in vain for a job to be %s", ty_state_name(state));
+        intake_rig_turn_for(rig, 2);
+    }
 }
 
 void intake_await_all(struct intake_rig *rig, const struct ty_id *ids, size_t count, enum ty_job_state state)

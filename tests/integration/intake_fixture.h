@@ -30,18 +30,26 @@ struct intake_rig {
     const char *brokers;
     char prefix[64], group[64];
     int partitions;
-    struct redis_server *redis;
+    struct redis_server *redis, *own_redis;
     struct ty_loop *loop;
     struct ty_catalog *catalog;
     struct intake_node nodes[2], eye; // the eye has no intake: it looks at jobs
     rd_kafka_t *producer;
 };
 
+// How many shards the stores of the rigs made from now on have; 1 at first.
+extern unsigned intake_shards;
 // Topics and group of its own; Redis runs, no intake does.
 struct intake_rig *intake_rig_new(const char *brokers, intake_topics_fn make_topics, void *broker, int partitions);
 void intake_rig_free(struct intake_rig *rig);
+// From now on `rig` uses the Redis of `from`, which is freed after it. Before any node starts.
+void intake_rig_share_redis(struct intake_rig *rig, struct intake_rig *from);
+// A topic was made anew: a producer that knew the old one would mistake the sequence of its records.
+void intake_reopen_producer(struct intake_rig *rig);
 
 void intake_rig_turn(struct intake_rig *rig, uint64_t until_ms, const char *condition);
+// The loop turns for this long, whatever comes: where a test is about nothing happening.
+void intake_rig_turn_for(struct intake_rig *rig, uint64_t ms);
 #define RIG_UNTIL(rig, condition)                                                                  \
     do {                                                                                           \
         uint64_t until_ = ty_clock_mono_ms() + 60000;                                              \

@@ -1,4 +1,4 @@
-// The intake with librdkafka's mock cluster, which takes any record and can be told to fail.
+// The intake with the mock cluster: what comes in, and what the broker does to it.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,46 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
-
 #include "core/buf.h"
 #include "tests/integration/intake_cases.h"
+#include "tests/integration/intake_mock.h"
 
 #define API_PRODUCE 0
 
-static rd_kafka_t *owner;
-static rd_kafka_mock_cluster_t *cluster;
-
-static void make_topics(void *broker, const char *prefix, int partitions)
+static struct intake_rig *new_rig(int partitions)
 {
-    static const char *const names[] = {"submit", "cancel", "delete", "dead-letter"};
-    (void)broker;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *name TY_FREE = ty_xasprintf("%s%s", prefix, names[i]);
-        assert_int_equal(rd_kafka_mock_topic_create(cluster, name, i == 3 ? 1 : partitions, 1), 0);
-    }
-}
-
-static int set_up(void **state)
-{
-    char text[256];
-    (void)state;
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    assert_int_equal(rd_kafka_conf_set(conf, "test.mock.num.brokers", "1", text, sizeof text), RD_KAFKA_CONF_OK);
-    owner = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
-    assert_non_null(owner);
-    cluster = rd_kafka_handle_mock_cluster(owner);
-    intake_broker = (struct intake_broker){
-        .address = rd_kafka_mock_cluster_bootstraps(cluster), .make_topics = make_topics, .takes_over_limit = true};
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    rd_kafka_destroy(owner);
-    return 0;
+    return intake_rig_new(intake_broker.address, intake_broker.make_topics, intake_broker.broker, partitions);
 }
 
 static void see_stub(void *context, const rd_kafka_message_t *message)
@@ -63,13 +32,13 @@ static void see_stub(void *context, const rd_kafka_message_t *message)
 static void test_letter_is_refused(void **state)
 {
     (void)state;
-    struct intake_rig *rig = intake_rig_new(intake_broker.address, make_topics, NULL, 1);
+    struct intake_rig *rig = new_rig(1);
     struct ty_id after = ty_id_new();
     unsigned stubs = 0;
     intake_produce(rig, "submit", 0, NULL, 0, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, NULL);
     intake_send(rig, TY_COMMAND_SUBMIT_CUSTOM, &after, 0);
     intake_flush(rig);
-    rd_kafka_mock_push_request_errors(cluster, API_PRODUCE, 2, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+    rd_kafka_mock_push_request_errors(intake_mock.cluster, API_PRODUCE, 2, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
                                       RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
     intake_node_start(rig, 0);
     intake_await(rig, &after, TY_JOB_PENDING);
@@ -84,7 +53,7 @@ static void test_letter_is_refused(void **state)
 static void test_letter_is_waited_for(void **state)
 {
     (void)state;
-    struct intake_rig *rig = intake_rig_new(intake_broker.address, make_topics, NULL, 2);
+    struct intake_rig *rig = new_rig(2);
     struct ty_id behind = ty_id_new(), beside = ty_id_new();
     intake_produce(rig, "submit", 0, NULL, 0, "\xff", 1, NULL);
     intake_send(rig, TY_COMMAND_SUBMIT_CUSTOM, &behind, 0);
@@ -94,13 +63,13 @@ static void test_letter_is_waited_for(void **state)
     rd_kafka_resp_err_t errors[1000];
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
         errors[i] = RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    rd_kafka_mock_push_request_errors_array(cluster, API_PRODUCE, sizeof errors / sizeof *errors, errors);
+    rd_kafka_mock_push_request_errors_array(intake_mock.cluster, API_PRODUCE, sizeof errors / sizeof *errors, errors);
     intake_node_start(rig, 0);
     intake_await(rig, &beside, TY_JOB_PENDING);
     assert_false(intake_look(rig, &behind).found);
     intake_node_stop(rig, 0);
     assert_int_equal(intake_committed(rig, "submit"), 1);
-    rd_kafka_mock_clear_request_errors(cluster, API_PRODUCE);
+    rd_kafka_mock_clear_request_errors(intake_mock.cluster, API_PRODUCE);
     assert_int_equal(intake_read(rig, "dead-letter", NULL, NULL), 0);
     intake_node_start(rig, 0);
     intake_await(rig, &behind, TY_JOB_PENDING);
@@ -114,22 +83,85 @@ static void test_letter_is_waited_for(void **state)
 static void test_broker_is_away(void **state)
 {
     (void)state;
-    struct intake_rig *rig = intake_rig_new(intake_broker.address, make_topics, NULL, 1);
+    struct intake_rig *rig = new_rig(1);
     struct ty_id id = ty_id_new(), later = ty_id_new();
     intake_send(rig, TY_COMMAND_SUBMIT_CUSTOM, &id, 0);
     intake_flush(rig);
-    rd_kafka_mock_broker_set_down(cluster, 1);
+    rd_kafka_mock_broker_set_down(intake_mock.cluster, 1);
     intake_node_start(rig, 0);
-    rd_kafka_mock_broker_set_up(cluster, 1);
+    rd_kafka_mock_broker_set_up(intake_mock.cluster, 1);
     intake_await(rig, &id, TY_JOB_PENDING);
-    rd_kafka_mock_broker_set_down(cluster, 1);
+    rd_kafka_mock_broker_set_down(intake_mock.cluster, 1);
     intake_node_stop(rig, 0);
-    rd_kafka_mock_broker_set_up(cluster, 1);
+    rd_kafka_mock_broker_set_up(intake_mock.cluster, 1);
     intake_send(rig, TY_COMMAND_SUBMIT_CUSTOM, &later, 0);
     intake_flush(rig);
     intake_node_start(rig, 0);
     intake_await(rig, &later, TY_JOB_PENDING);
     intake_node_stop(rig, 0);
+    intake_rig_free(rig);
+}
+
+// The same store and another Kafka: what the store knew of offsets says nothing about it, and everything is applied.
+static void test_other_kafka(void **state)
+{
+    (void)state;
+    static struct ty_id first[20], second[5];
+    struct intake_mock other;
+    struct intake_rig *rig = new_rig(1), *beside;
+    intake_node_start(rig, 0);
+    intake_send_many(rig, first, 20);
+    intake_await_all(rig, first, 20, TY_JOB_PENDING);
+    intake_node_stop(rig, 0);
+    intake_mock_start(&other);
+    beside = intake_rig_new(rd_kafka_mock_cluster_bootstraps(other.cluster), intake_mock_make_topics, &other, 1);
+    intake_rig_share_redis(beside, rig);
+    intake_send_many(beside, second, 5);
+    intake_node_start(beside, 0);
+    intake_await_all(beside, second, 5, TY_JOB_PENDING);
+    intake_await_all(beside, first, 20, TY_JOB_PENDING);
+    intake_node_stop(beside, 0);
+    intake_rig_free(beside);
+    intake_rig_free(rig);
+    intake_mock_stop(&other);
+}
+
+static void no_topics(void *broker, const char *prefix, int partitions)
+{
+    (void)broker;
+    (void)prefix;
+    (void)partitions;
+}
+
+// Nobody listens: the intake can be started all the same, and ends soon.
+static void test_no_broker(void **state)
+{
+    (void)state;
+    struct intake_rig *rig = intake_rig_new("127.0.0.1:1", no_topics, NULL, 1);
+    intake_node_start(rig, 0);
+    RIG_UNTIL(rig, rig->nodes[0].is_up);
+    uint64_t start_ms = ty_clock_mono_ms();
+    intake_node_stop(rig, 0);
+    assert_true(ty_clock_mono_ms() - start_ms < 5000);
+    intake_rig_free(rig);
+}
+
+// A site's properties: what may be tuned is taken, what makes no sense is refused by name.
+static void test_properties(void **state)
+{
+    (void)state;
+    struct intake_rig *rig = new_rig(1);
+    char *good[] = {(char *)"fetch.wait.max.ms=20", NULL}, *bad[] = {(char *)"fetch.wait.max.ms=soon", NULL};
+    struct ty_intake_options options = {
+        .kafka = {.brokers = rig->brokers, .topic_prefix = rig->prefix, .properties = good}, .group_id = "g",
+        .batch_commands = 1, .batch_bytes = 1};
+    struct ty_intake *intake;
+    struct ty_err err;
+    assert_int_equal(ty_intake_new(rig->loop, rig->eye.state, rig->catalog, NULL, &options, &intake, &err), 0);
+    ty_intake_free(intake);
+    options.kafka.properties = bad;
+    assert_int_equal(ty_intake_new(rig->loop, rig->eye.state, rig->catalog, NULL, &options, &intake, &err), -TY_EINVALID);
+    assert_non_null(strstr(err.message, "fetch.wait.max.ms"));
     intake_rig_free(rig);
 }
 
@@ -140,17 +172,12 @@ int main(void)
         cmocka_unit_test(intake_case_limit),
         cmocka_unit_test(intake_case_duplicates_and_order),
         cmocka_unit_test(intake_case_refused_submit),
-        cmocka_unit_test(intake_case_redis_emptied),
-        cmocka_unit_test(intake_case_redis_flushed),
-        cmocka_unit_test(intake_case_redis_restored),
-        cmocka_unit_test(intake_case_redis_away),
-        cmocka_unit_test(intake_case_stop_and_start),
-        cmocka_unit_test(intake_case_killed),
-        cmocka_unit_test(intake_case_two_share),
-        cmocka_unit_test(intake_case_back_pressure),
         cmocka_unit_test(test_letter_is_refused),
         cmocka_unit_test(test_letter_is_waited_for),
         cmocka_unit_test(test_broker_is_away),
+        cmocka_unit_test(test_other_kafka),
+        cmocka_unit_test(test_no_broker),
+        cmocka_unit_test(test_properties),
     };
-    return cmocka_run_group_tests_name("intake with the mock cluster", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("intake with the mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
 }

@@ -288,6 +288,51 @@ static void a_name_belongs_to_the_job_that_had_it_first(void **state)
     stage_run_done(&run);
 }
 
+static pid_t link_in_background(struct stage_run *run, const char *stage)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(STAGE(run, "link", "--stage", stage));
+    return pid;
+}
+
+static void of_many_that_link_at_once_one_job_wins(void **state)
+{
+    enum { ROUNDS = 10, EACH = 4 };
+    static const char *const stages[] = {".staged/" STAGE_JOB "-7", ".staged/" STAGE_OTHER_JOB "-7"};
+    struct stage_run run;
+    char other_dir[256];
+    (void)state;
+    stage_run_init(&run);
+    stage_run_write(&run, JOB_PATH "/output/job", STAGE_JOB);
+    stage_run_write(&run, "jobs/" STAGE_OTHER_JOB "-1/output/job", STAGE_OTHER_JOB);
+    snprintf(other_dir, sizeof other_dir, "%s/jobs/" STAGE_OTHER_JOB "-1", run.root);
+    assert_int_equal(STAGE(&run, "collect"), 0);
+    assert_int_equal(STAGE(&run, "collect", "--job-dir", other_dir, "--job", STAGE_OTHER_JOB), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t pids[2 * EACH];
+        char public_name[256];
+        int codes[2][2] = {{0}}; // of each job: done, refused
+        for (int i = 0; i < 2 * EACH; i++)
+            pids[i] = link_in_background(&run, stages[i % 2]);
+        for (int i = 0; i < 2 * EACH; i++) {
+            int status;
+            assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+            assert_true(WIFEXITED(status) && WEXITSTATUS(status) <= 1);
+            codes[i % 2][WEXITSTATUS(status)]++;
+        }
+        // Every call of one job is done and every one of the other refused, and the name says which.
+        int winner = codes[0][0] ? 0 : 1;
+        assert_int_equal(codes[winner][0], EACH);
+        assert_int_equal(codes[!winner][1], EACH);
+        assert_string_equal(stage_run_read(&run, "store/models/acme/digits/1/job"), winner ? STAGE_OTHER_JOB : STAGE_JOB);
+        snprintf(public_name, sizeof public_name, "%s/models/acme/digits/1", run.store);
+        assert_int_equal(unlink(public_name), 0);
+    }
+    stage_run_done(&run);
+}
+
 static void outputs_that_make_no_model(void **state)
 {
     struct stage_run run;
@@ -348,6 +393,7 @@ int main(void)
         cmocka_unit_test(a_store_that_is_away_is_worth_another_attempt),
         cmocka_unit_test(a_model_is_staged_whole_and_then_named),
         cmocka_unit_test(a_name_belongs_to_the_job_that_had_it_first),
+        cmocka_unit_test(of_many_that_link_at_once_one_job_wins),
         cmocka_unit_test(outputs_that_make_no_model),
         cmocka_unit_test(a_collect_that_was_cut_off_is_done_again),
     };

@@ -87,7 +87,7 @@ static void test_text(void **state)
     char *text = print(&sample.job);
     assert_string_equal(text, "Job           0d3ba45b\n"
                               "Status        FAILED\n"
-                              "Error         FAILED_PRECONDITION: the script ended with status 1\n"
+                              "Error         the script ended with status 1\n"
                               "              last lines:\n"
                               "              \\x1b[31mboom\n"
                               "Organization  acme\n"
@@ -118,6 +118,8 @@ static void test_json(void **state)
     assert_string_equal(type, "SINGLE_LABEL_CLASSIFICATION");
     assert_string_equal(started, "2026-11-24T17:43:24.000000Z");
     assert_int_equal(code, 9);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(job, "error_status"), "name")),
+                        "FAILED_PRECONDITION");
     assert_string_equal(message, sample.error.message);
     assert_string_equal(json_string_value(json_object_get(json_object_get(job, "arguments"), "labels")), "'a=1, b'");
     assert_true(json_is_null(json_object_get(job, "dataset_id")));

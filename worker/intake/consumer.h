@@ -81,8 +81,8 @@ struct ty_consumer_options {
 int ty_consumer_new(struct ty_loop *loop, const struct ty_consumer_options *options,
                     const struct ty_consumer_events *events, void *context, struct ty_consumer **ret_consumer,
                     struct ty_err *err) TY_MUST_USE;
-// (Re)starts all partitions of the assignment: from[i] is the offset of partition i, below 1 for the earliest. Records carry
-// `turn` from then on. An epoch that is over does nothing.
+// (Re)starts all partitions of the assignment: from[i] is the offset of partition i; where Kafka has it no more (or not yet)
+// the earliest that it has. Records carry `turn` from then on. An epoch that is over does nothing.
 void ty_consumer_start(struct ty_consumer *consumer, uint32_t epoch, uint32_t turn, const int64_t *from, size_t count);
 // Pauses all partitions until the next ty_consumer_start.
 void ty_consumer_hold(struct ty_consumer *consumer);

@@ -62,6 +62,7 @@ static void start_all(struct ty_intake *intake)
     for (size_t i = 0; i < intake->count; i++) {
         struct ty_partition *partition = &intake->partitions[i];
         partition->expected = partition->position = intake->from[i];
+        partition->is_fresh = true;
         if (partition->committed > intake->from[i])
             behind += (uint64_t)(partition->committed - intake->from[i]);
     }

@@ -5,8 +5,13 @@
 // on the loop's thread, and nothing blocks. Each partition has one batch on its way to the store at a time, so that the
 // watermark moves in order; the others go on meanwhile. A record of an older assignment is dropped.
 //
-// Store away: partitions are paused, polling goes on, nothing is lost. Store behind (GAP): the partition seeks back to
-// where the store is and applies again; commands are idempotent.
+// A partition starts at the lower of the store's watermark and the group's committed offset; with no committed offset, at the
+// earliest that Kafka has. Store away: partitions are paused, polling goes on, nothing is lost. Store back, or behind what we
+// believe (GAP; idle partitions ask every 2 s): all partitions start again from where the store is. Commands are idempotent.
+//
+// What no store could take is written to dead-letter (dead_letter.h) before the watermark and the offset pass it, also a submit
+// under an id that another one has. It is written at least once: when commands are applied again, so are their letters. A
+// refused submit that has an id leaves a FAILED job besides.
 #pragma once
 
 #include <stddef.h>

@@ -20,6 +20,7 @@ struct ty_partition {
     struct ty_batch *filling; // may grow
     struct ty_batch *flying;  // on its way; at most one
     bool is_touched;          // got records in this hand-over
+    bool is_fresh;            // nothing has come since it was started
 };
 
 struct ty_intake {
@@ -56,7 +57,7 @@ struct ty_intake {
     ty_intake_stopped_fn stopped_fn;
     void *stopped_context;
 
-    struct ty_log_limit dead_letter_log, apply_log, gap_log, went_back_log, attach_log;
+    struct ty_log_limit dead_letter_log, apply_log, gap_log, kafka_log, attach_log;
 };
 
 // ---- partition.c ----

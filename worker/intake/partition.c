@@ -339,17 +339,26 @@ void ty_partition_drop(struct ty_partition *partition)
     partition->flying = NULL;
 }
 
+// Kafka's log is not what we have left: shorter (it was made anew, or lost its end), or begun later (retention took what was
+// not applied yet). Either way all that there is gets applied.
+static void complain_of_kafka(struct ty_partition *partition, const char *event, int64_t offset)
+{
+    if (ty_log_limit_take(&partition->intake->kafka_log))
+        ty_log(TY_LOG_ERROR, event, TY_KV("topic", "%s", ty_topic_kind_name(partition->claimed->kind)),
+               TY_KV("partition", "%" PRId32, partition->claimed->number),
+               TY_KV("expected", "%" PRId64, partition->position), TY_KV("offset", "%" PRId64, offset));
+}
+
 void ty_partition_add(struct ty_partition *partition, struct ty_intake_record *record)
 {
-    struct ty_intake *intake = partition->intake;
-    if (record->offset < partition->position && ty_log_limit_take(&intake->went_back_log))
-        ty_log(TY_LOG_ERROR, "intake.kafka_went_back", TY_KV("topic", "%s", ty_topic_kind_name(partition->claimed->kind)),
-               TY_KV("partition", "%" PRId32, partition->claimed->number),
-               TY_KV("expected", "%" PRId64, partition->position), TY_KV("offset", "%" PRId64, record->offset),
-               TY_KV("message", "%s", "the partition's log is shorter than it was; all of it is applied again"));
+    if (record->offset < partition->position)
+        complain_of_kafka(partition, "intake.kafka_went_back", record->offset);
+    else if (partition->is_fresh && partition->position > 0 && record->offset > partition->position)
+        complain_of_kafka(partition, "intake.records_gone", record->offset);
+    partition->is_fresh = false;
     partition->position = record->offset + 1;
     record->next = NULL;
     *partition->last_waiting = record;
     partition->last_waiting = &record->next;
-    intake->figures.received++;
+    partition->intake->figures.received++;
 }

@@ -277,6 +277,7 @@ int ty_run_new(struct ty_loop *loop, struct ty_state *state, const struct ty_cat
         run->claim = ty_claim_new(run, run->pools, run->pool_count, room, take, run);
     ty_null_runner_start(run);
     ty_sweep_start(run);
+    ty_relink_start(run);
     if (run->attempts)
         start_ticks(run);
     ty_loop_set_timer(loop, &run->poll_timer, 0, on_poll, run);
@@ -416,6 +417,7 @@ void ty_run_free(struct ty_run *run)
     ty_claim_free(run->claim);
     ty_null_runner_free(run);
     ty_sweep_stop(run);
+    ty_relink_stop(run);
     if (run->lock_fd >= 0)
         close(run->lock_fd);
     if (!run->calls)

@@ -116,6 +116,7 @@ void ty_state_renew(struct ty_state *state, unsigned shard, const struct ty_rene
 
 enum ty_finish_action {
     TY_FINISH_COMPLETED = 'C',
+    TY_FINISH_COMPLETED_MODEL = 'M', // as COMPLETED; its model is among ty_state_unlinked until ty_state_linked
     TY_FINISH_FAILED = 'F',
     TY_FINISH_CANCELED = 'X',
     TY_FINISH_HAND_BACK = 'H', // to the queue again, no attempt used; CANCELING becomes CANCELED
@@ -144,6 +145,12 @@ void ty_state_finish(struct ty_state *state, unsigned shard, const struct ty_fin
 // for one whole lease). count: how many leases were taken.
 typedef void (*ty_reclaim_fn)(void *context, const struct ty_err *err, unsigned count);
 void ty_state_reclaim(struct ty_state *state, unsigned shard, uint32_t lease_ms, ty_reclaim_fn fn, void *context);
+
+// Up to max completed jobs of a shard whose model has not got its public name within age_ms, since the worker that was to
+// give it may be gone. Each is given out again only after another age_ms. Records are borrowed.
+void ty_state_unlinked(struct ty_state *state, unsigned shard, uint64_t age_ms, unsigned max, ty_claim_fn fn, void *context);
+// The job's model has its name, or can never have it. Nobody waits for the answer.
+void ty_state_linked(struct ty_state *state, const struct ty_id *id);
 
 // Pushed words from the store, best effort: ready (jobs wait in a shard) or cancel of one job.
 typedef void (*ty_notice_fn)(void *context, bool ready, const struct ty_id *cancel_id);

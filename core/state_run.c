@@ -171,3 +171,31 @@ void ty_state_reclaim(struct ty_state *state, unsigned shard, uint32_t lease_ms,
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_RECLAIM, key, &args, on_reclaimed, call);
 }
+
+void ty_state_unlinked(struct ty_state *state, unsigned shard, uint64_t age_ms, unsigned max, ty_claim_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.claim = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_u64(&args, age_ms);
+    ty_args_add_u64(&args, max);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_UNLINKED, key, &args, on_claimed, call);
+}
+
+static void on_linked(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    (void)context;
+    (void)reply;
+    (void)cause;
+}
+
+void ty_state_linked(struct ty_state *state, const struct ty_id *id)
+{
+    char *key TY_FREE = ty_xasprintf("%su", state->prefix[ty_state_shard_of(state, id)]);
+    const char *argv[] = {"ZREM", key, (const char *)id->bytes};
+    size_t lens[] = {4, strlen(key), sizeof id->bytes};
+    ty_redis_command(state->redis, 3, argv, lens, on_linked, NULL);
+}

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- An attempt ends. ARGV: prefix, tombstone_ms, default max attempts, then for each job: id, token, attempt, action
--- (C completed, F failed, X stopped, H hand back, R retry), reason, patch.
+-- (C completed, M completed with a model to be named, F failed, X stopped, H hand back, R retry), reason, patch.
 -- Answer, one each: 1 done, 2 already done by this token, 3 stale, 4 unknown, 5 done and deleted.
 local ttl_ms, default_attempts, now, out = ARGV[2], tonumber(ARGV[3]), now_us(), {}
-local EVENT = { C = 'complete', F = 'fail', X = 'stopped', H = 'hand_back', R = 'retry' }
+local EVENT = { C = 'complete', M = 'complete', F = 'fail', X = 'stopped', H = 'hand_back', R = 'retry' }
 local queued, ids, seen = false, {}, {}
 for i = 4, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
 local raws = fetch(ids)
@@ -48,6 +48,7 @@ for n, id in ipairs(ids) do
                 if from == PENDING then dequeue(id, h, raw) end
                 raw = put(id, h, raw, from, tail(2, patch), now)
                 change('ZREM', K .. 'l', id)
+                if action == 'M' then change('ZADD', K .. 'u', int(now), id) end
                 if to == PENDING then
                     enqueue(id, h, raw)
                     queued = true

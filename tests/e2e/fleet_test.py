@@ -34,6 +34,10 @@ class Fleet(unittest.TestCase):
         rows = [line.split() for line in self.witness.read_text().splitlines()]
         return [(row[1], int(row[2])) for row in rows if row[0] == word]
 
+    @staticmethod
+    def figures(worker):
+        return [line for line in worker.text().splitlines() if "run.figures" in line]
+
     def assert_effective_once(self, ids):
         """Each job is COMPLETED, and its model is that of one attempt: the one the store says."""
         for number, job_id in enumerate(ids):
@@ -55,9 +59,9 @@ class Fleet(unittest.TestCase):
         self.assertEqual(sorted(self.seen("end")), sorted((job_id, 1) for job_id in ids))
         self.assert_effective_once(ids)
         for worker in self.yard.workers.values():
+            before = len(self.figures(worker))
             worker.signal(10)  # SIGUSR1: figures
-            figures = stack.wait_until(lambda: [line for line in worker.text().splitlines() if "run.figures" in line],
-                                       "the worker's figures")[-1]
+            figures = stack.wait_until(lambda: self.figures(worker)[before:], "the worker's figures")[-1]
             completed = int(figures.split(" completed=")[1].split()[0])
             self.assertGreater(completed, 20, figures)
 

@@ -37,6 +37,20 @@ struct cli {
     struct stream out, err;
 };
 
+void cli_clear_environment(void)
+{
+    unsetenv("NO_COLOR");
+    for (char **entry = environ; *entry;) {
+        if (strncmp(*entry, "TRAINYARD_", strlen("TRAINYARD_")) != 0) {
+            entry++;
+            continue;
+        }
+        char *name TY_FREE = ty_xasprintf("%.*s", (int)strcspn(*entry, "="), *entry);
+        unsetenv(name);
+        entry = environ; // it was moved
+    }
+}
+
 static void child(int out_fd, int err_fd, char **argv, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);

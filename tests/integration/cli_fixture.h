@@ -4,6 +4,8 @@
 
 struct cli;
 
+// Drops what the environment says to the program (TRAINYARD_*, NO_COLOR): first in every test program.
+void cli_clear_environment(void);
 // Starts it with these arguments; the last one is NULL. It dies with the test program. Owner frees with cli_free.
 struct cli *cli_start(const char *first, ...) __attribute__((sentinel));
 // The same, with a terminal as its stdout and stderr, both read by cli_out.

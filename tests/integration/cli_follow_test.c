@@ -32,6 +32,7 @@ static char address[64];
 static int set_up(void **state)
 {
     (void)state;
+    cli_clear_environment();
     redis = redis_server_new(NULL);
     redis_server_start(redis);
     kafka = mock_kafka_new();

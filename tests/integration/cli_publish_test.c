@@ -24,6 +24,7 @@ static struct mock_kafka *kafka;
 static int set_up(void **state)
 {
     (void)state;
+    cli_clear_environment();
     kafka = mock_kafka_new();
     setenv("TRAINYARD_KAFKA_BROKERS", mock_kafka_brokers(kafka), 1);
     setenv("TRAINYARD_SERVER", "127.0.0.1:1", 1); // nothing of this asks a responder

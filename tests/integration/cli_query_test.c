@@ -30,14 +30,13 @@ static struct store *store;
 static int set_up(void **state)
 {
     (void)state;
+    cli_clear_environment();
     redis = redis_server_new(NULL);
     redis_server_start(redis);
     kafka = mock_kafka_new();
     responder = responder_process_new(RESPONDER, redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
     store = store_new(redis_server_url(redis), 1);
     setenv("TRAINYARD_SERVER", responder_process_address(responder), 1);
-    unsetenv("NO_COLOR");
-    unsetenv("TRAINYARD_COLOR");
     setenv("TERM", "xterm", 1);
     return 0;
 }

@@ -318,6 +318,32 @@ static void errors_and_losses_use_up_the_attempts(void **state)
     }
 }
 
+static void a_model_without_its_name_is_given_to_other_workers(void **state)
+{
+    struct ty_id ids[STATE_JOBS_MAX], jobs[3];
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        jobs[i] = submit(0);
+        struct state_claim claim = state_claim_one(&client, &jobs[i], STATE_LEASE_MS);
+        // The last one has no model.
+        assert_int_equal(state_finish(&client, &claim, i < 2 ? TY_FINISH_COMPLETED_MODEL : TY_FINISH_COMPLETED, TY_REASON_NONE),
+                         TY_FINISHED);
+        assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED_MODEL, TY_REASON_NONE), TY_FINISH_ALREADY);
+        assert_int_equal(state_get(&client, &jobs[i]).state, TY_JOB_COMPLETED);
+    }
+    assert_int_equal(state_unlinked(&client, 60000, 9, ids), 0); // their worker still has time
+    assert_int_equal(state_unlinked(&client, 0, 1, ids), 1);
+    assert_true(ty_id_equal(&ids[0], &jobs[0]));
+    assert_int_equal(state_unlinked(&client, 60000, 9, ids), 0); // somebody has it in hand
+    assert_int_equal(state_unlinked(&client, 0, 9, ids), 2);
+    ty_state_linked(client.state, &jobs[0]);
+    assert_int_equal(state_unlinked(&client, 0, 9, ids), 1);
+    assert_true(ty_id_equal(&ids[0], &jobs[1]));
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &jobs[1]), TY_APPLY_DELETED);
+    assert_int_equal(state_unlinked(&client, 0, 9, ids), 0);
+    assert_int_equal(STATE_RAW(&client, NULL, "EXISTS", "{ty:0}:u").integer, 0);
+}
+
 // ---- the lease clock ----
 
 static uint64_t store_us(void)
@@ -426,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup(many_ends_go_in_one_call, empty),
         cmocka_unit_test_setup(ends_bring_their_patch, empty),
         cmocka_unit_test_setup(errors_and_losses_use_up_the_attempts, empty),
+        cmocka_unit_test_setup(a_model_without_its_name_is_given_to_other_workers, empty),
         cmocka_unit_test_setup(nothing_expires_before_the_store_was_up_for_one_lease, empty),
         cmocka_unit_test_setup(a_renewed_lease_does_not_expire, empty),
         cmocka_unit_test_setup(a_deleted_job_goes_with_its_logs_when_its_worker_is_lost, empty),

@@ -83,9 +83,14 @@ static void restarted_worker_goes_on(void **state)
     site_start(&site, &first);
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "ticks"});
     site_wait_log(&site, &id, "info tick 5\n");
+    site_wait_stage(&site, &id, TY_STAGE_TRAIN);
     site_kill(&first);
     site_start(&site, &first);
-    site_wait_log(&site, &id, "info tick \n");
+    TY_BUF(log);
+    do {
+        assert_int_equal(site_view(&site, &id).stage, TY_STAGE_TRAIN);
+        site_log(&site, &id, &log, NULL);
+    } while (!strstr((char *)log.data, "info tick \n"));
     site_kill(&first);
     site_start(&site, &first);
     site_wait_log(&site, &id, "info tick 40\n");

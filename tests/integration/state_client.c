@@ -272,6 +272,31 @@ int state_finish(struct state_client *client, const struct state_claim *claim, e
     return state_finish_with(client, claim, action, reason, NULL);
 }
 
+struct unlinked_call {
+    bool done;
+    size_t count;
+    struct ty_id *ids;
+};
+
+static void on_unlinked(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count)
+{
+    struct unlinked_call *call = context;
+    if (err)
+        fail_msg("%s", err->message);
+    call->done = true;
+    call->count = count;
+    for (size_t i = 0; i < count; i++)
+        call->ids[i] = jobs[i].id;
+}
+
+size_t state_unlinked(struct state_client *client, uint64_t age_ms, unsigned max, struct ty_id *ret_ids)
+{
+    struct unlinked_call call = {.ids = ret_ids};
+    ty_state_unlinked(client->state, 0, age_ms, max, on_unlinked, &call);
+    STATE_UNTIL(client, call.done);
+    return call.count;
+}
+
 static void on_reclaimed(void *context, const struct ty_err *err, unsigned count)
 {
     struct result_call *call = context;

@@ -89,6 +89,8 @@ int state_finish(struct state_client *client, const struct state_claim *claim, e
                  enum ty_job_reason reason);
 int state_finish_with(struct state_client *client, const struct state_claim *claim, enum ty_finish_action action,
                       enum ty_job_reason reason, const struct ty_buf *patch);
+// The ids given out; at most STATE_JOBS_MAX.
+size_t state_unlinked(struct state_client *client, uint64_t age_ms, unsigned max, struct ty_id *ret_ids);
 unsigned state_reclaim(struct state_client *client, unsigned shard, uint32_t lease_ms);
 // Ticks of 1 ms leases until this many are taken.
 void state_expire(struct state_client *client, unsigned shard, unsigned count);

@@ -156,8 +156,6 @@ static void leave(struct ty_attempt *attempt)
     request_stop(attempt, TY_EXEC_STOP_LOST);
 }
 
-static void look_at_stage(struct ty_attempt *attempt);
-
 static void read_ending(struct ty_attempt *attempt)
 {
     TY_BUF(text);
@@ -172,7 +170,7 @@ static void read_ending(struct ty_attempt *attempt)
 
 static void ship_rest(struct ty_attempt *attempt)
 {
-    look_at_stage(attempt);
+    ty_attempt_look_at_stage(attempt);
     read_ending(attempt);
     if (!strcmp(attempt->ending.outcome, "lost")) {
         drop(attempt);
@@ -265,7 +263,7 @@ bool ty_attempt_holds_lease(const struct ty_attempt *attempt)
 
 // ---- looking ----
 
-static void look_at_stage(struct ty_attempt *attempt)
+void ty_attempt_look_at_stage(struct ty_attempt *attempt)
 {
     uint32_t step = atomic_load(&attempt->control->step);
     uint8_t stage = (uint8_t)(step ? step - 1 + TY_STAGE_PREPARE : TY_STAGE_CLAIMED);
@@ -302,7 +300,7 @@ void ty_attempt_tick(struct ty_attempt *attempt)
 {
     switch (attempt->state) {
     case TY_ATTEMPT_RUNNING:
-        look_at_stage(attempt);
+        ty_attempt_look_at_stage(attempt);
         if (supervisor_has_ended(attempt))
             ty_attempt_on(attempt, TY_ATTEMPT_ON_SUPERVISOR_END);
         else

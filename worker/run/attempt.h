@@ -80,6 +80,8 @@ void ty_attempt_adopt(struct ty_run *run, const char *dir, struct ty_ticket *tic
 // ---- attempt.c ----
 
 void ty_attempt_on(struct ty_attempt *attempt, enum ty_attempt_event event);
+// Which step runs now, and what it has found out.
+void ty_attempt_look_at_stage(struct ty_attempt *attempt);
 // A look at what the supervisor and the job have done meanwhile.
 void ty_attempt_tick(struct ty_attempt *attempt);
 void ty_attempt_on_store(struct ty_attempt *attempt, bool up);

@@ -158,7 +158,8 @@ void ty_finish_tell(struct ty_attempt *attempt)
         .id = attempt->ticket.id,
         .token = attempt->ticket.token,
         .attempt = attempt->ticket.attempt,
-        .action = attempt->verdict.action,
+        .action = attempt->verdict.action == TY_FINISH_COMPLETED && attempt->model_stage ? TY_FINISH_COMPLETED_MODEL
+                                                                                      : attempt->verdict.action,
         .reason = attempt->verdict.reason,
         .patch = patch.data,
         .patch_len = patch.len,
@@ -185,10 +186,12 @@ static void on_link_end(void *context, pid_t pid, int code, int value)
         ty_log(TY_LOG_ERROR, "model.link", TY_KV("job", "%s", attempt->id), TY_KV("model", "%s", attempt->ticket.model),
                TY_KV("version", "%s", attempt->ticket.model_version),
                TY_KV("error", "%s", is_refused ? "another job has this name and version" : "the store is in trouble"));
-    if (is_done || is_refused)
+    if (is_done || is_refused) {
+        ty_state_linked(attempt->run->state, &attempt->ticket.id);
         ty_attempt_on(attempt, TY_ATTEMPT_ON_LINKED);
-    else
+    } else {
         ty_loop_set_timer(attempt->run->loop, &attempt->timer, LINK_AGAIN_MS, link_again, attempt);
+    }
 }
 
 void ty_finish_link(struct ty_attempt *attempt)

@@ -73,6 +73,10 @@ static void take(void *context, const struct ty_token *token, unsigned shard, ui
             .id = jobs[i].id, .token = *token, .attempt = jobs[i].record.attempt, .action = TY_FINISH_COMPLETED};
     lane->run->figures.started += lane->count;
     tell(lane);
+    // Where there was as much as could be taken there may be more.
+    struct ty_null_lane *end = lane->run->lanes + lane->run->lane_count;
+    if (count == lane->slots && lane + 1 < end)
+        ty_claim_wake(lane[1].claim);
 }
 
 static unsigned room(void *context)
@@ -103,7 +107,9 @@ void ty_null_runner_wake(struct ty_run *run)
 {
     for (size_t i = 0; i < run->lane_count; i++) {
         tell(&run->lanes[i]);
-        ty_claim_wake(run->lanes[i].claim);
+        // The first lane looks for all of them; the others only ask again where an answer is missing.
+        if (i == 0 || !ty_claim_is_idle(run->lanes[i].claim))
+            ty_claim_wake(run->lanes[i].claim);
     }
 }
 

@@ -277,6 +277,7 @@ int ty_run_new(struct ty_loop *loop, struct ty_state *state, const struct ty_cat
         run->claim = ty_claim_new(run, run->pools, run->pool_count, room, take, run);
     ty_null_runner_start(run);
     ty_sweep_start(run);
+    ty_relink_start(run);
     if (run->attempts)
         start_ticks(run);
     ty_loop_set_timer(loop, &run->poll_timer, 0, on_poll, run);
@@ -354,9 +355,13 @@ static void stop_all(void *context)
 
 void ty_run_drain(struct ty_run *run, ty_run_drained_fn fn, void *context)
 {
-    uint64_t drain_ms = run->options.drain_ms;
+    uint64_t drain_ms = run->options.drain_ms, stop_ms = run->options.grace_ms + DRAIN_SLACK_MS;
     if (run->draining) {
         stop_all(run);
+        if (run->drain_timer.index) {
+            ty_loop_clear_timer(run->loop, &run->drain_timer);
+            ty_loop_set_timer(run->loop, &run->drain_limit_timer, stop_ms, finish_drain, run);
+        }
         return;
     }
     run->draining = true;
@@ -364,8 +369,7 @@ void ty_run_drain(struct ty_run *run, ty_run_drained_fn fn, void *context)
     run->drained_fn = fn;
     run->drained_context = context;
     ty_loop_set_timer(run->loop, &run->drain_timer, drain_ms, stop_all, run);
-    ty_loop_set_timer(run->loop, &run->drain_limit_timer, drain_ms + run->options.grace_ms + DRAIN_SLACK_MS, finish_drain,
-                      run);
+    ty_loop_set_timer(run->loop, &run->drain_limit_timer, drain_ms + stop_ms, finish_drain, run);
     ty_run_check_drained(run);
 }
 
@@ -413,6 +417,7 @@ void ty_run_free(struct ty_run *run)
     ty_claim_free(run->claim);
     ty_null_runner_free(run);
     ty_sweep_stop(run);
+    ty_relink_stop(run);
     if (run->lock_fd >= 0)
         close(run->lock_fd);
     if (!run->calls)

@@ -38,6 +38,8 @@ struct ty_run {
     struct ty_timer renew_timer, news_timer;
     struct ty_timer reclaim_timer;
     unsigned reclaims; // on their way
+    struct ty_timer relink_timer;
+    struct ty_relink *relinks; // programs that give names
     unsigned seed;     // of the jitter
 
     pid_t sweep_pid; // the program that removes what is in trash_dir; 0: none
@@ -94,6 +96,11 @@ void ty_lease_renew_soon(struct ty_attempt *attempt);
 // ---- adopt.c ----
 
 int ty_adopt_all(struct ty_run *run, struct ty_err *err) TY_MUST_USE;
+
+// ---- relink.c: names for the models of workers that are gone ----
+
+void ty_relink_start(struct ty_run *run);
+void ty_relink_stop(struct ty_run *run);
 
 // ---- sweep.c: removes directories without waiting for it ----
 

@@ -179,6 +179,7 @@ void ty_attempt_adopt(struct ty_run *run, const char *dir, struct ty_ticket *tic
         ty_attempt_abandon(attempt);
         return;
     }
+    ty_attempt_look_at_stage(attempt); // before a renewal tells the store another one
     ty_attempt_open_log(attempt);
     if (!is_held)
         ty_attempt_on(attempt, TY_ATTEMPT_ON_SUPERVISOR_END);

@@ -15,6 +15,8 @@
 #define RELIEF_MS 50
 #define HANDOVER_RECORDS 512
 #define QUERY_MS 3000
+#define WAKE_RECORDS 20000
+#define WAKE_QUERY_MS 50
 
 // ---- records ----
 
@@ -388,8 +390,26 @@ static struct ty_intake_record *take_message(struct ty_consumer *consumer, rd_ka
     return make_record(consumer, consumer->places[kind][message->partition] - 1, message);
 }
 
+// When librdkafka's fetching thread has found its queue full, it sleeps for a second, whatever is taken out meanwhile; a worker
+// that takes 100,000 commands a second would stand still for half of it. Any request to that broker wakes it, so one for the
+// end of the partition that the latest record came from is made when the queue has lost half of what it had. The answer, for
+// which this thread must wait, does not matter.
+static void wake_fetcher(struct ty_consumer *consumer, enum ty_topic_kind kind, int32_t partition)
+{
+    size_t queued = rd_kafka_queue_length(consumer->queue);
+    int64_t low, high;
+    if (queued > consumer->queued_peak)
+        consumer->queued_peak = queued;
+    if (consumer->queued_peak < WAKE_RECORDS || queued > consumer->queued_peak / 2)
+        return;
+    rd_kafka_query_watermark_offsets(consumer->handle, consumer->topics[kind], partition, &low, &high, WAKE_QUERY_MS);
+    consumer->queued_peak = queued;
+}
+
 static void poll_records(struct ty_consumer *consumer)
 {
+    enum ty_topic_kind kind = TY_TOPIC_SUBMIT;
+    int32_t partition = -1; // of the latest record
     int timeout_ms = consumer->assigned || consumer->has_paused ? POLL_MS / 10 : POLL_MS;
     for (size_t count = 0; count < HANDOVER_RECORDS; count++) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->handle, count ? 0 : timeout_ms);
@@ -399,11 +419,15 @@ static void poll_records(struct ty_consumer *consumer)
         if (record) {
             *consumer->last_gathered = record;
             consumer->last_gathered = &record->next;
+            kind = record->claimed->kind;
+            partition = record->claimed->number;
         } else {
             rd_kafka_message_destroy(message);
         }
     }
     hand_over(consumer);
+    if (partition >= 0)
+        wake_fetcher(consumer, kind, partition);
 }
 
 static void leave(struct ty_consumer *consumer)

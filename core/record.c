@@ -63,6 +63,7 @@ int ty_record_decode(const void *bytes, size_t len, struct ty_record *ret_record
         .started_us = get_le(at + AT_STARTED, 8),
         .ended_us = get_le(at + AT_ENDED, 8),
         .fence = get_le(at + AT_FENCE, 8),
+        .ready = get_le(at + AT_READY, 8),
         .pool_len = (size_t)get_le(at + AT_POOL_LEN, 2),
         .metadata_len = (size_t)get_le(at + AT_METADATA_LEN, 4),
         .options_len = (size_t)get_le(at + AT_OPTIONS_LEN, 4),

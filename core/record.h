@@ -81,6 +81,7 @@ struct ty_record {
     uint64_t version;       // rises with each change
     uint64_t created_us, modified_us, started_us, ended_us; // started and ended: 0 before they happen
     uint64_t fence;
+    uint64_t ready;         // its place in the ready queue: the smallest goes first
     struct ty_token token;
     uint8_t digest[16];
     // Borrowed from the bytes that were decoded:

@@ -1,5 +1,6 @@
 // Submits: what the store keeps of them.
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,13 +103,25 @@ static void pack(const ProtobufCMessage *message, struct ty_buf *out)
     out->len += len;
 }
 
+// Looked up once: EVP_sha256() would be looked up again, under a lock, in each digest.
+static const EVP_MD *sha256;
+
+static void find_sha256(void)
+{
+    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (!sha256)
+        abort(); // libcrypto without SHA-256, or without memory
+}
+
 static void hash_command(const Command *command, uint8_t out[16])
 {
     unsigned char full[EVP_MAX_MD_SIZE];
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     TY_BUF(bytes);
     pack(&command->base, &bytes);
-    if (EVP_Digest(bytes.data, bytes.len, full, NULL, EVP_sha256(), NULL) != 1)
-        abort(); // libcrypto without SHA-256, or without memory
+    pthread_once(&once, find_sha256);
+    if (EVP_Digest(bytes.data, bytes.len, full, NULL, sha256, NULL) != 1)
+        abort(); // no memory
     memcpy(out, full, 16);
 }
 

@@ -294,13 +294,23 @@ static void batch_done_one(struct ty_apply_batch *batch)
 
 static void take_results(struct apply_part *part, const struct ty_redis_reply *reply)
 {
-    size_t step = part->control ? 2 : 1;
     for (size_t i = 0; i < part->count; i++) {
-        int result = (int)reply->items[2 + i * step].integer;
-        part->batch->results[part->places[i]] = result;
-        if (part->control && result == TY_APPLY_DELETED)
-            ty_state_log_remove(part->state, &part->ids[i], (uint32_t)reply->items[3 + i * step].integer);
+        int *result = &part->batch->results[part->places[i]];
+        if (!part->control) {
+            *result = reply->items[2].bytes[i];
+            continue;
+        }
+        *result = (int)reply->items[2 + i * 2].integer;
+        if (*result == TY_APPLY_DELETED)
+            ty_state_log_remove(part->state, &part->ids[i], (uint32_t)reply->items[3 + i * 2].integer);
     }
+}
+
+static bool is_whole(const struct apply_part *part, const struct ty_redis_reply *reply)
+{
+    if (part->control)
+        return reply->count >= 2 + part->count * 2;
+    return reply->count >= 3 && reply->items[2].type == TY_REDIS_BYTES && reply->items[2].len == part->count;
 }
 
 static void on_applied(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
@@ -314,7 +324,7 @@ static void on_applied(void *context, const struct ty_redis_reply *reply, const 
         int64_t stored = reply->items[1].integer;
         batch->stored = batch->gap && batch->stored < stored ? batch->stored : stored;
         batch->gap = true;
-    } else if (reply->count < 2 + part->count * (part->control ? 2 : 1)) {
+    } else if (!is_whole(part, reply)) {
         ty_err_set(&batch->err, TY_EINTERNAL, "Redis: an answer is missing");
     } else {
         take_results(part, reply);
@@ -367,13 +377,16 @@ static void apply_part(struct ty_state *state, struct ty_apply_batch *batch, con
             continue;
         part->places[part->count] = i;
         part->ids[part->count++] = command->job_id;
-        ty_args_add(&args, command->job_id.bytes, sizeof command->job_id.bytes);
         if (control) {
+            ty_args_add(&args, command->job_id.bytes, sizeof command->job_id.bytes);
             ty_args_add_text(&args, command->kind == TY_COMMAND_DELETE ? "d" : "c");
-            continue;
         }
-        ty_args_add(&args, command->record, command->record_len);
-        ty_args_add_text(&args, command->organization_id ? command->organization_id : "");
+    }
+    struct ty_err err;
+    if (!control && ty_state_add_submits(state, shard, commands, part->places, part->count, &args, &err) < 0) {
+        ty_args_done(&args);
+        on_applied(part, NULL, &err);
+        return;
     }
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, control ? TY_SCRIPT_CONTROL : TY_SCRIPT_SUBMIT, key, &args, on_applied, part);
@@ -550,9 +563,7 @@ void ty_state_list(struct ty_state *state, unsigned shard, const char *organizat
     call->fn.list = fn;
     struct ty_args args;
     char key[24];
-    char *index TY_FREE = status ? ty_xasprintf("s:%d:%s", status, organization_id) : ty_xasprintf("o:%s", organization_id);
     ty_state_args(state, shard, &args);
-    ty_args_add_text(&args, index);
     ty_args_add_u64(&args, limit);
     if (cursor) {
         ty_args_add_u64(&args, cursor->created_us);
@@ -560,6 +571,15 @@ void ty_state_list(struct ty_state *state, unsigned shard, const char *organizat
     } else {
         ty_args_add_text(&args, "+inf");
         ty_args_add_text(&args, "");
+    }
+    // A job is in the index of its state only; all states together are all jobs.
+    for (int one = TY_JOB_PENDING; one <= TY_JOB_CANCELING; one++) {
+        if (status && one != status)
+            continue;
+        size_t size = strlen(organization_id) + sizeof "s:0:";
+        char *index = ty_args_keep(&args, size);
+        snprintf(index, size, "s:%d:%s", one, organization_id);
+        ty_args_add_text(&args, index);
     }
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_LIST, key, &args, on_listed, call);

@@ -60,6 +60,10 @@ void ty_state_eval(struct ty_state *state, enum ty_script script, const char *ke
 void ty_state_meta_key(const struct ty_state *state, unsigned shard, char out[24]);
 // The log's meta key, "{<32 hex>}:l".
 void ty_state_log_key(const struct ty_id *id, char out[48]);
+// Adds the arguments of submit.lua for these commands, whose records are borrowed until the call. TY_EDATALOSS: a record that is
+// none.
+int ty_state_add_submits(const struct ty_state *state, unsigned shard, const struct ty_apply *commands,
+                         const size_t *places, size_t count, struct ty_args *args, struct ty_err *err) TY_MUST_USE;
 // An error for anything but an array reply of at least min items; 0 otherwise. Fills `err`.
 int ty_state_check_array(const struct ty_redis_reply *reply, const struct ty_err *cause, size_t min, struct ty_err *err);
 // Removes the logs of a deleted job; nobody waits for it.

@@ -3,6 +3,7 @@
 -- Answer: {id, record, id, record, ...}.
 local token, worker, lease_ms = ARGV[2], ARGV[3], tonumber(ARGV[5])
 local left, now, out = tonumber(ARGV[4]), now_us(), {}
+local lease_end = int(now + lease_ms * 1000)
 local replay = K .. 'c:' .. token
 local ids = redis.call('GET', replay)
 if ids then
@@ -20,14 +21,15 @@ if ids then
     return out
 end
 local mine = {}
+gather()
 for p = 6, #ARGV do
     if left <= 0 then break end
     local queue = K .. 'q:' .. ARGV[p]
     local popped = redis.call('ZPOPMIN', queue, left)
-    for i = 1, #popped, 2 do
-        local id = popped[i]
-        local raw = redis.call('GET', K .. 'j:' .. id)
-        local h = raw and decode(raw)
+    local found = {}
+    for i = 1, #popped, 2 do found[#found + 1] = popped[i] end
+    for i, raw in ipairs(fetch(found)) do
+        local id, h = found[i], raw and decode(raw)
         local to = h and T.claim[h.state]
         if to then
             local from = h.state
@@ -36,7 +38,7 @@ for p = 6, #ARGV do
             h.fence = math.max(h.fence + 1, now)
             h.lease_ms = lease_ms
             raw = put(id, h, raw, from, tail(3, worker), now)
-            redis.call('ZADD', K .. 'l', now + lease_ms * 1000, id)
+            change('ZADD', K .. 'l', lease_end, id)
             mine[#mine + 1] = id
             out[#out + 1] = id
             out[#out + 1] = raw
@@ -44,5 +46,6 @@ for p = 6, #ARGV do
         end
     end
 end
+flush()
 if #mine > 0 then redis.call('SET', replay, table.concat(mine), 'PX', lease_ms) end
 return out

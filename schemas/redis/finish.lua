@@ -4,11 +4,19 @@
 -- Answer, one each: 1 done, 2 already done by this token, 3 stale, 4 unknown, 5 done and deleted.
 local ttl_ms, default_attempts, now, out = ARGV[2], tonumber(ARGV[3]), now_us(), {}
 local EVENT = { C = 'complete', M = 'complete', F = 'fail', X = 'stopped', H = 'hand_back', R = 'retry' }
-local queued = false
-for i = 4, #ARGV, 6 do
-    local id, token, attempt = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+local queued, ids, seen = false, {}, {}
+for i = 4, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
+local raws = fetch(ids)
+gather()
+for n, id in ipairs(ids) do
+    local i, raw = 6 * n - 2, raws[n]
+    local token, attempt = ARGV[i + 1], tonumber(ARGV[i + 2])
     local action, reason, patch = ARGV[i + 3], tonumber(ARGV[i + 4]), ARGV[i + 5]
-    local raw = redis.call('GET', K .. 'j:' .. id)
+    if seen[id] then
+        flush()
+        raw = redis.call('GET', K .. 'j:' .. id)
+    end
+    seen[id] = true
     local result = 3
     if not raw then
         result = 4
@@ -39,12 +47,13 @@ for i = 4, #ARGV, 6 do
                 if to == PENDING then h.lease_ms = 0 end
                 if from == PENDING then dequeue(id, h, raw) end
                 raw = put(id, h, raw, from, tail(2, patch), now)
-                redis.call('ZREM', K .. 'l', id)
-                if action == 'M' then redis.call('ZADD', K .. 'u', now, id) end
+                change('ZREM', K .. 'l', id)
+                if action == 'M' then change('ZADD', K .. 'u', int(now), id) end
                 if to == PENDING then
                     enqueue(id, h, raw)
                     queued = true
                 elseif has(h.flags, FLAG_DELETE) then
+                    flush()
                     forget(id, h, raw, ttl_ms)
                     result = 5
                 end
@@ -57,5 +66,6 @@ for i = 4, #ARGV, 6 do
     end
     out[#out + 1] = result
 end
+flush()
 if queued then redis.call('PUBLISH', K .. 'n', 'r') end
 return out

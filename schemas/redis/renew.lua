@@ -34,7 +34,7 @@ for i = 2, #ARGV, 8 do
                 if stage >= TRAIN and h.started == 0 then h.started = now end
             end
             if change then put(id, h, raw, from, extra, now) end
-            redis.call('ZADD', K .. 'l', now + lease_ms * 1000, id)
+            redis.call('ZADD', K .. 'l', int(now + lease_ms * 1000), id)
         end
     end
     out[#out + 1] = result

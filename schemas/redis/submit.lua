@@ -1,54 +1,64 @@
 #!lua
--- Applies submits. ARGV: prefix, tombstone_ms, watermark (3..6, see advance), then for each: id, record, organization.
--- Answer: {-1, stored} on a gap, else {0, 0, result...} with result = 1 applied, 2 duplicate, 3 conflict, 4 no-op (it was deleted).
+-- Applies submits. ARGV: prefix, tombstone_ms, watermark (3..6, see advance), then parts, in each of which an id comes once:
+-- n, then n times (job key, record); m, then m times (index key, 2k, k times (score, id)): what the records add to the
+-- indexes and to the ready queues when all of them are new.
+-- Answer: {-1, stored} on a gap, else {0, 0, results}, a byte for each job: 1 applied, 2 duplicate, 3 conflict,
+-- 4 no-op (it was deleted).
 local stored = advance()
 if stored then return { -1, stored } end
-local out, queued = { 0, 0 }, false
+local argv, results, queued = ARGV, {}, false
+local QUEUE = K .. 'q:'
 
--- Puts a record that was just stored into the indexes, and a job that can run into its queue.
-local function enter(id, record, org)
-    local state = string.byte(record, 2)
-    local created, _, _, _, _, _, _, _, pool_len, _, ready = struct.unpack('<I8I8I8I8I8c16c16HHI4I8', record, 41)
-    if org ~= '' then
-        redis.call('ZADD', K .. 'o:' .. org, created, id)
-        redis.call('ZADD', K .. 's:' .. state .. ':' .. org, created, id)
+-- Puts a record that was just stored into its index, and a job that can run into its queue.
+local function enter(id, h, record)
+    if h.org_len > 0 then
+        redis.call('ZADD', K .. 's:' .. h.state .. ':' .. org_of(h, record), int(h.created), id)
     end
-    if state == PENDING then
-        redis.call('ZADD', K .. 'q:' .. string.sub(record, HEAD_BYTES + 1, HEAD_BYTES + pool_len), ready, id)
+    if h.state == PENDING then
+        enqueue(id, h, record)
         queued = true
     end
 end
 
-for i = 7, #ARGV, 3 do
-    local id, record, org = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    local key, result = K .. 'j:' .. id, 1
-    local old = redis.call('SET', key, record, 'NX', 'GET')
-    if old then
-        local h, new = decode(old), decode(record)
-        if h.state ~= 0 then
-            result = h.digest == new.digest and 2 or 3
-        elseif has(h.flags, FLAG_DELETE) then
-            result = 4
-        elseif terminal(new.state) then
-            -- A submit that was refused has its end already: a cancel changes nothing of it, whichever came first.
-            redis.call('SET', key, record)
-            enter(id, record, org)
-        else
-            -- A cancel was here before its submit: the job is created ended.
-            local now = now_us()
-            redis.call('SET', key, record)
-            if org ~= '' then
-                redis.call('ZADD', K .. 'o:' .. org, new.created, id)
-                redis.call('ZADD', K .. 's:1:' .. org, new.created, id)
-            end
-            new.flags = bit.bor(new.flags, FLAG_CANCEL)
-            new.state, new.reason = T.cancel[PENDING], REASON_CANCELED
-            put(id, new, record, PENDING, '', now)
-        end
+-- One job whose id may be known: another submit of it, or a cancel or delete, was here before.
+local function store(key, record)
+    local id, new = string.sub(key, #K + 3), decode(record)
+    local raw = redis.call('SET', key, record, 'NX', 'GET')
+    local old = raw and decode(raw)
+    if old and old.state ~= 0 then return old.digest == new.digest and '\2' or '\3' end
+    if old and has(old.flags, FLAG_DELETE) then return '\4' end
+    if old then redis.call('SET', key, record) end
+    if not old or terminal(new.state) then
+        -- A submit that was refused has its end already: a cancel changes nothing of it, whichever came first.
+        enter(id, new, record)
     else
-        enter(id, record, org)
+        -- A cancel was here before its submit: the job is created ended.
+        new.flags = bit.bor(new.flags, FLAG_CANCEL)
+        new.state, new.reason = T.cancel[PENDING], REASON_CANCELED
+        put(id, new, record, PENDING, '', now_us())
     end
-    out[#out + 1] = result
+    return '\1'
+end
+
+local at, last = 7, #argv
+while at <= last do
+    local count = tonumber(argv[at])
+    local jobs, indexes = at + 1, at + 1 + 2 * count
+    local fresh = redis.call('MSETNX', unpack(argv, jobs, indexes - 1)) == 1
+    at = indexes + 1
+    for _ = 1, tonumber(argv[indexes]) do
+        local key, stop = argv[at], at + 1 + tonumber(argv[at + 1])
+        if fresh then
+            redis.call('ZADD', key, unpack(argv, at + 2, stop))
+            queued = queued or string.sub(key, 1, #QUEUE) == QUEUE
+        end
+        at = stop + 1
+    end
+    if fresh then
+        results[#results + 1] = string.rep('\1', count)
+    else
+        for i = jobs, indexes - 1, 2 do results[#results + 1] = store(argv[i], argv[i + 1]) end
+    end
 end
 if queued then redis.call('PUBLISH', K .. 'n', 'r') end
-return out
+return { 0, 0, table.concat(results) }

@@ -219,6 +219,48 @@ static void an_end_is_told_once_and_only_by_its_owner(void **state)
     }
 }
 
+struct ends_call {
+    bool done;
+    int results[4];
+};
+
+static void on_ends(void *context, const struct ty_err *err, const int *results, size_t count)
+{
+    struct ends_call *call = context;
+    assert_null(err);
+    assert_int_equal(count, 4);
+    memcpy(call->results, results, sizeof call->results);
+    call->done = true;
+}
+
+// One call may end many, also one that is to be deleted, and the same one twice.
+static void many_ends_go_in_one_call(void **state)
+{
+    struct state_claim claims[3];
+    struct ty_finish finishes[4];
+    struct ends_call call = {0};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct ty_id id = submit(0);
+        claims[i] = state_claim_one(&client, &id, STATE_LEASE_MS);
+    }
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &claims[1].id), TY_APPLIED);
+    for (size_t i = 0; i < 4; i++) {
+        const struct state_claim *claim = &claims[i % 3];
+        finishes[i] = (struct ty_finish){.id = claim->id, .token = claim->token, .attempt = claim->attempt,
+                                         .action = i == 2 ? TY_FINISH_RETRY : TY_FINISH_COMPLETED,
+                                         .reason = i == 2 ? TY_REASON_PREPARE_FAILED : TY_REASON_NONE};
+    }
+    ty_state_finish(client.state, 0, finishes, 4, on_ends, &call);
+    STATE_UNTIL(&client, call.done);
+    static const int wanted[] = {TY_FINISHED, TY_FINISH_DELETED, TY_FINISHED, TY_FINISH_ALREADY};
+    assert_memory_equal(call.results, wanted, sizeof wanted);
+    assert_int_equal(state_get(&client, &claims[0].id).state, TY_JOB_COMPLETED);
+    assert_int_equal(state_get(&client, &claims[2].id).state, TY_JOB_PENDING);
+    for (size_t i = 0; i < 3; i++)
+        state_check(&client, &claims[i].id, "acme");
+}
+
 static void ends_bring_their_patch(void **state)
 {
     struct ty_id id = submit(0);
@@ -407,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup(an_expired_attempt_takes_its_job_up_again_while_nobody_has_it, empty),
         cmocka_unit_test_setup(a_job_of_a_store_that_went_back_is_taken_up_by_the_attempt_that_runs, empty),
         cmocka_unit_test_setup(an_end_is_told_once_and_only_by_its_owner, empty),
+        cmocka_unit_test_setup(many_ends_go_in_one_call, empty),
         cmocka_unit_test_setup(ends_bring_their_patch, empty),
         cmocka_unit_test_setup(errors_and_losses_use_up_the_attempts, empty),
         cmocka_unit_test_setup(a_model_without_its_name_is_given_to_other_workers, empty),

@@ -237,6 +237,54 @@ static void a_store_that_was_emptied_answers_gap(void **state)
     assert_false(mark("delete", 1, 0, 1, NULL).gap);
 }
 
+// ---- batches ----
+
+// A batch is written at once where all is new. One that has an id twice, or one that is known, gives the same as one by one.
+static void a_batch_of_submits_may_hold_anything(void **state)
+{
+    enum { OTHERS = 58, COUNT = 64 };
+    struct ty_apply commands[COUNT];
+    struct ty_buf records[COUNT] = {0};
+    char organizations[COUNT][16];
+    int wanted[COUNT];
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    struct ty_id known = ty_id_new(), twice = ty_id_new(), canceled = ty_id_new(), deleted = ty_id_new();
+    assert_int_equal(state_submit(&client, &known, NULL), TY_APPLIED);
+    assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &canceled), TY_APPLY_TOMBSTONE);
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &deleted), TY_APPLY_TOMBSTONE);
+    const struct {
+        struct ty_id id;
+        const char *model_name;
+        int result;
+    } first[COUNT - OTHERS] = {{known, NULL, TY_APPLY_DUPLICATE},   {twice, NULL, TY_APPLIED},
+                               {twice, NULL, TY_APPLY_DUPLICATE},   {twice, "other", TY_APPLY_CONFLICT},
+                               {canceled, NULL, TY_APPLIED},        {deleted, NULL, TY_APPLY_NOOP}};
+    for (size_t i = 0; i < COUNT; i++) {
+        bool special = i < COUNT - OTHERS;
+        // The others have an organization each: more indexes than one part of a call takes.
+        snprintf(organizations[i], sizeof organizations[i], special ? "acme" : "org-%zu", i);
+        struct ty_id id = special ? first[i].id : ty_id_new();
+        struct state_job job = {.organization = organizations[i], .model_name = special ? first[i].model_name : NULL};
+        state_record(&client, &id, &job, &records[i]);
+        wanted[i] = special ? first[i].result : TY_APPLIED;
+        commands[i] = (struct ty_apply){.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = id, .record = records[i].data,
+                                        .record_len = records[i].len, .organization_id = organizations[i]};
+    }
+    struct state_applied applied = state_apply(&client, commands, COUNT, NULL);
+    assert_int_equal(applied.code, TY_OK);
+    assert_int_equal(applied.count, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        if (applied.results[i] != wanted[i])
+            fail_msg("command %zu: %d, not %d", i, applied.results[i], wanted[i]);
+        state_check(&client, &commands[i].job_id, organizations[i]);
+        ty_buf_done(&records[i]);
+    }
+    assert_int_equal(state_get(&client, &canceled).state, TY_JOB_CANCELED);
+    for (size_t i = COUNT - OTHERS; i < COUNT; i++)
+        assert_int_equal(state_get(&client, &commands[i].job_id).version, 1);
+}
+
 // ---- shards ----
 
 static void batches_cross_shards(void **state)
@@ -389,6 +437,7 @@ int main(void)
         cmocka_unit_test(another_kafka_drops_the_watermarks),
         cmocka_unit_test(a_store_that_was_emptied_answers_gap),
         cmocka_unit_test(a_full_store_still_cancels_and_ends_jobs),
+        cmocka_unit_test(a_batch_of_submits_may_hold_anything),
         cmocka_unit_test(batches_cross_shards),
         cmocka_unit_test(a_store_of_another_shape_is_refused_once),
         cmocka_unit_test(a_store_that_may_not_write_for_a_while_is_asked_again),

@@ -201,6 +201,7 @@ static void lists_page_through_ties(void **state)
     enum { TIED = 13, OLDER = 6 };
     struct ty_id tied[TIED], older[OLDER], wanted[TIED + OLDER];
     (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
     for (size_t i = 0; i < TIED; i++) {
         tied[i] = ty_id_new();
         state_submit(&client, &tied[i], &(struct state_job){.created_us = 1700000000000007, .organization = "ties"});
@@ -210,6 +211,14 @@ static void lists_page_through_ties(void **state)
         state_submit(&client, &older[i], &(struct state_job){.created_us = 1700000000000006 - i, .organization = "ties"});
     }
     state_submit(&client, &(struct ty_id){{1}}, &(struct state_job){.organization = "tie"});
+    // What became of them does not change the order: a list of all is made of one for each state.
+    struct state_claim claims[6];
+    struct ty_token token = ty_token_new();
+    for (size_t i = 0; i < TIED; i += 4)
+        assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &tied[i]), TY_APPLIED);
+    assert_int_equal(state_claim(&client, 0, &token, 6, STATE_LEASE_MS, claims), 6);
+    for (size_t i = 0; i < 4; i++)
+        state_finish(&client, &claims[i], i % 2 ? TY_FINISH_FAILED : TY_FINISH_COMPLETED, TY_REASON_NONE);
     memcpy(wanted, tied, sizeof tied);
     qsort(wanted, TIED, sizeof *wanted, newer_first);
     memcpy(wanted + TIED, older, sizeof older);

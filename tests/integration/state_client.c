@@ -390,8 +390,6 @@ void state_check(struct state_client *client, const struct ty_id *id, const char
     snprintf(name, sizeof name, "q:%s", state_pool(client));
     assert_int_equal(is_member(client, id, name), view.found && view.state == TY_JOB_PENDING);
     assert_int_equal(is_member(client, id, "l"), has_lease);
-    snprintf(name, sizeof name, "o:%s", organization);
-    assert_int_equal(is_member(client, id, name), view.found);
     for (int state = 0; state <= 6; state++) {
         snprintf(name, sizeof name, "s:%d:%s", state, organization);
         assert_int_equal(is_member(client, id, name), view.found && (int)view.state == state);

@@ -74,7 +74,7 @@ def intake(bench):
         for way, values in limits.items():
             with bench.redis() as redis:
                 values.append(bench.programs.bench("raw-submit", redis=redis.url, count=jobs, way=way,
-                                                   in_flight=32 if way == "plain" else 8)["rate"])
+                                                   in_flight=512 if way == "plain" else 8)["rate"])
     limits = {way: middle(values) for way, values in limits.items()}
     bench.report("intake", middle(rates), "commands/s", limit=max(limits.values()), goal=0.8, jobs=jobs,
                  note="limit: the best way below", **{f"limit_{way}": value for way, value in limits.items()})

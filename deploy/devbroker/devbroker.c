@@ -49,13 +49,12 @@ static int start_cluster(struct ty_devbroker *broker, struct ty_err *err)
     return 0;
 }
 
-static int make_topics(struct ty_devbroker *broker, const struct ty_devbroker_settings *settings, struct ty_err *err)
+static int make_topics(struct ty_devbroker *broker, const struct ty_topics *topics, const char *prefix,
+                       struct ty_err *err)
 {
-    struct ty_topics *topics = NULL;
-    if (ty_topics_load(settings->topics, &topics, err) < 0)
-        return -(int)err->code;
-    const char *prefix = settings->topic_prefix ? settings->topic_prefix : ty_topics_prefix(topics);
     int rc = 0;
+    if (!prefix)
+        prefix = ty_topics_prefix(topics);
     for (size_t i = 0; rc == 0 && i < ty_topics_count(topics); i++) {
         const struct ty_topic *topic = ty_topics_at(topics, i);
         char *name TY_FREE = ty_xasprintf("%s%s", prefix, topic->name);
@@ -63,34 +62,61 @@ static int make_topics(struct ty_devbroker *broker, const struct ty_devbroker_se
         if (code)
             rc = ty_err_set(err, TY_ESYSTEM, "the topic %s cannot be made: %s", name, rd_kafka_err2str(code));
     }
-    ty_topics_free(topics);
     return rc;
 }
 
-// Written aside and renamed: whoever sees the file sees all of it.
-static int write_port_file(const char *path, const char *address, struct ty_err *err)
+// The port file is written aside and renamed: whoever sees it sees all of it. It is opened before anything starts, so that
+// what cannot be written is refused while there is nothing to end.
+struct port_file {
+    const char *path;
+    char *aside;
+    int fd;
+};
+
+static int port_file_open(struct port_file *file, struct ty_err *err)
 {
-    char *aside TY_FREE = ty_xasprintf("%s.%d", path, (int)getpid());
-    int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return ty_err_errno(err, errno, "--port-file: %s", aside);
-    bool written = dprintf(fd, "%s\n", address) > 0;
-    if (close(fd) < 0 || !written || rename(aside, path) < 0) {
-        ty_err_errno(err, errno, "--port-file: %s", path);
-        unlink(aside);
-        return -(int)err->code;
-    }
+    if (!file->path)
+        return 0;
+    file->aside = ty_xasprintf("%s.%d", file->path, (int)getpid());
+    file->fd = open(file->aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    return file->fd < 0 ? ty_err_errno(err, errno, "--port-file: %s", file->aside) : 0;
+}
+
+static int port_file_write(struct port_file *file, const char *address, struct ty_err *err)
+{
+    if (!file->path)
+        return 0;
+    bool written = dprintf(file->fd, "%s\n", address) > 0;
+    if (!written || rename(file->aside, file->path) < 0)
+        return ty_err_errno(err, errno, "--port-file: %s", file->path);
     return 0;
+}
+
+static void port_file_done(struct port_file *file, bool is_written)
+{
+    if (file->fd >= 0)
+        close(file->fd);
+    if (file->aside && !is_written)
+        unlink(file->aside);
+    free(file->aside);
 }
 
 int ty_devbroker_new(const struct ty_devbroker_settings *settings, struct ty_devbroker **ret_broker, struct ty_err *err)
 {
     struct ty_devbroker *broker = ty_xcalloc(1, sizeof *broker);
-    int rc = start_cluster(broker, err);
+    struct port_file file = {.path = settings->port_file, .fd = -1};
+    struct ty_topics *topics = NULL;
+    int rc = ty_topics_load(settings->topics, &topics, err);
     if (rc == 0)
-        rc = make_topics(broker, settings, err);
-    if (rc == 0 && settings->port_file)
-        rc = write_port_file(settings->port_file, broker->address, err);
+        rc = port_file_open(&file, err);
+    if (rc == 0)
+        rc = start_cluster(broker, err);
+    if (rc == 0)
+        rc = make_topics(broker, topics, settings->topic_prefix, err);
+    if (rc == 0)
+        rc = port_file_write(&file, broker->address, err);
+    port_file_done(&file, rc == 0);
+    ty_topics_free(topics);
     if (rc < 0)
         ty_devbroker_free(broker);
     else

@@ -117,7 +117,8 @@ void exec_run_start(struct exec_run *run)
     // What the starter has open and has set must not reach a job.
     setenv("LEAKED", "yes", 1);
     dup2(open("/dev/null", O_RDWR), 17);
-    freopen("/dev/null", "w", stderr);
+    if (!freopen("/dev/null", "w", stderr))
+        _exit(97);
     execl(PROGRAM, "trainyard-exec", run->dir, (char *)NULL);
     _exit(98);
 }

@@ -31,6 +31,8 @@ static int run(const struct ty_worker_settings *settings, struct ty_err *err)
         rc = ty_loop_add_signal(loop, signals[i], on_signal, worker, err);
     if (rc == 0)
         rc = ty_loop_run(loop, err);
+    if (rc == 0)
+        rc = ty_worker_failure(worker, err);
     ty_worker_free(worker);
     ty_loop_free(loop);
     return rc;

@@ -36,6 +36,7 @@ struct ty_worker {
     struct ty_timer report;
     char *name, *exec_path, *stage_path;
     bool ready, stopping;
+    struct ty_err failure; // why it cannot go on; TY_OK: it can
     unsigned roles_left; // to stop
 };
 
@@ -94,6 +95,11 @@ static void on_store(void *context, bool up, const struct ty_err *err)
         ty_log(TY_LOG_INFO, "store.up");
     else
         ty_log(TY_LOG_WARN, "store.away", TY_KV("reason", "%s", err ? err->message : "closed"));
+    // A store of another shape will never fit: a worker that stayed would hold partitions and apply nothing.
+    if (!up && err && err->code == TY_EPRECONDITION) {
+        worker->failure = *err;
+        ty_loop_stop(worker->loop);
+    }
     if (worker->intake)
         ty_intake_on_store(worker->intake, up);
     if (worker->run)
@@ -229,6 +235,13 @@ void ty_worker_stop(struct ty_worker *worker)
         ty_intake_stop(worker->intake, INTAKE_STOP_MS, on_role_stopped, worker);
     if (worker->run)
         ty_run_drain(worker->run, on_role_stopped, worker);
+}
+
+int ty_worker_failure(const struct ty_worker *worker, struct ty_err *err)
+{
+    if (worker->failure.code != TY_OK)
+        *err = worker->failure;
+    return -(int)worker->failure.code;
 }
 
 void ty_worker_report(const struct ty_worker *worker)

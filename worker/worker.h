@@ -14,6 +14,9 @@ int ty_worker_start(struct ty_loop *loop, const struct ty_worker_settings *setti
 // Drains: no more commands, no more claims; running jobs have --drain-ms, then they are stopped and handed back. A second
 // call does not wait for jobs. Stops the loop when done.
 void ty_worker_stop(struct ty_worker *worker);
+// After the loop has stopped: 0, or why it could not go on (TY_EPRECONDITION: the store was made with another format or
+// shard count).
+int ty_worker_failure(const struct ty_worker *worker, struct ty_err *err) TY_MUST_USE;
 // Logs what has been done since the start.
 void ty_worker_report(const struct ty_worker *worker);
 void ty_worker_free(struct ty_worker *worker);

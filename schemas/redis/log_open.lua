@@ -12,7 +12,10 @@ if redis.call('HGET', meta, 't') ~= ARGV[4] then
     redis.call('PERSIST', meta)
     -- The end of an earlier attempt has set a time limit to what it wrote: the log stays whole.
     for a = 1, tonumber(ARGV[2]) do redis.call('PERSIST', meta .. ':' .. a) end
-    redis.call('HSETNX', meta, base, ARGV[5])
+    -- What an earlier token wrote under this number is of a claim that the store has forgotten: it went back. The numbers
+    -- of its entries are not ours.
+    redis.call('DEL', meta .. ':' .. ARGV[2])
+    redis.call('HSET', meta, base, ARGV[5])
     answer = 2
 end
 local first = tonumber(redis.call('HGET', meta, base))

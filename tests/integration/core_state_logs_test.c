@@ -65,6 +65,25 @@ static void a_stale_attempt_cannot_write(void **state)
     assert_int_equal(state_page(&client, &id, 0, 0, 64, 1 << 20).count, 3);
 }
 
+// The control shard went back to before a claim, the log's node did not: the same attempt number comes again, for another run.
+static void an_attempt_that_comes_again_begins_its_log_anew(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim first = attempt_of(&id, 1), undone = attempt_of(&id, 2), again = attempt_of(&id, 2);
+    (void)state;
+    again.fence++;
+    state_log_open(&client, &first, 0);
+    state_log_append(&client, &first, 0, 2, false);
+    state_log_open(&client, &undone, 0);
+    state_log_append(&client, &undone, 0, 5, true);
+    struct state_log log = state_log_open(&client, &again, 0);
+    assert_int_equal(log.code, TY_OK);
+    assert_true(log.fresh);
+    assert_int_equal(log.next, 0);
+    assert_int_equal(state_log_append(&client, &again, 0, 3, false).next, 3);
+    assert_int_equal(state_page(&client, &id, 1, 0, 64, 1 << 20).count, 2 + 3);
+}
+
 static void a_log_that_was_lost_goes_on_where_its_worker_is(void **state)
 {
     struct ty_id id = ty_id_new();
@@ -282,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entries_are_stored_once_and_in_order),
         cmocka_unit_test(a_stale_attempt_cannot_write),
+        cmocka_unit_test(an_attempt_that_comes_again_begins_its_log_anew),
         cmocka_unit_test(a_log_that_was_lost_goes_on_where_its_worker_is),
         cmocka_unit_test(pages_go_through_all_attempts),
         cmocka_unit_test(a_reader_goes_on_when_the_next_attempt_comes),

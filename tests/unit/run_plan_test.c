@@ -38,7 +38,7 @@ static int teardown(void **state)
 static struct ty_plan_options options(void)
 {
     return (struct ty_plan_options){
-        .dir = "/work/jobs/j-2", .store_dir = "/store", .stage_path = "/bin/stage", .boot_id = "boot", .id = "j",
+        .dir = "/var/w/jobs/j-2", .store_dir = "/store", .stage_path = "/bin/stage", .boot_id = "boot", .id = "j",
         .attempt = 2, .fence = 77, .token = &token, .grace_ms = 5000, .max_runtime_ms = 9000, .lost_lease_limit_ms = 60000,
         .install_timeout_ms = 1, .prepare_timeout_ms = 2, .collect_timeout_ms = 3};
 }
@@ -98,16 +98,16 @@ static void custom_job(void **state)
     char *plan TY_FREE = plan_of(NULL, &request, NULL, 0, NULL);
     assert_ptr_equal(strstr(plan, "format=1\njob=j\nattempt=2\nfence=77\ntoken=abcd000000"), plan);
     assert_has(plan, "\nboot_id=boot\ngrace_ms=5000\nmax_runtime_ms=9000\non_lost_lease=continue\nlost_lease_limit_ms=60000\n");
-    assert_has(plan, "\nenv=PYTHONPATH=/work/jobs/j-2/site\nenv=PYTHONUNBUFFERED=1\n");
+    assert_has(plan, "\nenv=PYTHONPATH=/var/w/jobs/j-2/site\nenv=PYTHONUNBUFFERED=1\n");
     assert_has(plan, "\nenv=TRAINYARD_FENCE=77\n");
     assert_has(plan, "\nstep=prepare\ntimeout_ms=2\narg=/bin/stage\narg=prepare\narg=--store\narg=/store\narg=--job-dir\n"
-                     "arg=/work/jobs/j-2\narg=--organization\narg=acme\narg=--model\narg=m\narg=--model-version\narg=v 1\n"
+                     "arg=/var/w/jobs/j-2\narg=--organization\narg=acme\narg=--model\narg=m\narg=--model-version\narg=v 1\n"
                      "arg=--dataset\narg=digits\narg=--script\narg=acme:trainer\nstep=install\n");
     assert_has(plan, "\narg=-m\narg=pip\narg=install\narg=--no-cache-dir\narg=--no-index\narg=--no-build-isolation\n"
-                     "arg=--no-deps\narg=--target\narg=/work/jobs/j-2/site\narg=/work/jobs/j-2/script\n");
+                     "arg=--no-deps\narg=--target\narg=/var/w/jobs/j-2/site\narg=/var/w/jobs/j-2/script\n");
     assert_has(plan, "\nstep=train\ntimeout_ms=0\ncwd=/store/datasets/digits\narg=/usr/bin/python3\narg=-m\narg=model.training\n"
                      "arg=--dataset_file=/store/datasets/digits/dataset.jsonl\n"
-                     "arg=--model_output_directory=/work/jobs/j-2/output\n"
+                     "arg=--model_output_directory=/var/w/jobs/j-2/output\n"
                      "arg=--Alpha=it's \"b\" $c\narg=--labels='x y'\narg=--num_epochs=3\nstep=collect\n");
     assert_has(plan, "\narg=--job\narg=j\narg=--fence\narg=77\n");
 }

@@ -202,6 +202,20 @@ const char *ty_record_worker(const struct ty_record *record, size_t *ret_len)
     return name;
 }
 
+uint64_t ty_record_due_us(const struct ty_record *record)
+{
+    size_t offset = 0, len;
+    uint8_t type;
+    const uint8_t *bytes;
+    uint64_t due_us = 0;
+    if (record->state != TY_JOB_PENDING)
+        return 0;
+    while (ty_record_tail_next(record, &offset, &type, &bytes, &len))
+        if (type == TY_TAIL_BACKOFF && len >= 8)
+            due_us = get_le(bytes, 8);
+    return due_us;
+}
+
 void ty_patch_error(struct ty_buf *out, int grpc_code, const char *message)
 {
     TY_BUF(status);
@@ -260,6 +274,9 @@ const char *ty_reason_name(unsigned reason)
         [TY_REASON_REFUSED] = "refused",
         [TY_REASON_INTERNAL] = "internal",
         [TY_REASON_HANDED_BACK] = "handed_back",
+        [TY_REASON_QUARANTINED] = "quarantined",
+        [TY_REASON_BACKOFF] = "backoff",
+        [TY_REASON_NOT_STARTED] = "not_started",
     };
     return name_at(names, TY_REASONS, reason);
 }

@@ -59,6 +59,9 @@ enum ty_job_reason {
     TY_REASON_REFUSED = 14,
     TY_REASON_INTERNAL = 15,
     TY_REASON_HANDED_BACK = 16,
+    TY_REASON_QUARANTINED = 17, // it took too many workers with it
+    TY_REASON_BACKOFF = 18,     // never stored: why a job is pending that ty_record_due_us says is kept back
+    TY_REASON_NOT_STARTED = 19, // the lease passed before the attempt had started
     TY_REASONS
 };
 
@@ -69,6 +72,7 @@ enum ty_job_reason {
 #define TY_TAIL_HISTORY 1  // state u8, stage u8, reason u8, attempt u16, time_us u64
 #define TY_TAIL_METADATA 2 // more of the serialized TrainingJobMetadata; later entries win
 #define TY_TAIL_WORKER 3   // the name of the worker that claimed the attempt
+#define TY_TAIL_BACKOFF 4  // due_us u64 (0: at once), attempts in a row that expired unstarted u32; the last entry counts
 
 struct ty_record {
     enum ty_job_state state;
@@ -105,6 +109,9 @@ bool ty_record_tail_next(const struct ty_record *record, size_t *offset, uint8_t
 bool ty_record_is_terminal(const struct ty_record *record);
 // The name of the worker of the latest attempt; len 0 when there is none. Borrowed.
 const char *ty_record_worker(const struct ty_record *record, size_t *ret_len);
+// When a PENDING job in back-off may be claimed, µs since 1970; 0: it is not kept back. A time that has passed means that it
+// is in its queue, or will be with the lease clock's next tick.
+uint64_t ty_record_due_us(const struct ty_record *record);
 
 // Serialized partial TrainingJobMetadata for TY_TAIL_METADATA.
 void ty_patch_error(struct ty_buf *out, int grpc_code, const char *message);

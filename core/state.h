@@ -26,6 +26,9 @@ struct ty_state_options {
     uint64_t tombstone_ms;       // how long a cancel or delete waits for its submit (default 8 days)
     uint64_t log_retention_ms;   // after the end of a job's log (default 7 days; 0: kept)
     uint32_t default_max_attempts;
+    uint32_t max_losses;         // lost workers after which a job is quarantined; 0: never
+    uint32_t retry_base_ms;      // back-off after the first failure, of a job that asks for none; 0: none
+    uint32_t retry_max_ms;       // and at most
 };
 
 // up: connected and the store's format and shard count fit. A misfit is reported once as up=false with err (TY_EPRECONDITION).

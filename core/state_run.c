@@ -1,4 +1,6 @@
 // The store's side of the run role: claims, leases, ends.
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +10,7 @@
 
 #define RECLAIM_LIMIT 256
 #define RECLAIM_TICK_MS 1000
+#define SITE_BYTES 48
 
 static void on_claimed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
@@ -82,6 +85,16 @@ void ty_state_renew(struct ty_state *state, unsigned shard, const struct ty_rene
     ty_state_eval(state, TY_SCRIPT_RENEW, key, &args, on_results, call);
 }
 
+// What the site says about attempts that end early, as site_of in prelude.lua.in reads it.
+static void add_site(const struct ty_state *state, struct ty_args *args)
+{
+    const struct ty_state_options *site = &state->options;
+    char *text = ty_args_keep(args, SITE_BYTES);
+    snprintf(text, SITE_BYTES, "%" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32, site->default_max_attempts, site->max_losses,
+             site->retry_base_ms, site->retry_max_ms);
+    ty_args_add_text(args, text);
+}
+
 // A finish may have removed its job, and then its logs go too.
 struct finish_call {
     struct ty_call *call;
@@ -117,7 +130,7 @@ void ty_state_finish(struct ty_state *state, unsigned shard, const struct ty_fin
     char key[24], *actions = ty_xcalloc(count + 1, 1);
     ty_state_args(state, shard, &args);
     ty_args_add_u64(&args, state->options.tombstone_ms);
-    ty_args_add_u64(&args, state->options.default_max_attempts);
+    add_site(state, &args);
     for (size_t i = 0; i < count; i++) {
         const struct ty_finish *f = &finishes[i];
         finish->ids[i] = f->id;
@@ -164,7 +177,7 @@ void ty_state_reclaim(struct ty_state *state, unsigned shard, uint32_t lease_ms,
     char key[24];
     ty_state_args(state, shard, &args);
     ty_args_add_u64(&args, state->options.tombstone_ms);
-    ty_args_add_u64(&args, state->options.default_max_attempts);
+    add_site(state, &args);
     ty_args_add_u64(&args, lease_ms);
     ty_args_add_u64(&args, RECLAIM_LIMIT);
     ty_args_add_u64(&args, RECLAIM_TICK_MS);

@@ -17,7 +17,7 @@ struct ty_worker_settings {
     char **containers;
     int64_t slots, null_slots;
     int64_t lease_ms, grace_ms, drain_ms, lost_lease_limit_ms;
-    int64_t max_runtime_s, max_attempts;
+    int64_t max_runtime_s, max_attempts, max_losses, retry_base_ms, retry_max_ms;
     int64_t prepare_timeout_s, install_timeout_s, collect_timeout_s;
     int64_t tombstone_hours, log_retention_hours;
     bool keep_job_dirs;

@@ -129,6 +129,9 @@ static int open_store(struct ty_worker *worker, struct ty_err *err)
         .tombstone_ms = (uint64_t)settings->tombstone_hours * HOUR_MS,
         .log_retention_ms = (uint64_t)settings->log_retention_hours * HOUR_MS,
         .default_max_attempts = (uint32_t)settings->max_attempts,
+        .max_losses = (uint32_t)settings->max_losses,
+        .retry_base_ms = (uint32_t)settings->retry_base_ms,
+        .retry_max_ms = (uint32_t)settings->retry_max_ms,
     };
     if (ty_state_new(worker->loop, &options, on_store, worker, &worker->state, err) < 0)
         return err->code == TY_EINVALID ? ty_err_prefix(err, "--redis") : -(int)err->code;

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- An attempt ends. ARGV: prefix, tombstone_ms, default max attempts, then for each job: id, token, attempt, action
+-- An attempt ends. ARGV: prefix, tombstone_ms, site (see site_of), then for each job: id, token, attempt, action
 -- (C completed, M completed with a model to be named, F failed, X stopped, H hand back, R retry), reason, patch.
 -- Answer, one each: 1 done, 2 already done by this token, 3 stale, 4 unknown, 5 done and deleted.
-local ttl_ms, default_attempts, now, out = ARGV[2], tonumber(ARGV[3]), now_us(), {}
+local ttl_ms, site, now, out = ARGV[2], site_of(ARGV[3]), now_us(), {}
 local EVENT = { C = 'complete', M = 'complete', F = 'fail', X = 'stopped', H = 'hand_back', R = 'retry' }
 local queued, ids, seen = false, {}, {}
 for i = 4, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
@@ -26,10 +26,13 @@ for n, id in ipairs(ids) do
             result = has(h.flags, FLAG_DELETE) and 2 or 4
         elseif is_owner(h, token, attempt) then
             local event = EVENT[action]
-            if event == 'retry' and not terminal(h.state) and not given_back(h) then
-                h.errors = h.errors + 1
-                local limit = h.max_attempts > 0 and h.max_attempts or default_attempts
-                if h.errors + h.losses >= limit then event = 'give_up' end
+            if not terminal(h.state) then
+                -- A supervisor that vanished under its job is a loss, like a worker; one that never began is an error.
+                local started = h.stage > 1 or h.reason == REASON_WORKER_LOST
+                unlose(h)
+                if event == 'retry' and not given_back(h) then
+                    event = strike(h, site, started and reason == REASON_WORKER_LOST, 'retry', 'give_up')
+                end
             end
             local from, to = h.state, T[event][h.state]
             if terminal(from) or given_back(h) then
@@ -37,16 +40,21 @@ for n, id in ipairs(ids) do
             elseif to then
                 result = 1
                 h.state, h.reason = to, reason
+                local held = ''
                 if to == CANCELED then
                     h.reason, patch = REASON_CANCELED, ''
                 elseif to == PENDING then
                     patch, h.stage = '', 0
+                    held = event == 'retry' and back_off(id, h, raw, site, h.errors + h.losses, 0, now) or
+                        no_back_off(h, raw, now)
+                elseif event == 'quarantine' then
+                    h.reason, patch = REASON_QUARANTINED, quarantine_patch(h)
                 elseif to == COMPLETED and h.started == 0 then
                     h.started = now
                 end
                 if to == PENDING then h.lease_ms = 0 end
                 if from == PENDING then dequeue(id, h, raw) end
-                raw = put(id, h, raw, from, tail(2, patch), now)
+                raw = put(id, h, raw, from, tail(2, patch) .. held, now)
                 change('ZREM', K .. 'l', id)
                 if action == 'M' then change('ZADD', K .. 'u', int(now), id) end
                 if to == PENDING then

@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
--- One tick of the lease clock. ARGV: prefix, tombstone_ms, default max attempts, lease_ms, limit, tick_ms.
+-- One tick of the lease clock. ARGV: prefix, tombstone_ms, site (see site_of), lease_ms, limit, tick_ms.
+-- Jobs whose back-off is over go to their queues; leases that passed are taken.
 -- Nothing expires until the store has been in contact for one whole lease: a gap between ticks (the store was away, went
 -- back, or is new) starts that time. Answer: {how many leases were taken, (id, latest attempt) of each job that was removed...}: the caller removes
 -- their logs.
-local ttl_ms, default_attempts, lease_us = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]) * 1000
+local ttl_ms, site, lease_us = ARGV[2], site_of(ARGV[3]), tonumber(ARGV[4]) * 1000
+local DUE_LIMIT = 1000
 local now, meta = now_us(), K .. 'm'
 local last = tonumber(redis.call('HGET', meta, 'tick') or 0)
 local patience = math.max(4 * tonumber(ARGV[6]), 3000) * 1000
@@ -13,27 +15,45 @@ if now - last > patience or now < last then
     redis.call('HSET', meta, 'grace_until', string.format('%.0f', grace))
 end
 redis.call('HSET', meta, 'tick', string.format('%.0f', now))
-if now < grace then return { 0 } end
+local queued = false
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'd', '-inf', int(now), 'LIMIT', 0, DUE_LIMIT)) do
+    redis.call('ZREM', K .. 'd', id)
+    local raw = redis.call('GET', K .. 'j:' .. id)
+    local h = raw and decode(raw)
+    if h and h.state == PENDING then
+        enqueue(id, h, raw)
+        queued = true
+    end
+end
+if now < grace then
+    if queued then redis.call('PUBLISH', K .. 'n', 'r') end
+    return { 0 }
+end
 local ids = redis.call('ZRANGEBYSCORE', K .. 'l', '-inf', string.format('%.0f', now), 'LIMIT', 0, ARGV[5])
-local taken, queued, out = 0, false, { 0 }
+local taken, out = 0, { 0 }
 for _, id in ipairs(ids) do
     redis.call('ZREM', K .. 'l', id)
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)
     if h and (h.state == IN_PROGRESS or h.state == CANCELING) then
-        h.losses = h.losses + 1
-        local limit = h.max_attempts > 0 and h.max_attempts or default_attempts
-        local event = h.losses + h.errors >= limit and 'expire_last' or 'expire'
+        -- An attempt that has reported a stage has started; one that has not is no fault of the job's, and counts nothing.
+        local started, event = h.stage > 1, 'expire'
+        if started then event = strike(h, site, true, 'expire', 'expire_last') end
         local from, extra = h.state, ''
-        h.state, h.reason = T[event][from], REASON_WORKER_LOST
-        if h.state == FAILED then
+        h.state, h.reason = T[event][from], started and REASON_WORKER_LOST or REASON_NOT_STARTED
+        if h.state == FAILED and event == 'quarantine' then
+            h.reason, extra = REASON_QUARANTINED, tail(2, quarantine_patch(h))
+        elseif h.state == FAILED then
             extra = tail(2, error_patch(14, 'worker lost: no heartbeat for one lease, and no attempt is left after ' ..
-                h.losses .. ' lost workers'))
+                h.losses .. ' lost workers and ' .. h.errors .. ' errors'))
         elseif h.state == CANCELED then
             h.reason = REASON_CANCELED
         else
             -- The token stays: as long as nobody else claims it, the attempt that still runs may renew.
             h.stage = 0
+            local _, unstarted = back_off_of(h, raw)
+            unstarted = started and 0 or unstarted + 1
+            extra = back_off(id, h, raw, site, started and h.losses + h.errors or unstarted, unstarted, now)
         end
         raw = put(id, h, raw, from, extra, now)
         if h.state == PENDING then

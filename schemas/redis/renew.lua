@@ -18,6 +18,7 @@ for i = 2, #ARGV, 8 do
             result = has(h.flags, FLAG_DELETE) and 4 or 5
         elseif T.adopt[h.state] and ((owner and not given_back(h)) or (attempt > h.attempt and fence > h.fence)) then
             -- Nobody else has it and this attempt still runs: it is taken up again.
+            if owner then unlose(h) end
             h.state, h.token, h.attempt, h.fence, h.lease_ms = T.adopt[h.state], token, attempt, fence, lease_ms
             if not owner then extra = extra .. tail(3, ARGV[i + 7]) end
             h.reason = 0

@@ -292,16 +292,18 @@ static void errors_and_losses_use_up_the_attempts(void **state)
 {
     static const struct {
         uint32_t max_attempts;
-        const char *ends; // R: an error, L: its worker is lost, H: handed back
-    } cases[] = {{0, "RRR"}, {0, "LLL"}, {0, "RLR"}, {1, "R"}, {1, "L"}, {2, "HHRHL"}, {4, "HRRRR"}, {5, "LRHLRL"}};
+        const char *ends; // R: an error, L: its worker is lost, U: before it had started, H: handed back
+    } cases[] = {{0, "RRR"}, {0, "LLL"}, {0, "RLR"}, {1, "R"}, {1, "L"}, {2, "HHRHL"}, {4, "HRRRR"}, {5, "LRHLRL"}, {2, "UULUUUR"}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ty_id id = submit(cases[i].max_attempts);
         for (const char *end = cases[i].ends; *end; end++) {
             assert_int_equal(state_get(&client, &id).state, TY_JOB_PENDING);
-            struct state_claim claim = state_claim_one(&client, &id, *end == 'L' ? 1 : STATE_LEASE_MS);
-            if (*end == 'L')
+            struct state_claim claim = state_claim_one(&client, &id, *end == 'U' ? 1 : STATE_LEASE_MS);
+            if (*end == 'U')
                 state_expire(&client, 0, 1);
+            else if (*end == 'L')
+                state_lose(&client, &claim);
             else
                 state_finish(&client, &claim, *end == 'R' ? TY_FINISH_RETRY : TY_FINISH_HAND_BACK,
                              *end == 'R' ? TY_REASON_INSTALL_FAILED : TY_REASON_HANDED_BACK);
@@ -379,7 +381,7 @@ static void nothing_expires_before_the_store_was_up_for_one_lease(void **state)
     assert_int_equal(state_reclaim(&client, 0, STATE_LEASE_MS), 1);
     struct state_view view = state_get(&client, &id);
     assert_int_equal(view.state, TY_JOB_PENDING);
-    assert_int_equal(view.losses, 1);
+    assert_int_equal(view.reason, TY_REASON_NOT_STARTED);
     state_control(&client, TY_COMMAND_DELETE, &id);
 }
 

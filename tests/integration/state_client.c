@@ -40,12 +40,18 @@ void state_client_turn(struct state_client *client, uint64_t until_ms, const cha
         fail_msg("%s", err.message);
 }
 
-void state_client_open_only(struct state_client *client, const struct redis_server *server, unsigned shards)
+static void open_site(struct state_client *client, const struct redis_server *server, unsigned shards,
+                      const struct ty_state_options *site)
 {
     struct ty_err err;
     struct ty_state_options options = {.redis_url = redis_server_url(server), .shards = shards ? shards : 1, .command_ms = 10000,
                                        .tombstone_ms = 3600000, .log_retention_ms = 3600000, .default_max_attempts = 3};
     struct ty_redis_options redis = {.url = redis_server_url(server)};
+    if (site) {
+        options.max_losses = site->max_losses;
+        options.retry_base_ms = site->retry_base_ms;
+        options.retry_max_ms = site->retry_max_ms;
+    }
     *client = (struct state_client){.loop = ty_loop_new(&err)};
     assert_non_null(client->loop);
     if (ty_catalog_load(NULL, &client->catalog, &err) < 0 ||
@@ -53,6 +59,17 @@ void state_client_open_only(struct state_client *client, const struct redis_serv
         fail_msg("%s", err.message);
     client->redis = ty_redis_new(client->loop, &redis, on_redis, client, &err);
     assert_non_null(client->redis);
+}
+
+void state_client_open_only(struct state_client *client, const struct redis_server *server, unsigned shards)
+{
+    open_site(client, server, shards, NULL);
+}
+
+void state_client_open_site(struct state_client *client, const struct redis_server *server, const struct ty_state_options *site)
+{
+    open_site(client, server, 1, site);
+    STATE_UNTIL(client, client->up && ty_redis_is_up(client->redis));
 }
 
 void state_client_open(struct state_client *client, const struct redis_server *server, unsigned shards)
@@ -321,6 +338,16 @@ void state_expire(struct state_client *client, unsigned shard, unsigned count)
             fail_msg("%u of %u leases were taken", taken, count);
 }
 
+void state_lose(struct state_client *client, const struct state_claim *claim)
+{
+    unsigned shard = ty_state_shard_of(client->state, &claim->id);
+    char key[24];
+    assert_in_range(state_renew(client, claim, TY_STAGE_PREPARE), TY_RENEWED, TY_RENEW_CANCEL);
+    snprintf(key, sizeof key, "{ty:%u}:l", shard);
+    STATE_RAW(client, &claim->id, "ZADD", key, "1", "%");
+    state_expire(client, shard, 1);
+}
+
 // ---- answers ----
 
 struct get_call {
@@ -361,7 +388,7 @@ static void on_got(void *context, const struct ty_err *err, const struct ty_reco
         .found = true, .state = record->state, .stage = record->stage, .reason = record->reason, .flags = record->flags,
         .attempt = record->attempt, .losses = record->worker_losses, .errors = record->errors, .version = record->version,
         .created_us = record->created_us, .modified_us = record->modified_us, .started_us = record->started_us,
-        .ended_us = record->ended_us, .fence = record->fence,
+        .ended_us = record->ended_us, .fence = record->fence, .due_us = ty_record_due_us(record),
     };
     snprintf(call->view.worker, sizeof call->view.worker, "%.*s", (int)len, worker);
     read_metadata(record, &call->view);
@@ -388,7 +415,10 @@ void state_check(struct state_client *client, const struct ty_id *id, const char
     char name[96];
     bool has_lease = view.found && (view.state == TY_JOB_IN_PROGRESS || view.state == TY_JOB_CANCELING);
     snprintf(name, sizeof name, "q:%s", state_pool(client));
-    assert_int_equal(is_member(client, id, name), view.found && view.state == TY_JOB_PENDING);
+    bool is_pending = view.found && view.state == TY_JOB_PENDING;
+    assert_int_equal(is_member(client, id, name) + is_member(client, id, "d"), is_pending);
+    if (!view.due_us)
+        assert_false(is_member(client, id, "d"));
     assert_int_equal(is_member(client, id, "l"), has_lease);
     for (int state = 0; state <= 6; state++) {
         snprintf(name, sizeof name, "s:%d:%s", state, organization);

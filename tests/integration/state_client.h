@@ -30,6 +30,8 @@ struct state_client {
 
 // Waits until it is up. shards 0: one.
 void state_client_open(struct state_client *client, const struct redis_server *server, unsigned shards);
+// The same with these retries: max_losses, retry_base_ms and retry_max_ms; 0 in all elsewhere.
+void state_client_open_site(struct state_client *client, const struct redis_server *server, const struct ty_state_options *site);
 // As it is, without waiting.
 void state_client_open_only(struct state_client *client, const struct redis_server *server, unsigned shards);
 void state_client_close(struct state_client *client);
@@ -94,6 +96,8 @@ size_t state_unlinked(struct state_client *client, uint64_t age_ms, unsigned max
 unsigned state_reclaim(struct state_client *client, unsigned shard, uint32_t lease_ms);
 // Ticks of 1 ms leases until this many are taken.
 void state_expire(struct state_client *client, unsigned shard, unsigned count);
+// The attempt reports that it has started, and then its lease passes.
+void state_lose(struct state_client *client, const struct state_claim *claim);
 
 // ---- answers ----
 
@@ -102,7 +106,7 @@ struct state_view {
     enum ty_job_state state;
     unsigned stage, reason, flags;
     uint32_t attempt, losses, errors;
-    uint64_t version, created_us, modified_us, started_us, ended_us, fence;
+    uint64_t version, created_us, modified_us, started_us, ended_us, fence, due_us;
     char worker[64];
     char error[512]; // error_status.message of the metadata
     int error_code;

@@ -34,6 +34,12 @@
 #define TY_LIMIT_WIRE_DEPTH 32
 // Highest priority in JobOptions: INVALID_ARGUMENT above.
 #define TY_LIMIT_PRIORITY 7
+// Exit codes in each list of a job's retry policy: INVALID_ARGUMENT.
+#define TY_LIMIT_EXIT_CODES 32
+// The back-off a job may ask for: INVALID_ARGUMENT above.
+#define TY_LIMIT_BACKOFF_MS (24 * 3600 * 1000)
+// Options of a job that an answer to Get carries in its trailing metadata: larger ones are left out, and it says so.
+#define TY_LIMIT_TRAILING_OPTIONS_BYTES 4096
 // Attempts a job may ask for: INVALID_ARGUMENT above.
 #define TY_LIMIT_ATTEMPTS 100
 // Log message in one entry; longer lines continue in the next entry.

@@ -62,6 +62,7 @@ void ty_entries_done(struct ty_entries *entries)
 struct canonical_options {
     Options message;
     Trainyard__V1__Resources resources;
+    Trainyard__V1__RetryPolicy retry;
     struct ty_entries labels;
 };
 
@@ -69,6 +70,39 @@ static void strip_unknown(ProtobufCMessage *message)
 {
     message->n_unknown_fields = 0;
     message->unknown_fields = NULL;
+}
+
+static int by_number(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+// A list of codes is a set: sorted, each once, in memory of its own.
+static void canonical_codes(uint32_t **codes, size_t *count)
+{
+    uint32_t *sorted = ty_xcalloc(*count + 1, sizeof *sorted);
+    size_t kept = 0;
+    if (*count)
+        memcpy(sorted, *codes, *count * sizeof *sorted);
+    qsort(sorted, *count, sizeof *sorted, by_number);
+    for (size_t i = 0; i < *count; i++)
+        if (!i || sorted[i] != sorted[i - 1])
+            sorted[kept++] = sorted[i];
+    *codes = sorted;
+    *count = kept;
+}
+
+static void retry_init(struct canonical_options *options)
+{
+    static const Trainyard__V1__RetryPolicy none = TRAINYARD__V1__RETRY_POLICY__INIT;
+    options->retry = options->message.retry ? *options->message.retry : none;
+    strip_unknown(&options->retry.base);
+    canonical_codes(&options->retry.exit_codes, &options->retry.n_exit_codes);
+    canonical_codes(&options->retry.no_retry_exit_codes, &options->retry.n_no_retry_exit_codes);
+    // A policy that asks for nothing is the same as none.
+    bool asks = protobuf_c_message_get_packed_size(&options->retry.base) > 0;
+    options->message.retry = asks ? &options->retry : NULL;
 }
 
 static void options_init(struct canonical_options *options, const Options *from)
@@ -80,6 +114,7 @@ static void options_init(struct canonical_options *options, const Options *from)
                     &trainyard__v1__job_options__labels_entry__descriptor);
     options->message.labels = (Trainyard__V1__JobOptions__LabelsEntry **)options->labels.list;
     options->message.n_labels = options->labels.count;
+    retry_init(options);
     if (!options->message.resources)
         return;
     options->resources = *options->message.resources;
@@ -92,6 +127,8 @@ static void options_init(struct canonical_options *options, const Options *from)
 static void options_done(struct canonical_options *options)
 {
     ty_entries_done(&options->labels);
+    free(options->retry.exit_codes);
+    free(options->retry.no_retry_exit_codes);
 }
 
 // ---- serializing ----

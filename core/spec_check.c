@@ -95,6 +95,41 @@ static int check_labels(const struct ty_entries *labels, struct ty_err *err)
     return 0;
 }
 
+static int check_codes(const char *field, const uint32_t *codes, size_t count, struct ty_err *err)
+{
+    if (count > TY_LIMIT_EXIT_CODES)
+        return ty_err_set(err, TY_EINVALID, "options.retry.%s has %zu entries; at most %d are allowed", field, count,
+                          TY_LIMIT_EXIT_CODES);
+    for (size_t i = 0; i < count; i++)
+        if (codes[i] < 1 || codes[i] > 255)
+            return ty_err_set(err, TY_EINVALID, "options.retry.%s: %u is no exit code; 1 to 255 are allowed", field, codes[i]);
+    return 0;
+}
+
+static int check_back_off(const char *field, uint32_t ms, struct ty_err *err)
+{
+    if (ms > TY_LIMIT_BACKOFF_MS)
+        return ty_err_set(err, TY_EINVALID, "options.retry.%s is %u; at most %d are allowed", field, ms, TY_LIMIT_BACKOFF_MS);
+    return 0;
+}
+
+static int check_retry(const Trainyard__V1__RetryPolicy *retry, struct ty_err *err)
+{
+    if (!retry)
+        return 0;
+    if (check_codes("exit_codes", retry->exit_codes, retry->n_exit_codes, err) < 0 ||
+        check_codes("no_retry_exit_codes", retry->no_retry_exit_codes, retry->n_no_retry_exit_codes, err) < 0 ||
+        check_back_off("base_ms", retry->base_ms, err) < 0 || check_back_off("max_ms", retry->max_ms, err) < 0)
+        return -TY_EINVALID;
+    if (retry->n_no_retry_exit_codes && !retry->on_error)
+        return ty_err_set(err, TY_EINVALID, "options.retry.no_retry_exit_codes says nothing without on_error");
+    for (size_t i = 0; i < retry->n_exit_codes; i++)
+        for (size_t j = 0; j < retry->n_no_retry_exit_codes; j++)
+            if (retry->exit_codes[i] == retry->no_retry_exit_codes[j])
+                return ty_err_set(err, TY_EINVALID, "options.retry: %u is in both lists of exit codes", retry->exit_codes[i]);
+    return 0;
+}
+
 int ty_spec_check_options(const Options *options, const struct ty_entries *labels, struct ty_err *err)
 {
     if (options->priority > TY_LIMIT_PRIORITY)
@@ -105,7 +140,10 @@ int ty_spec_check_options(const Options *options, const struct ty_entries *label
                           TY_LIMIT_ATTEMPTS);
     if (!protobuf_c_enum_descriptor_get_value(&trainyard__v1__on_lost_lease__descriptor, (int)options->on_lost_lease))
         return ty_err_set(err, TY_EINVALID, "options.on_lost_lease: there is no value %d", (int)options->on_lost_lease);
-    if (check_labels(labels, err) < 0)
+    struct ty_id retry_of;
+    if (*options->retry_of && ty_id_parse(options->retry_of, &retry_of, err) < 0)
+        return ty_err_set(err, TY_EINVALID, "options.retry_of is not a UUID");
+    if (check_labels(labels, err) < 0 || check_retry(options->retry, err) < 0)
         return -TY_EINVALID;
     return check_text("options.idempotency_key", options->idempotency_key, TY_LIMIT_IDEMPOTENCY_KEY_BYTES, err);
 }

@@ -79,19 +79,41 @@ static int parse_job_id(const char *text, struct ty_id *ret_id, struct ty_err *e
 struct options {
     Trainyard__V1__JobOptions message;
     Trainyard__V1__Resources resources;
+    Trainyard__V1__RetryPolicy retry;
     Label *labels;
     Label **list;
 };
 
+static int retry_init(struct options *options, const struct trainyard_job_options *job, struct ty_err *err)
+{
+    if (check_list("options.retry.exit_codes", job->retry_exit_codes, job->retry_exit_code_count, TY_LIMIT_EXIT_CODES, err) < 0 ||
+        check_list("options.retry.no_retry_exit_codes", job->no_retry_exit_codes, job->no_retry_exit_code_count,
+                   TY_LIMIT_EXIT_CODES, err) < 0)
+        return -TY_EINVALID;
+    options->retry.on_error = job->retry_on_error;
+    options->retry.exit_codes = (uint32_t *)job->retry_exit_codes;
+    options->retry.n_exit_codes = job->retry_exit_code_count;
+    options->retry.no_retry_exit_codes = (uint32_t *)job->no_retry_exit_codes;
+    options->retry.n_no_retry_exit_codes = job->no_retry_exit_code_count;
+    options->retry.base_ms = job->retry_base_ms;
+    options->retry.max_ms = job->retry_max_ms;
+    if (protobuf_c_message_get_packed_size(&options->retry.base))
+        options->message.retry = &options->retry;
+    options->message.retry_of = text_or_empty(job->retry_of);
+    return 0;
+}
+
 static int options_init(struct options *options, const struct trainyard_job_options *from, struct ty_err *err)
 {
     struct trainyard_job_options job;
-    *options = (struct options){.message = TRAINYARD__V1__JOB_OPTIONS__INIT, .resources = TRAINYARD__V1__RESOURCES__INIT};
+    *options = (struct options){.message = TRAINYARD__V1__JOB_OPTIONS__INIT, .resources = TRAINYARD__V1__RESOURCES__INIT,
+                                .retry = TRAINYARD__V1__RETRY_POLICY__INIT};
     if (!from)
         return 0;
     if (ty_request_copy(&job, sizeof job, END_OF(struct trainyard_job_options, memory_bytes), from, "trainyard_job_options",
                         "TRAINYARD_JOB_OPTIONS_INIT", err) < 0 ||
-        check_pairs("options.labels", job.labels, job.label_count, TY_LIMIT_LABELS, err) < 0)
+        check_pairs("options.labels", job.labels, job.label_count, TY_LIMIT_LABELS, err) < 0 ||
+        retry_init(options, &job, err) < 0)
         return -TY_EINVALID;
     options->message.priority = job.priority;
     options->message.max_runtime_s = job.max_runtime_s;

@@ -184,8 +184,19 @@ struct trainyard_job_options {
     uint32_t cpu_millis;                 /* thousandths of a processor */
     uint32_t gpus;
     uint64_t memory_bytes;
+    /* Failures of the job's own are tried again only when they are asked for here, up to max_attempts: */
+    bool retry_on_error;                 /* a failed installation, any exit code of the script but 0, 126 and 127, a signal
+                                            (as code 128 + its number), being killed for memory (137) */
+    const uint32_t *retry_exit_codes;    /* these also without retry_on_error: 1 to 255, at most 32 */
+    size_t retry_exit_code_count;
+    const uint32_t *no_retry_exit_codes; /* not these, in spite of retry_on_error; at most 32 */
+    size_t no_retry_exit_code_count;
+    uint32_t retry_base_ms;              /* before any further attempt the job waits a random time: after the nth failure up */
+    uint32_t retry_max_ms;               /* to retry_base_ms * 2^(n-1), at most retry_max_ms; a day at most */
+    const char *retry_of;                /* the id of a job that has ended and that this one does again, for the record */
 };
-#define TRAINYARD_JOB_OPTIONS_INIT {sizeof(struct trainyard_job_options), 0, 0, 0, 0, 0, NULL, 0, NULL, 0, 0, 0}
+#define TRAINYARD_JOB_OPTIONS_INIT \
+    {sizeof(struct trainyard_job_options), 0, 0, 0, 0, 0, NULL, 0, NULL, 0, 0, 0, false, NULL, 0, NULL, 0, 0, 0, NULL}
 
 /* A managed job: a trainer from the service's catalogue learns from the data set. Texts may be NULL where they are not
  * required. */

@@ -34,6 +34,52 @@ static int take_number(const char *key, const char *value, uint32_t *number, str
     return 0;
 }
 
+static int take_code(const char *key, const char *value, uint32_t *codes, size_t *count, struct ty_err *err)
+{
+    if (*count == TY_LIMIT_EXIT_CODES)
+        return ty_err_set(err, TY_EINVALID, "metadata %s: more than %d exit codes", key, TY_LIMIT_EXIT_CODES);
+    return take_number(key, value, &codes[(*count)++], err);
+}
+
+static int take_text(const char *key, const char *value, char **text, struct ty_err *err)
+{
+    if (*text)
+        return ty_err_set(err, TY_EINVALID, "metadata %s: is given twice", key);
+    *text = ty_xstrdup(value);
+    return 0;
+}
+
+// 1: not an option about retries.
+static int take_retry(struct ty_request_options *options, const char *key, const char *value, struct ty_err *err)
+{
+    Trainyard__V1__RetryPolicy *retry = &options->retry;
+    int rc = 0;
+    if (!strcmp(key, PREFIX "retry-on-error")) {
+        retry->on_error = !strcmp(value, "true");
+        if (!retry->on_error && strcmp(value, "false") != 0)
+            rc = ty_err_set(err, TY_EINVALID, "metadata %s: neither true nor false", key);
+    } else if (!strcmp(key, PREFIX "retry-exit-code")) {
+        rc = take_code(key, value, options->exit_codes, &retry->n_exit_codes, err);
+    } else if (!strcmp(key, PREFIX "no-retry-exit-code")) {
+        rc = take_code(key, value, options->no_retry_exit_codes, &retry->n_no_retry_exit_codes, err);
+    } else if (!strcmp(key, PREFIX "retry-base-ms")) {
+        rc = take_number(key, value, &retry->base_ms, err);
+    } else if (!strcmp(key, PREFIX "retry-max-ms")) {
+        rc = take_number(key, value, &retry->max_ms, err);
+    } else if (!strcmp(key, PREFIX "retry-of")) {
+        rc = take_text(key, value, &options->retry_of, err);
+        if (rc == 0)
+            options->message.retry_of = options->retry_of;
+        return rc;
+    } else {
+        return 1;
+    }
+    retry->exit_codes = options->exit_codes;
+    retry->no_retry_exit_codes = options->no_retry_exit_codes;
+    options->message.retry = retry;
+    return rc;
+}
+
 static int take_label(struct ty_request_options *options, const char *key, const char *value, struct ty_err *err)
 {
     const char *equals = strchr(value, '=');
@@ -82,6 +128,9 @@ int ty_request_options_take(struct ty_request_options *options, const char *key,
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!strcmp(key, numbers[i].key))
             return take_number(key, value, (uint32_t *)((char *)&options->message + numbers[i].offset), err);
+    int rc = take_retry(options, key, value, err);
+    if (rc <= 0)
+        return rc;
     if (!strcmp(key, PREFIX "label"))
         return take_label(options, key, value, err);
     if (strcmp(key, PREFIX "on-lost-lease") != 0)
@@ -97,9 +146,12 @@ void ty_request_options_init(struct ty_request_options *options)
 {
     *options = (struct ty_request_options){0};
     trainyard__v1__job_options__init(&options->message);
+    trainyard__v1__retry_policy__init(&options->retry);
     options->labels = ty_xcalloc(TY_LIMIT_LABELS, sizeof *options->labels);
     options->label_pointers = ty_xcalloc(TY_LIMIT_LABELS, sizeof(Label *));
     options->message.labels = options->label_pointers;
+    options->exit_codes = ty_xcalloc(TY_LIMIT_EXIT_CODES, sizeof *options->exit_codes);
+    options->no_retry_exit_codes = ty_xcalloc(TY_LIMIT_EXIT_CODES, sizeof *options->no_retry_exit_codes);
 }
 
 int ty_request_options_read(const struct ty_rpc *rpc, struct ty_request_options *ret_options, struct ty_err *err)
@@ -127,6 +179,9 @@ void ty_request_options_done(struct ty_request_options *options)
     free(options->labels);
     free(options->label_pointers);
     free(options->idempotency_key);
+    free(options->retry_of);
+    free(options->exit_codes);
+    free(options->no_retry_exit_codes);
     *options = (struct ty_request_options){0};
 }
 

@@ -5,6 +5,10 @@
 //   trainyard-max-runtime-s, trainyard-max-wait-s, trainyard-max-attempts
 //   trainyard-on-lost-lease      continue | stop
 //   trainyard-label              key=value, once a label
+//   trainyard-retry-on-error     true | false
+//   trainyard-retry-exit-code, trainyard-no-retry-exit-code      1 to 255, once a code
+//   trainyard-retry-base-ms, trainyard-retry-max-ms
+//   trainyard-retry-of           the id of the job that this one does again
 //   traceparent                  passed on as a header of the Kafka record
 // Other keys that start with "trainyard-" are refused, so that a misspelt option does not pass unseen; all else is ignored.
 #pragma once
@@ -21,7 +25,9 @@
 struct ty_request_options {
     Trainyard__V1__JobOptions message;
     bool is_set; // any of them; pass NULL on otherwise
-    char *idempotency_key;
+    char *idempotency_key, *retry_of;
+    Trainyard__V1__RetryPolicy retry;
+    uint32_t *exit_codes, *no_retry_exit_codes;
     Trainyard__V1__JobOptions__LabelsEntry *labels;
     Trainyard__V1__JobOptions__LabelsEntry **label_pointers;
 };

@@ -76,7 +76,7 @@ static int run(struct ty_cli *cli, const void *given, struct ty_err *err)
     job.options = &job_options;
     job.job_id = options->submitting.job_id;
     int rc = ty_submitting_run(cli, &options->submitting, publish, &job, err);
-    free((void *)job_options.labels);
+    ty_submitting_options_done(&job_options);
     return rc;
 }
 

@@ -34,6 +34,33 @@ int ty_submitting_pairs(const char *flag, char *const *texts, struct trainyard_p
     return 0;
 }
 
+static int read_codes(const char *flag, char *const *texts, const uint32_t **ret_codes, size_t *ret_count, struct ty_err *err)
+{
+    size_t count = 0;
+    while (texts && texts[count])
+        count++;
+    uint32_t *codes = ty_xcalloc(count + 1, sizeof *codes);
+    for (size_t i = 0; i < count; i++) {
+        char *end;
+        unsigned long code = strtoul(texts[i], &end, 10);
+        if (*texts[i] < '0' || *texts[i] > '9' || *end || code < 1 || code > 255) {
+            free(codes);
+            return ty_err_set(err, TY_EINVALID, "--%s: \"%.64s\" is no exit code; 1 to 255 are allowed", flag, texts[i]);
+        }
+        codes[i] = (uint32_t)code;
+    }
+    *ret_codes = codes;
+    *ret_count = count;
+    return 0;
+}
+
+void ty_submitting_options_done(struct trainyard_job_options *options)
+{
+    free((void *)options->labels);
+    free((void *)options->retry_exit_codes);
+    free((void *)options->no_retry_exit_codes);
+}
+
 int ty_submitting_options(const struct ty_submitting *submitting, struct trainyard_job_options *ret_options,
                           struct ty_err *err)
 {
@@ -42,6 +69,16 @@ int ty_submitting_options(const struct ty_submitting *submitting, struct trainya
     if (ty_submitting_pairs("label", submitting->labels, &labels, &ret_options->label_count, err) < 0)
         return -(int)err->code;
     ret_options->labels = labels;
+    if (read_codes("retry-exit-code", submitting->retry_exit_codes, &ret_options->retry_exit_codes,
+                   &ret_options->retry_exit_code_count, err) < 0 ||
+        read_codes("no-retry-exit-code", submitting->no_retry_exit_codes, &ret_options->no_retry_exit_codes,
+                   &ret_options->no_retry_exit_code_count, err) < 0) {
+        ty_submitting_options_done(ret_options);
+        return -(int)err->code;
+    }
+    ret_options->retry_on_error = submitting->retry_on_error;
+    ret_options->retry_base_ms = (uint32_t)submitting->retry_base_ms;
+    ret_options->retry_max_ms = (uint32_t)submitting->retry_max_ms;
     ret_options->priority = (uint32_t)submitting->priority;
     ret_options->max_runtime_s = (uint32_t)submitting->max_runtime_s;
     ret_options->max_wait_s = (uint32_t)submitting->max_wait_s;

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "core/limits.h"
 #include "producer/cli/publish.h"
 
 struct ty_submitting {
@@ -12,6 +13,9 @@ struct ty_submitting {
     char **labels;
     char *idempotency_key;
     int64_t cpu_millis, gpus, memory_bytes;
+    bool retry_on_error;
+    char **retry_exit_codes, **no_retry_exit_codes;
+    int64_t retry_base_ms, retry_max_ms;
     bool wait, follow;
     struct ty_follow_options waiting;
 };
@@ -22,6 +26,9 @@ struct ty_submitting {
 #define TY_SUBMITTING_INT(at, name, member, most, of, text)                                                                \
     {.key = name, .type = TY_SETTING_INT, .offset = (at) + offsetof(struct ty_submitting, member), .min = 0,               \
      .max = most, .fallback = "0", .unit = of, .help = text}
+#define TY_SUBMITTING_LIST(at, name, member, text)                                                                         \
+    {.key = name, .type = TY_SETTING_LIST, .offset = (at) + offsetof(struct ty_submitting, member), .unit = "",            \
+     .help = text}
 #define TY_SUBMITTING_BOOL(at, name, member, text)                                                                         \
     {.key = name, .type = TY_SETTING_BOOL, .offset = (at) + offsetof(struct ty_submitting, member), .fallback = "false",   \
      .unit = "", .help = text}
@@ -38,6 +45,16 @@ struct ty_submitting {
     TY_SUBMITTING_INT(at, "max-wait", max_wait_s, UINT32_MAX, "s",                                                         \
                       "Seconds the job may wait for a worker; 0: the site's default."),                                    \
     TY_SUBMITTING_INT(at, "max-attempts", max_attempts, 100, "", "Attempts at most; 0: the site's default."),              \
+    TY_SUBMITTING_BOOL(at, "retry-on-error", retry_on_error,                                                               \
+                       "Tries again after a failure of the job's own, too, as often as --max-attempts allows."),           \
+    TY_SUBMITTING_LIST(at, "retry-exit-code", retry_exit_codes,                                                            \
+                       "An exit code of the script that is worth another attempt also without --retry-on-error; repeated."),\
+    TY_SUBMITTING_LIST(at, "no-retry-exit-code", no_retry_exit_codes,                                                      \
+                       "One that is not, in spite of --retry-on-error; may be repeated."),                                 \
+    TY_SUBMITTING_INT(at, "retry-base-ms", retry_base_ms, TY_LIMIT_BACKOFF_MS, "ms",                                       \
+                      "After the nth failure it waits a random time up to this times 2^(n-1); 0: the site's default."),    \
+    TY_SUBMITTING_INT(at, "retry-max-ms", retry_max_ms, TY_LIMIT_BACKOFF_MS, "ms",                                         \
+                      "And at most this; 0: the site's default."),                                                         \
     {.key = "on-lost-lease", .type = TY_SETTING_CHOICE, .offset = (at) + offsetof(struct ty_submitting, on_lost_lease),    \
      .choices = "default|continue|stop", .fallback = "default", .unit = "",                                                \
      .help = "What an attempt does that has lost contact with the store."},                                                \
@@ -59,9 +76,10 @@ struct ty_submitting {
 // TY_EINVALID names the flag.
 int ty_submitting_pairs(const char *flag, char *const *texts, struct trainyard_pair **ret_pairs, size_t *ret_count,
                         struct ty_err *err) TY_MUST_USE;
-// options borrows from submitting; its labels are freed with free.
+// options borrows from submitting; free it with ty_submitting_options_done, which takes NULL members.
 int ty_submitting_options(const struct ty_submitting *submitting, struct trainyard_job_options *ret_options,
                           struct ty_err *err) TY_MUST_USE;
+void ty_submitting_options_done(struct trainyard_job_options *options);
 // model_version, or when it is unset the time of now; *ret_made is to free.
 const char *ty_submitting_version(const char *model_version, char **ret_made);
 

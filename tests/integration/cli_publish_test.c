@@ -110,6 +110,12 @@ static void check_custom(const struct ty_command *command)
     assert_string_equal(options->labels[0]->key, "team");
     assert_string_equal(options->labels[0]->value, "a=b");
     assert_int_equal(options->resources->memory_bytes, 1073741824);
+    assert_true(options->retry->on_error);
+    assert_int_equal(options->retry->n_no_retry_exit_codes, 2);
+    assert_int_equal(options->retry->no_retry_exit_codes[1], 64);
+    assert_int_equal(options->retry->exit_codes[0], 126);
+    assert_int_equal(options->retry->base_ms, 500);
+    assert_int_equal(options->retry->max_ms, 9000);
     assert_non_null(strstr(command->message->issuer, "trainyard"));
 }
 
@@ -120,7 +126,9 @@ static void test_a_custom_job_arrives_as_it_was_asked_for(void **state)
     take_id(cli_expect(0, CUSTOM, "--script-version", "v7", "--model-version", "3", "--container", "python:3.11-sklearn",
                        "--arg", "labels='a=1, b' \xc3\xa9", "--arg=epochs=20", "--arg", "empty=", "--priority", "5",
                        "--max-runtime", "3600", "--max-wait", "60", "--max-attempts", "2", "--on-lost-lease", "stop",
-                       "--label", "team=a=b", "--memory-bytes", "1073741824"),
+                       "--label", "team=a=b", "--memory-bytes", "1073741824", "--retry-on-error", "--no-retry-exit-code", "2",
+                       "--no-retry-exit-code", "64", "--retry-exit-code", "126", "--retry-base-ms", "500", "--retry-max-ms",
+                       "9000"),
             id);
     assert_int_equal(published("submit", TY_TOPIC_SUBMIT, id, check_custom), 1);
 }

@@ -326,17 +326,19 @@ static int supervisor_of(const struct ty_id *id)
     return pid;
 }
 
-static void dead_supervisor_is_an_error(void **state)
+static void dead_supervisor_is_a_loss(void **state)
 {
     (void)state;
     site_add_script(&site, "twice", OUT "echo \"this is $TRAINYARD_ATTEMPT\"\n[ $TRAINYARD_ATTEMPT = 1 ] && exec sleep 600\necho m >\"$out/m\"\n");
     site_start(&site, &first);
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice"});
     site_wait_log(&site, &id, "info this is 1\n");
+    site_wait_stage(&site, &id, TY_STAGE_TRAIN);
     kill(supervisor_of(&id), SIGKILL);
     struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
     assert_int_equal(view.attempt, 2);
-    assert_int_equal(view.errors, 1);
+    assert_int_equal(view.errors, 0);
+    assert_int_equal(view.losses, 1);
 }
 
 // What a worker leaves that was killed between its claim and the start of the supervisor.
@@ -440,7 +442,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(drain_waits_for_jobs, setup, teardown),
         cmocka_unit_test_setup_teardown(work_dir_has_one_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_link_is_repaired, setup, teardown),
-        cmocka_unit_test_setup_teardown(dead_supervisor_is_an_error, setup, teardown),
+        cmocka_unit_test_setup_teardown(dead_supervisor_is_a_loss, setup, teardown),
         cmocka_unit_test_setup_teardown(unstarted_attempt_is_handed_back, setup, teardown),
         cmocka_unit_test_setup_teardown(second_drain_does_not_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(full_store_takes_the_end, setup, teardown),

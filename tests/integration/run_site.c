@@ -207,6 +207,7 @@ static void build(struct site *site, const struct site_job *job, const struct ty
     }
     options.max_runtime_s = job->max_runtime_s;
     options.max_attempts = job->max_attempts;
+    options.retry = (Trainyard__V1__RetryPolicy *)(uintptr_t)job->retry;
     if (job->stop_on_lost_lease)
         options.on_lost_lease = TRAINYARD__V1__ON_LOST_LEASE__ON_LOST_LEASE_STOP;
     uint64_t now_us = ty_clock_wall_us();
@@ -304,7 +305,8 @@ static void on_got(void *context, const struct ty_err *err, const struct ty_reco
         viam__app__mltraining__v1__training_job_metadata__unpack(NULL, bytes.len, bytes.data);
     seen = (struct site_view){.state = record->state, .stage = record->stage, .reason = record->reason,
                               .attempt = record->attempt, .errors = record->errors, .losses = record->worker_losses,
-                              .started_us = record->started_us, .fence = record->fence, .is_there = true};
+                              .started_us = record->started_us, .fence = record->fence,
+                              .due_us = ty_record_due_us(record), .is_there = true};
     snprintf(seen.worker, sizeof seen.worker, "%.*s", (int)worker_len, worker);
     snprintf(seen.model, sizeof seen.model, "%s", metadata->synced_model_id);
     snprintf(seen.script_version, sizeof seen.script_version, "%s", metadata->registry_item_version);
@@ -439,6 +441,7 @@ static size_t test_args(const struct site *site, const struct site_worker *worke
     args[count++] = ty_xstrdup(worker->name);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         args[count++] = ty_xasprintf("%u", values[i]);
+    args[count++] = ty_xasprintf("%u %u %u", worker->max_losses, worker->retry_base_ms, worker->retry_max_ms);
     return count;
 }
 

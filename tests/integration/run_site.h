@@ -43,6 +43,7 @@ struct site_job {
     const char *arguments[8];     // key, value, key, value, ...
     uint32_t max_runtime_s, max_attempts;
     bool stop_on_lost_lease;
+    const Trainyard__V1__RetryPolicy *retry;
 };
 struct ty_id site_submit(struct site *site, const struct site_job *job);
 // The same submit once more, as after a replay.
@@ -58,7 +59,7 @@ struct site_view {
     enum ty_job_state state;
     uint8_t stage, reason;
     uint32_t attempt, errors, losses;
-    uint64_t started_us, fence;
+    uint64_t started_us, fence, due_us;
     int code;                 // of error_status
     char message[9000];       // of error_status
     char model[256];          // synced_model_id
@@ -94,6 +95,7 @@ struct site_worker {
     uint32_t lease_ms, grace_ms, drain_ms;
     bool keep_job_dirs;
     unsigned shards;
+    unsigned max_losses, retry_base_ms, retry_max_ms; // as in ty_state_options
     const char *program;   // a trainyard-worker; NULL: this test program
     pid_t pid;
 };

@@ -329,6 +329,76 @@ static void the_digest_is_of_what_was_asked(void **state)
     assert_memory_not_equal(first, next, 16);
 }
 
+// Options that came later, unset, leave the digests as they were when jobs with them were stored: this one is the SHA-256 of
+// bytes that were put together by hand, {options (6): {priority: 1, max_attempts: 2}, submit_custom (11): ...}.
+static void an_old_digest_stands(void **state)
+{
+    static const uint8_t stored[16] = {
+        0x1e, 0x33, 0xa3, 0x6a, 0x9e, 0xf2, 0xab, 0x49, 0x59, 0xd8, 0x19, 0x01, 0x33, 0x99, 0x61, 0xaf};
+    Custom custom;
+    Options options = TRAINYARD__V1__JOB_OPTIONS__INIT;
+    Trainyard__V1__RetryPolicy retry = TRAINYARD__V1__RETRY_POLICY__INIT;
+    uint8_t digest[16], next[16];
+    (void)state;
+    init_custom(&custom);
+    options.priority = 1;
+    options.max_attempts = 2;
+    digest_of(&custom, &options, &id, CREATED_US, digest);
+    assert_memory_equal(digest, stored, 16);
+    options.retry = &retry; // asks for nothing
+    digest_of(&custom, &options, &id, CREATED_US, digest);
+    assert_memory_equal(digest, stored, 16);
+    // Lists of codes are sets.
+    uint32_t codes[] = {3, 75, 3}, turned[] = {75, 3};
+    retry.exit_codes = codes;
+    retry.n_exit_codes = 3;
+    digest_of(&custom, &options, &id, CREATED_US, digest);
+    assert_memory_not_equal(digest, stored, 16);
+    retry.exit_codes = turned;
+    retry.n_exit_codes = 2;
+    digest_of(&custom, &options, &id, CREATED_US, next);
+    assert_memory_equal(digest, next, 16);
+    options.retry_of = TEXT("00000000-0000-4000-8000-000000000001");
+    digest_of(&custom, &options, &id, CREATED_US, next);
+    assert_memory_not_equal(digest, next, 16);
+}
+
+static void retries_are_checked(void **state)
+{
+    Custom custom;
+    Options options = TRAINYARD__V1__JOB_OPTIONS__INIT;
+    Trainyard__V1__RetryPolicy retry = TRAINYARD__V1__RETRY_POLICY__INIT;
+    uint32_t codes[TY_LIMIT_EXIT_CODES + 1], wrong[] = {1, 256};
+    (void)state;
+    init_custom(&custom);
+    for (uint32_t i = 0; i < TY_LIMIT_EXIT_CODES + 1; i++)
+        codes[i] = i + 1;
+    options.retry = &retry;
+    options.retry_of = TEXT("00000000-0000-4000-8000-000000000001");
+    retry.on_error = true;
+    retry.no_retry_exit_codes = codes;
+    retry.n_no_retry_exit_codes = TY_LIMIT_EXIT_CODES;
+    retry.base_ms = retry.max_ms = TY_LIMIT_BACKOFF_MS;
+    build(NULL, &custom, &options, NULL);
+    retry.on_error = false;
+    build(NULL, &custom, &options, "options.retry.no_retry_exit_codes says nothing without on_error");
+    retry.on_error = true;
+    retry.n_no_retry_exit_codes++;
+    build(NULL, &custom, &options, "options.retry.no_retry_exit_codes has 33 entries; at most 32 are allowed");
+    retry.n_no_retry_exit_codes = 1;
+    retry.exit_codes = wrong;
+    retry.n_exit_codes = 2;
+    build(NULL, &custom, &options, "options.retry.exit_codes: 256 is no exit code; 1 to 255 are allowed");
+    retry.n_exit_codes = 1;
+    build(NULL, &custom, &options, "options.retry: 1 is in both lists of exit codes");
+    retry.n_exit_codes = 0;
+    retry.max_ms++;
+    build(NULL, &custom, &options, "options.retry.max_ms is 86400001; at most 86400000 are allowed");
+    retry.max_ms = 0;
+    options.retry_of = TEXT("the last one");
+    build(NULL, &custom, &options, "options.retry_of is not a UUID");
+}
+
 static void a_refused_submit_keeps_what_is_fit(void **state)
 {
     Custom custom;
@@ -382,6 +452,8 @@ int main(void)
         cmocka_unit_test(options_are_checked),
         cmocka_unit_test(the_catalogue_fills_what_was_left_open),
         cmocka_unit_test(the_digest_is_of_what_was_asked),
+        cmocka_unit_test(an_old_digest_stands),
+        cmocka_unit_test(retries_are_checked),
         cmocka_unit_test(a_refused_submit_keeps_what_is_fit),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -69,6 +69,14 @@ static void managed_with_everything(void **state)
     options.cpu_millis = 500;
     options.gpus = 2;
     options.memory_bytes = (uint64_t)1 << 33;
+    options.retry_on_error = true;
+    options.no_retry_exit_codes = (const uint32_t[]){2, 64};
+    options.no_retry_exit_code_count = 2;
+    options.retry_exit_codes = (const uint32_t[]){127};
+    options.retry_exit_code_count = 1;
+    options.retry_base_ms = 1000;
+    options.retry_max_ms = 60000;
+    options.retry_of = "b0000000-0000-4000-8000-00000000000b";
     job.options = &options;
     job.model_framework = TRAINYARD_ONNX;
     job.job_id = "A0000000-0000-4000-8000-00000000000B";
@@ -103,6 +111,14 @@ static void managed_with_everything(void **state)
     assert_int_equal(asked->resources->cpu_millis, 500);
     assert_int_equal(asked->resources->gpus, 2);
     assert_true(asked->resources->memory_bytes == (uint64_t)1 << 33);
+    assert_true(asked->retry->on_error);
+    assert_int_equal(asked->retry->n_no_retry_exit_codes, 2);
+    assert_int_equal(asked->retry->no_retry_exit_codes[1], 64);
+    assert_int_equal(asked->retry->n_exit_codes, 1);
+    assert_int_equal(asked->retry->exit_codes[0], 127);
+    assert_int_equal(asked->retry->base_ms, 1000);
+    assert_int_equal(asked->retry->max_ms, 60000);
+    assert_string_equal(asked->retry_of, "b0000000-0000-4000-8000-00000000000b");
     ty_command_done(&command);
 }
 
@@ -243,6 +259,12 @@ static void wrong_input_is_named(void **state)
     options.max_attempts = 101;
     custom_refused(&custom, "options.max_attempts is 101; at most 100 are allowed");
     options.max_attempts = 0;
+    options.retry_exit_code_count = 2;
+    custom_refused(&custom, "options.retry.exit_codes: the list is NULL but its count is 2");
+    options.retry_exit_code_count = 33;
+    options.retry_exit_codes = (const uint32_t[33]){0};
+    custom_refused(&custom, "options.retry.exit_codes has 33 entries; at most 32 are allowed");
+    options.retry_exit_code_count = 0;
     options.label_count = 1;
     custom_refused(&custom, "options.labels: the list is NULL but its count is 1");
 }

@@ -42,6 +42,36 @@ static void test_all_of_them(void **state)
     ty_request_options_done(&options);
 }
 
+static void test_retries(void **state)
+{
+    static const char *const given[][2] = {
+        {"trainyard-retry-on-error", "true"}, {"trainyard-retry-exit-code", "3"},       {"trainyard-retry-exit-code", "75"},
+        {"trainyard-no-retry-exit-code", "2"}, {"trainyard-retry-base-ms", "100"},      {"trainyard-retry-max-ms", "5000"},
+        {"trainyard-retry-of", "00000000-0000-4000-8000-000000000001"},
+    };
+    struct ty_request_options options;
+    struct ty_err err;
+    (void)state;
+    ty_request_options_init(&options);
+    assert_null(options.message.retry);
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        assert_int_equal(ty_request_options_take(&options, given[i][0], given[i][1], &err), 0);
+    const Trainyard__V1__RetryPolicy *retry = options.message.retry;
+    assert_true(retry->on_error);
+    assert_int_equal(retry->n_exit_codes, 2);
+    assert_int_equal(retry->exit_codes[1], 75);
+    assert_int_equal(retry->n_no_retry_exit_codes, 1);
+    assert_int_equal(retry->no_retry_exit_codes[0], 2);
+    assert_int_equal(retry->base_ms, 100);
+    assert_int_equal(retry->max_ms, 5000);
+    assert_string_equal(options.message.retry_of, given[6][1]);
+    assert_int_equal(ty_request_options_take(&options, given[6][0], given[6][1], &err), -TY_EINVALID);
+    for (int i = 2; i < TY_LIMIT_EXIT_CODES; i++)
+        assert_int_equal(ty_request_options_take(&options, "trainyard-retry-exit-code", "9", &err), 0);
+    assert_int_equal(ty_request_options_take(&options, "trainyard-retry-exit-code", "9", &err), -TY_EINVALID);
+    ty_request_options_done(&options);
+}
+
 static void test_wrong_values_name_their_key(void **state)
 {
     char long_key[TY_LIMIT_NAME_BYTES + 2];
@@ -53,6 +83,8 @@ static void test_wrong_values_name_their_key(void **state)
         {"trainyard-max-runtime-s", "99999999999999999999"},                      {"trainyard-on-lost-lease", "Stop"},
         {"trainyard-label", "no-equals"}, {"trainyard-label", "=value"},          {"trainyard-label", "a=\xff"},
         {"trainyard-pripority", "1"},     {"idempotency-key", ""},                {"idempotency-key", long_key},
+        {"trainyard-retry-on-error", "yes"}, {"trainyard-retry-exit-code", "x"}, {"trainyard-retry-base-ms", "-1"},
+        {"trainyard-no-retry-exit-code", ""},
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -90,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_of_them),
+        cmocka_unit_test(test_retries),
         cmocka_unit_test(test_wrong_values_name_their_key),
         cmocka_unit_test(test_twice_and_too_many),
     };

@@ -40,7 +40,7 @@ static void a_ticket_comes_back(void **state)
     struct ty_err err;
     struct ty_ticket got, ticket = {.id = {{1, 2}}, .token = {{0xff, 0, 3}}, .attempt = 7, .fence = UINT64_C(1700000000000001),
                                     .claimed_us = 5, .worker = (char *)"w 1", .organization = (char *)"acme",
-                                    .model = (char *)"a=b", .model_version = (char *)"v 1"};
+                                    .model = (char *)"a=b", .model_version = (char *)"v 1", .retries = {0x81, [31] = 0x10}};
     (void)state;
     assert_int_equal(ty_job_dir_make(dir, &err), -TY_EEXISTS);
     assert_int_equal(ty_ticket_read(dir, &got, &err), -TY_ENOTFOUND);
@@ -53,6 +53,21 @@ static void a_ticket_comes_back(void **state)
     assert_string_equal(got.worker, "w 1");
     assert_string_equal(got.model, "a=b");
     assert_string_equal(got.model_version, "v 1");
+    assert_memory_equal(got.retries, ticket.retries, sizeof got.retries);
+    ty_ticket_done(&got);
+}
+
+static void a_ticket_of_the_version_before_retries_nothing(void **state)
+{
+    static const char text[] = "format=1\njob=00000000-0000-0000-0000-000000000001\nattempt=1\nfence=1\nworker=w\norganization=o\n"
+                               "model=m\nmodel_version=v\ntoken=00000000000000000000000000000000\n";
+    static const uint8_t none[32];
+    struct ty_err err;
+    struct ty_ticket got;
+    (void)state;
+    assert_int_equal(ty_job_dir_write(dir, "ticket", text, sizeof text - 1, &err), 0);
+    assert_int_equal(ty_ticket_read(dir, &got, &err), 0);
+    assert_memory_equal(got.retries, none, sizeof none);
     ty_ticket_done(&got);
 }
 
@@ -102,6 +117,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_ticket_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_ticket_of_the_version_before_retries_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_ticket, setup, teardown),
         cmocka_unit_test_setup_teardown(control_is_shared_and_held, setup, teardown),
     };

@@ -113,6 +113,58 @@ static void words(void **state)
     assert_string_equal(ty_buf_text(&closing), "attempt 2 failed: step train exited with code 3");
 }
 
+static void what_the_job_wants_to_be_tried_again(void **state)
+{
+    enum { NONE, ON_ERROR, LISTED, BUT };
+    static uint32_t listed[] = {3, 75, 127, 139}, but[] = {2, 137, 139};
+    static const struct {
+        const char *outcome, *step;
+        int code, signal_number;
+        const char *actions; // without a policy; on_error; exit_codes 3, 75, 127, 139; on_error but 2, 137, 139
+    } rows[] = {
+        {"exit", "train", 1, 0, "FRFR"},          {"exit", "train", 2, 0, "FRFF"},
+        {"exit", "train", 3, 0, "FRRR"},          {"exit", "train", 75, 0, "FRRR"},
+        {"exit", "train", 126, 0, "FFFF"},        {"exit", "train", 127, 0, "FFRF"},
+        {"exit", "train", 255, 0, "FRFR"},        {"signal", "train", -1, 11, "FRRF"},
+        {"signal", "train", -1, 6, "FRFR"},       {"oom", "train", -1, 9, "FRFF"},
+        {"exit", "install", 3, 0, "FRFR"},        {"oom", "install", -1, 9, "FRFR"},
+        {"step_timeout", "install", -1, 0, "FRFR"}, {"not_found", "train", -1, 0, "FFFF"},
+        {"deadline", "train", -1, 0, "FFFF"},     {"unkillable", "train", -1, 0, "FFFF"},
+        {"exit", "collect", 1, 0, "FFFF"},        {"exit", "prepare", 1, 0, "FFFF"},
+        {"exit", "prepare", 3, 0, "RRRR"},        {"canceled", "train", -1, 0, "XXXX"},
+        {"drained", "train", -1, 0, "HHHH"},      {"ok", "collect", 0, 0, "CCCC"},
+    };
+    Trainyard__V1__RetryPolicy policies[4];
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        trainyard__v1__retry_policy__init(&policies[i]);
+    policies[ON_ERROR].on_error = policies[BUT].on_error = true;
+    policies[LISTED].exit_codes = listed;
+    policies[LISTED].n_exit_codes = 4;
+    policies[BUT].no_retry_exit_codes = but;
+    policies[BUT].n_no_retry_exit_codes = 3;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (size_t p = 0; p < 4; p++) {
+            TY_BUF(record);
+            struct ty_ending ending;
+            struct ty_verdict verdict, before;
+            struct ty_retries retries;
+            ty_buf_add_format(&record, "format=1\noutcome=%s\nstep=%s\ncode=%d\nsignal=%d\nmessage=why\n", rows[i].outcome,
+                              rows[i].step, rows[i].code, rows[i].signal_number);
+            ty_ending_parse(&record, &ending);
+            ty_verdict_of(&ending, "", true, &verdict);
+            before = verdict;
+            ty_retries_of(p == NONE ? NULL : &policies[p], &retries);
+            ty_verdict_retry(&ending, &retries, &verdict);
+            if (verdict.action != (enum ty_finish_action)rows[i].actions[p])
+                fail_msg("%s of %s with %d under policy %zu: %c", rows[i].outcome, rows[i].step, rows[i].code, p, verdict.action);
+            assert_int_equal(verdict.reason, before.reason);
+            assert_int_equal(verdict.grpc_code, before.grpc_code);
+            ty_ending_done(&ending);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +172,7 @@ int main(void)
         cmocka_unit_test(no_record),
         cmocka_unit_test(no_model),
         cmocka_unit_test(words),
+        cmocka_unit_test(what_the_job_wants_to_be_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,9 @@ void ty_finish_judge(struct ty_attempt *attempt)
     if (ty_job_dir_read(attempt->dir, "collected", &collected, &err) == 0)
         attempt->model_stage = ty_job_dir_field(&collected, "stage");
     ty_verdict_of(&attempt->ending, tail, attempt->model_stage != NULL, &attempt->verdict);
+    struct ty_retries retries;
+    memcpy(retries.bits, attempt->ticket.retries, sizeof retries.bits);
+    ty_verdict_retry(&attempt->ending, &retries, &attempt->verdict);
 }
 
 // ---- telling ----

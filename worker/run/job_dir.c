@@ -159,11 +159,11 @@ bool ty_job_dir_forbid_start(const char *dir)
 
 // ---- ticket ----
 
-static void add_hex(struct ty_buf *out, const char *key, const struct ty_token *token)
+static void add_hex(struct ty_buf *out, const char *key, const uint8_t *bytes, size_t len)
 {
     ty_buf_add_format(out, "%s=", key);
-    for (size_t i = 0; i < sizeof token->bytes; i++)
-        ty_buf_add_format(out, "%02x", token->bytes[i]);
+    for (size_t i = 0; i < len; i++)
+        ty_buf_add_format(out, "%02x", bytes[i]);
     ty_buf_add_byte(out, '\n');
 }
 
@@ -176,20 +176,21 @@ int ty_ticket_write(const struct ty_ticket *ticket, const char *dir, struct ty_e
                       "\nworker=%s\norganization=%s\nmodel=%s\nmodel_version=%s\n",
                       ty_id_format(&ticket->id, id), ticket->attempt, ticket->fence, ticket->claimed_us, ticket->worker,
                       ticket->organization, ticket->model, ticket->model_version);
-    add_hex(&text, "token", &ticket->token);
+    add_hex(&text, "token", ticket->token.bytes, sizeof ticket->token.bytes);
+    add_hex(&text, "retries", ticket->retries, sizeof ticket->retries);
     return ty_job_dir_write(dir, "ticket", text.data, text.len, err);
 }
 
-static bool read_hex(const char *text, struct ty_token *ret_token)
+static bool read_hex(const char *text, uint8_t *ret_bytes, size_t len)
 {
-    if (!text || strlen(text) != 2 * sizeof ret_token->bytes)
+    if (!text || strlen(text) != 2 * len)
         return false;
-    for (size_t i = 0; i < sizeof ret_token->bytes; i++) {
+    for (size_t i = 0; i < len; i++) {
         unsigned value;
         int used = 0;
         if (sscanf(text + 2 * i, "%2x%n", &value, &used) != 1 || used != 2)
             return false;
-        ret_token->bytes[i] = (uint8_t)value;
+        ret_bytes[i] = (uint8_t)value;
     }
     return true;
 }
@@ -205,6 +206,7 @@ static bool parse_ticket(const struct ty_buf *text, struct ty_ticket *ticket)
     struct ty_err err;
     char *id TY_FREE = ty_job_dir_field(text, "job");
     char *token TY_FREE = ty_job_dir_field(text, "token");
+    char *retries TY_FREE = ty_job_dir_field(text, "retries");
     ticket->attempt = (uint32_t)read_number(text, "attempt");
     ticket->fence = read_number(text, "fence");
     ticket->claimed_us = read_number(text, "claimed_us");
@@ -213,7 +215,8 @@ static bool parse_ticket(const struct ty_buf *text, struct ty_ticket *ticket)
     ticket->model = ty_job_dir_field(text, "model");
     ticket->model_version = ty_job_dir_field(text, "model_version");
     return read_number(text, "format") == 1 && id && ty_id_parse(id, &ticket->id, &err) == 0 &&
-           read_hex(token, &ticket->token) && ticket->attempt && ticket->fence && ticket->worker && ticket->organization &&
+           read_hex(token, ticket->token.bytes, sizeof ticket->token.bytes) &&
+           (!retries || read_hex(retries, ticket->retries, sizeof ticket->retries)) && ticket->attempt && ticket->fence && ticket->worker && ticket->organization &&
            ticket->model && ticket->model_version;
 }
 

@@ -114,7 +114,9 @@ static void hand_back_unstarted(struct ty_attempt *attempt)
 static struct ty_ticket ticket_for(struct ty_run *run, const struct ty_token *token, const struct ty_claimed *claimed,
                                    const struct ty_job *job)
 {
-    return (struct ty_ticket){
+    struct ty_retries retries;
+    ty_retries_of(job->options ? job->options->retry : NULL, &retries);
+    struct ty_ticket ticket = {
         .id = claimed->id,
         .token = *token,
         .attempt = claimed->record.attempt,
@@ -125,6 +127,8 @@ static struct ty_ticket ticket_for(struct ty_run *run, const struct ty_token *to
         .model = ty_xstrdup(job->metadata ? job->metadata->model_name : ""),
         .model_version = ty_xstrdup(job->metadata ? job->metadata->model_version : ""),
     };
+    memcpy(ticket.retries, retries.bits, sizeof ticket.retries);
+    return ticket;
 }
 
 void ty_attempt_start(struct ty_run *run, const struct ty_token *token, uint64_t sent_ns,

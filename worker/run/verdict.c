@@ -208,6 +208,53 @@ void ty_verdict_of(const struct ty_ending *ending, const char *tail, bool has_mo
         say(ret_verdict, EMPTY_OUTPUT_LINE);
 }
 
+// ---- what the job wants to be tried again ----
+
+#define SIGNAL_CODE 128 // a script killed by signal n has the code 128 + n, as a shell says it
+#define KILLED_CODE 137 // of one that was killed for memory
+#define INSTALL_BIT 0
+
+static void set_bit(struct ty_retries *retries, unsigned bit, bool on)
+{
+    uint8_t mask = (uint8_t)(1u << bit % 8);
+    retries->bits[bit / 8] = (uint8_t)(on ? retries->bits[bit / 8] | mask : retries->bits[bit / 8] & ~mask);
+}
+
+void ty_retries_of(const Trainyard__V1__RetryPolicy *policy, struct ty_retries *ret_retries)
+{
+    *ret_retries = (struct ty_retries){0};
+    if (!policy)
+        return;
+    memset(ret_retries->bits, policy->on_error ? 0xff : 0, sizeof ret_retries->bits);
+    set_bit(ret_retries, 126, false);
+    set_bit(ret_retries, 127, false);
+    for (size_t i = 0; i < policy->n_no_retry_exit_codes; i++)
+        set_bit(ret_retries, policy->no_retry_exit_codes[i] % 256, false);
+    for (size_t i = 0; i < policy->n_exit_codes; i++)
+        set_bit(ret_retries, policy->exit_codes[i] % 256, true);
+}
+
+void ty_verdict_retry(const struct ty_ending *ending, const struct ty_retries *retries, struct ty_verdict *verdict)
+{
+    bool is_train = step_of(ending) == TRAIN, is_install = step_of(ending) == INSTALL;
+    int bit = -1;
+    if (verdict->action != TY_FINISH_FAILED || (!is_train && !is_install))
+        return;
+    if (verdict->reason == TY_REASON_OUT_OF_MEMORY)
+        bit = is_train ? KILLED_CODE : INSTALL_BIT;
+    else if (verdict->reason == TY_REASON_INSTALL_FAILED)
+        bit = INSTALL_BIT;
+    else if (verdict->reason == TY_REASON_SIGNAL)
+        bit = SIGNAL_CODE + ending->signal_number;
+    else if (is_train && !strcmp(ending->outcome, "exit"))
+        bit = ending->code;
+    // Code 0 has the install's bit and is no failure.
+    if (bit < 0 || bit > 255 || (bit == INSTALL_BIT && !is_install))
+        return;
+    if (retries->bits[bit / 8] >> bit % 8 & 1)
+        verdict->action = TY_FINISH_RETRY;
+}
+
 // ---- telling ----
 
 void ty_verdict_message(const struct ty_verdict *verdict, const char *tail, bool log_is_whole, struct ty_buf *out)
@@ -231,7 +278,7 @@ void ty_verdict_closing(const struct ty_verdict *verdict, uint32_t attempt, stru
                : verdict->action == TY_FINISH_FAILED    ? "failed"
                : verdict->action == TY_FINISH_CANCELED  ? "was canceled"
                : verdict->action == TY_FINISH_HAND_BACK ? "was handed back to the queue"
-                                                        : "ended with an error, to be tried again";
+                                                        : "ended with an error, and is tried again if an attempt is left";
     ty_buf_add_format(out, "attempt %u %s", attempt, word);
     if (*verdict->text)
         ty_buf_add_format(out, ": %s", verdict->text);

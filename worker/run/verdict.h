@@ -8,6 +8,7 @@
 #include "core/buf.h"
 #include "core/record.h"
 #include "core/state.h"
+#include "trainyard/v1/command.pb-c.h"
 
 // The record as the supervisor left it; texts are owned.
 struct ty_ending {
@@ -29,6 +30,16 @@ struct ty_verdict {
 // tail: the last lines of the step that ended, as ty_transcript_tail gives them (NUL-terminated). has_model: the step
 // collect has left its file.
 void ty_verdict_of(const struct ty_ending *ending, const char *tail, bool has_model, struct ty_verdict *ret_verdict);
+
+// Which failures of its own a job wants to be tried again, as its ticket keeps it: a bit for each exit code of the training
+// script (bit code % 8 of byte code / 8), and bit 0 for a failed installation.
+struct ty_retries {
+    uint8_t bits[32];
+};
+// policy NULL: none.
+void ty_retries_of(const Trainyard__V1__RetryPolicy *policy, struct ty_retries *ret_retries);
+// A failure that is to be tried again becomes a RETRY; anything else stays as it is.
+void ty_verdict_retry(const struct ty_ending *ending, const struct ty_retries *retries, struct ty_verdict *verdict);
 
 // error_status.message: the text, the exit code, and the tail; cut at TY_LIMIT_ERROR_MESSAGE_BYTES.
 void ty_verdict_message(const struct ty_verdict *verdict, const char *tail, bool log_is_whole, struct ty_buf *out);

@@ -16,7 +16,8 @@ static void load_scripts(struct ty_state *state)
         [TY_SCRIPT_ATTACH] = "attach", [TY_SCRIPT_CLAIM] = "claim", [TY_SCRIPT_CONTROL] = "control",
         [TY_SCRIPT_FINISH] = "finish", [TY_SCRIPT_HELLO] = "hello", [TY_SCRIPT_LIST] = "list",
         [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
-        [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew",
+        [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PUBLISHED] = "published",
+        [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew", [TY_SCRIPT_SETTLED] = "settled",
         [TY_SCRIPT_SUBMIT] = "submit", [TY_SCRIPT_UNLINKED] = "unlinked",
     };
     for (size_t i = 0; i < TY_SCRIPTS; i++)

@@ -3,14 +3,15 @@
 
 #include "core/redis.h"
 #include "core/state.h"
+#include "core/state_outbox.h"
 #include "core/state_args.h"
 
 #define TY_SHARDS_MAX 64
 
 enum ty_script {
     TY_SCRIPT_ATTACH, TY_SCRIPT_CLAIM, TY_SCRIPT_CONTROL, TY_SCRIPT_FINISH, TY_SCRIPT_HELLO, TY_SCRIPT_LIST,
-    TY_SCRIPT_LOG_APPEND, TY_SCRIPT_LOG_OPEN, TY_SCRIPT_LOG_PAGE, TY_SCRIPT_RECLAIM, TY_SCRIPT_RENEW,
-    TY_SCRIPT_SUBMIT, TY_SCRIPT_UNLINKED, TY_SCRIPTS
+    TY_SCRIPT_LOG_APPEND, TY_SCRIPT_LOG_OPEN, TY_SCRIPT_LOG_PAGE, TY_SCRIPT_OUTBOX, TY_SCRIPT_PUBLISHED, TY_SCRIPT_RECLAIM,
+    TY_SCRIPT_RENEW, TY_SCRIPT_SETTLED, TY_SCRIPT_SUBMIT, TY_SCRIPT_UNLINKED, TY_SCRIPTS
 };
 
 struct ty_state {
@@ -44,6 +45,8 @@ struct ty_call {
         ty_get_fn get;
         ty_list_fn list;
         ty_log_page_fn log_page;
+        ty_outbox_fn outbox;
+        ty_published_fn published;
     } fn;
     void *context;
     size_t count;
@@ -68,6 +71,8 @@ int ty_state_add_submits(const struct ty_state *state, unsigned shard, const str
 int ty_state_check_array(const struct ty_redis_reply *reply, const struct ty_err *cause, size_t min, struct ty_err *err);
 // Removes the logs of a deleted job; nobody waits for it.
 void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts);
+// One call with an answer of count results, delivered to fn.
+void ty_state_on_results(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause);
 // Decodes id, record pairs from items[at] on; *ret_jobs is the caller's to free, its records borrow from the reply.
 int ty_state_take_jobs(const struct ty_redis_reply *reply, size_t at, struct ty_claimed **ret_jobs, size_t *ret_count,
                        struct ty_err *err);

@@ -45,7 +45,7 @@ void ty_state_claim(struct ty_state *state, unsigned shard, const struct ty_toke
     ty_state_eval(state, TY_SCRIPT_CLAIM, key, &args, on_claimed, call);
 }
 
-static void on_results(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+void ty_state_on_results(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_call *call = context;
     struct ty_err err;
@@ -82,7 +82,7 @@ void ty_state_renew(struct ty_state *state, unsigned shard, const struct ty_rene
         ty_args_add_text(&args, r->worker);
     }
     ty_state_meta_key(state, shard, key);
-    ty_state_eval(state, TY_SCRIPT_RENEW, key, &args, on_results, call);
+    ty_state_eval(state, TY_SCRIPT_RENEW, key, &args, ty_state_on_results, call);
 }
 
 // What the site says about attempts that end early, as site_of in prelude.lua.in reads it.
@@ -111,7 +111,7 @@ static void on_finished(void *context, const struct ty_redis_reply *reply, const
         for (size_t i = 0; i < finish->call->count; i++)
             if (reply->items[i].integer == TY_FINISH_DELETED)
                 ty_state_log_remove(state, &finish->ids[i], finish->attempts[i]);
-    on_results(finish->call, reply, cause);
+    ty_state_on_results(finish->call, reply, cause);
     free(finish->ids);
     free(finish->attempts);
     free(finish);

@@ -11,7 +11,7 @@
 #define PART_JOBS 500
 #define PART_INDEXES 64
 #define SEEN_SLOTS 1024 // a power of two, about twice PART_JOBS
-#define INDEXES_OF_A_JOB 2
+#define INDEXES_OF_A_JOB 3
 
 struct index {
     const char *key;
@@ -97,6 +97,7 @@ static void add_indexes(struct part *part, const struct ty_apply *command, const
     const struct ty_id *id = &command->job_id;
     size_t len = strlen(organization), score_len;
     const char *score = ty_args_number(part->args, record->created_us, &score_len);
+    enter(part, "o", "", 0, score, score_len, id);
     if (len) {
         char kind[] = "s:0:";
         kind[2] = (char)('0' + record->state);

@@ -12,7 +12,7 @@ for i = 7, #ARGV, 2 do
     local raw = redis.call('GET', K .. 'j:' .. id)
     local result, attempt = 4, 0
     if not raw then
-        tombstone(id, flag, 0, ttl_ms)
+        tombstone(id, flag, 0, 0, ttl_ms)
         result = 5
     else
         local h = decode(raw)
@@ -20,7 +20,7 @@ for i = 7, #ARGV, 2 do
         local to = T.cancel[h.state]
         if h.state == 0 then
             if bit.band(h.flags, flag) ~= flag then
-                tombstone(id, bit.bor(h.flags, flag), attempt, ttl_ms)
+                tombstone(id, bit.bor(h.flags, flag), attempt, h.version, ttl_ms)
                 result = 5
             end
         elseif terminal(h.state) then

@@ -1,7 +1,7 @@
 #!lua
 -- Applies submits. ARGV: prefix, tombstone_ms, watermark (3..6, see advance), then parts, in each of which an id comes once:
 -- n, then n times (job key, record); m, then m times (index key, 2k, k times (score, id)): what the records add to the
--- indexes and to the ready queues when all of them are new.
+-- indexes, to the outbox and to the ready queues when all of them are new.
 -- Answer: {-1, stored} on a gap, else {0, 0, results}, a byte for each job: 1 applied, 2 duplicate, 3 conflict,
 -- 4 no-op (it was deleted).
 local stored = advance()
@@ -9,8 +9,9 @@ if stored then return { -1, stored } end
 local argv, results, queued = ARGV, {}, false
 local QUEUE = K .. 'q:'
 
--- Puts a record that was just stored into its index, and a job that can run into its queue.
+-- Puts a record that was just stored into its index and the outbox, and a job that can run into its queue.
 local function enter(id, h, record)
+    redis.call('ZADD', K .. 'o', int(h.created), id)
     if h.org_len > 0 then
         redis.call('ZADD', K .. 's:' .. h.state .. ':' .. org_of(h, record), int(h.created), id)
     end

@@ -1,0 +1,183 @@
+#include "core/state_outbox.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/state_internal.h"
+
+#define OUTBOX_ITEMS 6      // of the answer of outbox.lua
+#define VERSION_AT 32       // in the record's header
+#define MODIFIED_AT 48
+
+// ---- reading ----
+
+static void take_job(struct ty_outbox_job *job, const struct ty_redis_reply *id, const struct ty_redis_reply *raw)
+{
+    struct ty_err err;
+    memcpy(job->id.bytes, id->bytes, sizeof job->id.bytes);
+    job->is_ok = ty_record_decode(raw->bytes, raw->len, &job->record, &err) == 0;
+    if (raw->len < TY_RECORD_HEADER_BYTES)
+        return;
+    memcpy(job->change, raw->bytes + VERSION_AT, 8);
+    memcpy(job->change + 8, raw->bytes + MODIFIED_AT, 8);
+}
+
+static bool is_id(const struct ty_redis_reply *item)
+{
+    return item->type == TY_REDIS_BYTES && item->len == sizeof(struct ty_id);
+}
+
+// The lists of an answer that is ours; false when it is none. They are the caller's to free.
+static bool take_lists(const struct ty_redis_reply *reply, struct ty_outbox *outbox, int64_t **ret_marks, struct ty_id **ret_nulls,
+                       struct ty_outbox_job **ret_jobs)
+{
+    const struct ty_redis_reply *marks = &reply->items[3], *nulls = &reply->items[4], *jobs = &reply->items[5];
+    *ret_marks = ty_xcalloc(marks->count + 1, sizeof **ret_marks);
+    *ret_nulls = ty_xcalloc(nulls->count + 1, sizeof **ret_nulls);
+    *ret_jobs = ty_xcalloc(jobs->count / 2 + 1, sizeof **ret_jobs);
+    for (size_t i = 0; i < marks->count; i++)
+        (*ret_marks)[i] = marks->items[i].integer;
+    for (size_t i = 0; i < nulls->count; i++) {
+        if (!is_id(&nulls->items[i]))
+            return false;
+        memcpy((*ret_nulls)[i].bytes, nulls->items[i].bytes, sizeof(struct ty_id));
+    }
+    for (size_t i = 0; i + 1 < jobs->count; i += 2) {
+        if (!is_id(&jobs->items[i]) || jobs->items[i + 1].type != TY_REDIS_BYTES)
+            return false;
+        take_job(&(*ret_jobs)[i / 2], &jobs->items[i], &jobs->items[i + 1]);
+    }
+    outbox->mark_count = (unsigned)marks->count;
+    outbox->null_count = nulls->count;
+    outbox->job_count = jobs->count / 2;
+    return true;
+}
+
+static void deliver(struct ty_call *call, const struct ty_redis_reply *reply)
+{
+    struct ty_outbox outbox = {0};
+    struct ty_err err;
+    int64_t *marks = NULL;
+    struct ty_id *nulls = NULL;
+    struct ty_outbox_job *jobs = NULL;
+    outbox.is_ours = reply->items[0].integer == 1;
+    bool is_good = !outbox.is_ours || (reply->count >= OUTBOX_ITEMS && reply->items[1].type == TY_REDIS_BYTES &&
+                                       take_lists(reply, &outbox, &marks, &nulls, &jobs));
+    if (is_good && outbox.is_ours) {
+        outbox.stamp_us = strtoull(reply->items[1].bytes, NULL, 10);
+        outbox.epoch = (uint64_t)reply->items[2].integer;
+        outbox.marks = marks;
+        outbox.nulls = nulls;
+        outbox.jobs = jobs;
+    }
+    if (!is_good)
+        ty_err_set(&err, TY_EDATALOSS, "outbox: an answer that is none");
+    call->fn.outbox(call->context, is_good ? NULL : &err, is_good ? &outbox : NULL);
+    free(marks);
+    free(nulls);
+    free(jobs);
+}
+
+static void on_outbox(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 1, &err) < 0)
+        call->fn.outbox(call->context, &err, NULL);
+    else
+        deliver(call, reply);
+    free(call);
+}
+
+void ty_state_outbox(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, unsigned limit,
+                     const char *topic, unsigned partitions, ty_outbox_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.outbox = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, name);
+    ty_args_add_u64(&args, lease_ms);
+    ty_args_add_u64(&args, limit < TY_OUTBOX_JOBS_MAX ? limit : TY_OUTBOX_JOBS_MAX);
+    ty_args_add_u64(&args, TY_OUTBOX_BYTES_MAX);
+    ty_args_add_text(&args, topic);
+    ty_args_add_u64(&args, partitions);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_OUTBOX, key, &args, on_outbox, call);
+}
+
+// ---- what Kafka knows ----
+
+static void on_published(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (!reply)
+        err = *cause;
+    else if (reply->type != TY_REDIS_INT)
+        ty_err_set(&err, TY_EINTERNAL, "published: %s", reply->type == TY_REDIS_ERROR ? reply->bytes : "an answer that is none");
+    bool is_good = reply && reply->type == TY_REDIS_INT;
+    call->fn.published(call->context, is_good ? NULL : &err, is_good ? (enum ty_published_result)reply->integer : 0);
+    free(call);
+}
+
+static void add_offset(struct ty_args *args, int64_t offset)
+{
+    if (offset < 0)
+        ty_args_add_text(args, "-1");
+    else
+        ty_args_add_u64(args, (uint64_t)offset);
+}
+
+void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_published *published, ty_published_fn fn,
+                        void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.published = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, published->name);
+    ty_args_add_u64(&args, published->stamp_us);
+    ty_args_add_text(&args, published->topic);
+    ty_args_add_u64(&args, published->mark_count);
+    for (size_t i = 0; i < published->mark_count; i++) {
+        ty_args_add_u64(&args, published->marks[i].partition);
+        add_offset(&args, published->marks[i].expected);
+        add_offset(&args, published->marks[i].next);
+    }
+    ty_args_add_u64(&args, published->job_count);
+    for (size_t i = 0; i < published->job_count; i++) {
+        ty_args_add(&args, published->jobs[i].id.bytes, sizeof published->jobs[i].id.bytes);
+        ty_args_add(&args, published->jobs[i].change, sizeof published->jobs[i].change);
+    }
+    for (size_t i = 0; i < published->null_count; i++)
+        ty_args_add(&args, published->nulls[i].bytes, sizeof published->nulls[i].bytes);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_PUBLISHED, key, &args, on_published, call);
+}
+
+// ---- what stands ----
+
+void ty_state_settled(struct ty_state *state, unsigned shard, const struct ty_settling *attempts, size_t count, ty_results_fn fn,
+                      void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.results = fn;
+    call->count = count;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    for (size_t i = 0; i < count; i++) {
+        ty_args_add(&args, attempts[i].id.bytes, sizeof attempts[i].id.bytes);
+        ty_args_add(&args, attempts[i].token.bytes, sizeof attempts[i].token.bytes);
+        ty_args_add_u64(&args, attempts[i].attempt);
+        ty_args_add_text(&args, attempts[i].is_given_back ? "B" : "E");
+    }
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_SETTLED, key, &args, ty_state_on_results, call);
+}

@@ -1,0 +1,73 @@
+// The job store's side of the events feed: what Kafka does not know yet, what it knows now, and whether the end of an attempt
+// stands. Part of the job store: the rules of core/state.h hold. schemas/redis/README.md has the keys.
+#pragma once
+
+#include "core/state.h"
+
+#define TY_OUTBOX_JOBS_MAX 1000              // of one batch
+#define TY_OUTBOX_BYTES_MAX (4 * 1024 * 1024) // of one batch; one record more than that is still given
+
+// A job that changed. record: as stored; is_ok false when its bytes are no record of ours: it is to be counted,
+// not published. A deleted job is a tombstone (state 0). change names what was read, for `published`.
+struct ty_outbox_job {
+    struct ty_id id;
+    struct ty_record record;
+    bool is_ok;
+    uint8_t change[16];
+};
+struct ty_outbox {
+    bool is_ours;            // false: another publisher has the lease, and nothing else is set
+    uint64_t stamp_us;
+    uint64_t epoch;
+    const int64_t *marks;    // next offset of each partition of the topic, -1: the store has none
+    unsigned mark_count;
+    const struct ty_id *nulls; // deleted jobs whose null record is due
+    size_t null_count;
+    const struct ty_outbox_job *jobs;
+    size_t job_count;
+};
+// Takes or prolongs the publisher's lease of a shard and reads what is to be published, oldest change first. All in outbox is
+// borrowed. name: of the publisher, unique.
+typedef void (*ty_outbox_fn)(void *context, const struct ty_err *err, const struct ty_outbox *outbox);
+void ty_state_outbox(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, unsigned limit,
+                     const char *topic, unsigned partitions, ty_outbox_fn fn, void *context);
+
+enum ty_published_result {
+    TY_PUBLISHED = 1,
+    TY_PUBLISHED_LOST,  // another publisher has the lease; nothing was changed
+    TY_PUBLISHED_GAP,   // the store is not the one that was read: it went back; nothing was changed
+};
+struct ty_event_mark {
+    unsigned partition;
+    int64_t expected; // as the outbox had it
+    int64_t next;
+};
+// Kafka has all of this. Borrowed for the call.
+struct ty_published {
+    const char *name, *topic;
+    uint64_t stamp_us;
+    const struct ty_event_mark *marks;
+    size_t mark_count;
+    const struct ty_outbox_job *jobs; // id and change are read
+    size_t job_count;
+    const struct ty_id *nulls;
+    size_t null_count;
+};
+typedef void (*ty_published_fn)(void *context, const struct ty_err *err, enum ty_published_result result);
+void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_published *published, ty_published_fn fn,
+                        void *context);
+
+enum ty_settled {
+    TY_SETTLED = 1,        // it stands, whatever happens to the store
+    TY_SETTLED_NOT_YET,
+    TY_SETTLED_TELL_AGAIN, // the store went back to before the end
+};
+struct ty_settling {
+    struct ty_id id;
+    struct ty_token token;
+    uint32_t attempt;
+    bool is_given_back; // else the attempt has ended its job
+};
+// All of one shard. results: one enum ty_settled each.
+void ty_state_settled(struct ty_state *state, unsigned shard, const struct ty_settling *attempts, size_t count, ty_results_fn fn,
+                      void *context);

@@ -1,9 +1,23 @@
-// GetTrainingJob: a byte copy of what the store has.
-#include "responder/service_internal.h"
+// GetTrainingJob: a byte copy of what the store has. What was asked of the job beside the request goes into trailing metadata.
+#include <stdio.h>
 
+#include "core/limits.h"
+#include "responder/service_internal.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
 #define FIELD_METADATA 1
+
+// Either the options, or how many bytes they have: none, or more than headers should carry.
+static void add_options(struct ty_rpc *rpc, const struct ty_record *record)
+{
+    char count[24];
+    if (record->options_len && record->options_len <= TY_LIMIT_TRAILING_OPTIONS_BYTES) {
+        ty_rpc_add_trailing_bytes(rpc, "trainyard-options-bin", record->options, record->options_len);
+    } else {
+        snprintf(count, sizeof count, "%zu", record->options_len);
+        ty_rpc_add_trailing(rpc, "trainyard-options-bytes", count);
+    }
+}
 
 static void on_job(void *context, const struct ty_err *err, const struct ty_record *record)
 {
@@ -27,6 +41,7 @@ static void on_job(void *context, const struct ty_err *err, const struct ty_reco
         uint8_t *start = out->data + ROOM - head.len;
         for (size_t i = 0; i < head.len; i++)
             start[i] = head.data[i];
+        add_options(rpc, record);
         ty_rpc_reply(rpc, start, out->len - ROOM + head.len);
     }
     ty_rpc_release(rpc);

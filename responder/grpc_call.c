@@ -139,13 +139,18 @@ bool ty_rpc_metadata(const struct ty_rpc *rpc, size_t index, const char **ret_ke
     return true;
 }
 
-void ty_rpc_add_trailing(struct ty_rpc *rpc, const char *key, const char *value)
+void ty_rpc_add_trailing_bytes(struct ty_rpc *rpc, const char *key, const void *bytes, size_t len)
 {
     if (rpc->answered || rpc->trailing_count == TY_RPC_TRAILING_MAX)
         return;
     grpc_metadata *entry = &rpc->trailing[rpc->trailing_count++];
     entry->key = grpc_slice_from_copied_string(key);
-    entry->value = grpc_slice_from_copied_string(value);
+    entry->value = grpc_slice_from_copied_buffer(bytes, len);
+}
+
+void ty_rpc_add_trailing(struct ty_rpc *rpc, const char *key, const char *value)
+{
+    ty_rpc_add_trailing_bytes(rpc, key, value, strlen(value));
 }
 
 static grpc_byte_buffer *one_slice(grpc_slice slice)

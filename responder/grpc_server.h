@@ -75,6 +75,8 @@ bool ty_rpc_metadata(const struct ty_rpc *rpc, size_t index, const char **ret_ke
                      const char **ret_value, size_t *ret_value_len);
 // For the answer to come; both are copied. At most 4.
 void ty_rpc_add_trailing(struct ty_rpc *rpc, const char *key, const char *value);
+// The same with any bytes; key ends in "-bin", and HTTP/2 carries them in base64.
+void ty_rpc_add_trailing_bytes(struct ty_rpc *rpc, const char *key, const void *bytes, size_t len);
 
 // Answers a unary call: OK with the message (copied).
 void ty_rpc_reply(struct ty_rpc *rpc, const void *bytes, size_t len);

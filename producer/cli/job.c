@@ -4,6 +4,7 @@
 
 #include "core/buf.h"
 #include "core/record.h"
+#include "core/wire.h"
 #include "producer/cli/names.h"
 #include "producer/cli/text.h"
 #include "producer/cli/verb.h"
@@ -214,7 +215,7 @@ static void put_times(const struct printer *printer, const TyJobMetadata *job)
     put_time(printer, "Last change", job->last_modified, "");
 }
 
-void ty_job_print(const TyJobMetadata *job, int64_t now_us, FILE *out, bool use_color)
+void ty_job_print(const TyJobMetadata *job, const char *retry_of, int64_t now_us, FILE *out, bool use_color)
 {
     struct printer printer = {.out = out, .now_us = now_us, .use_color = use_color};
     char *model TY_FREE = ty_xasprintf("%s %s", job->model_name, job->model_version);
@@ -228,6 +229,7 @@ void ty_job_print(const TyJobMetadata *job, int64_t now_us, FILE *out, bool use_
     put_text(&printer, "Data set", job->dataset_id);
     put_text(&printer, "Model", model);
     put_text(&printer, "Model id", job->synced_model_id);
+    put_text(&printer, "Retry of", retry_of);
     put_work(&printer, job);
     put_times(&printer, job);
 }
@@ -286,6 +288,25 @@ int ty_job_fetch(struct ty_rpc_client *client, const char *id, TyJobAnswer **ret
         return ty_err_set(err, TY_EDATALOSS, "%s: an answer without a job", ty_rpc_client_server(client));
     }
     *ret_answer = answer;
+    return 0;
+}
+
+int ty_job_options(const struct ty_rpc_client *client, Trainyard__V1__JobOptions **ret_options, struct ty_err *err)
+{
+    size_t len;
+    const uint8_t *bytes = ty_rpc_client_trailing_bytes(client, "trainyard-options-bin", &len);
+    const char *count = ty_rpc_client_trailing(client, "trainyard-options-bytes");
+    ProtobufCMessage *message;
+    if (!bytes && !count)
+        return ty_err_set(err, TY_EUNIMPLEMENTED, "responder %s: it is of a version that does not tell a job's options",
+                          ty_rpc_client_server(client));
+    if (!bytes && strcmp(count, "0") != 0)
+        return ty_err_set(err, TY_EPRECONDITION, "the job's options have %.20s bytes, which is more than the responder tells", count);
+    if (ty_wire_unpack(&trainyard__v1__job_options__descriptor, bytes, bytes ? len : 0, &message, err) < 0) {
+        err->code = TY_EDATALOSS;
+        return ty_err_prefix(err, "responder %s: the job's options cannot be read", ty_rpc_client_server(client));
+    }
+    *ret_options = (Trainyard__V1__JobOptions *)message;
     return 0;
 }
 

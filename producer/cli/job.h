@@ -8,6 +8,7 @@
 
 #include "producer/cli/rpc.h"
 #include "producer/cli/table.h"
+#include "trainyard/v1/command.pb-c.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
 typedef Viam__App__Mltraining__V1__TrainingJobMetadata TyJobMetadata;
@@ -22,7 +23,8 @@ typedef Viam__App__Mltraining__V1__TrainingJobMetadata TyJobMetadata;
 
 // A new reference. What is not set is null (texts, times, enums), [] or {}; all names are there always.
 json_t *ty_job_json(const TyJobMetadata *job);
-void ty_job_print(const TyJobMetadata *job, int64_t now_us, FILE *out, bool use_color);
+// retry_of: the id of the job that it does again; "": none.
+void ty_job_print(const TyJobMetadata *job, const char *retry_of, int64_t now_us, FILE *out, bool use_color);
 
 // The table of list.
 struct ty_table *ty_job_table_new(void);
@@ -39,3 +41,7 @@ int ty_job_exit(const TyJobMetadata *job);
 typedef Viam__App__Mltraining__V1__GetTrainingJobResponse TyJobAnswer;
 int ty_job_fetch(struct ty_rpc_client *client, const char *id, TyJobAnswer **ret_answer, struct ty_err *err) TY_MUST_USE;
 void ty_job_free(TyJobAnswer *answer);
+// What was asked of the job that was fetched last beside its request; the caller's, freed with
+// trainyard__v1__job_options__free_unpacked. TY_EPRECONDITION: they are too large to be told; TY_EUNIMPLEMENTED: the responder
+// is of a version that does not tell them; TY_EDATALOSS.
+int ty_job_options(const struct ty_rpc_client *client, Trainyard__V1__JobOptions **ret_options, struct ty_err *err) TY_MUST_USE;

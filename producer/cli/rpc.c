@@ -18,7 +18,8 @@
 #define TRAILING_MAX 8
 
 struct trailing {
-    char *key, *value;
+    char *key, *value; // a NUL stands behind the value
+    size_t len;
 };
 
 struct ty_rpc_client {
@@ -197,6 +198,7 @@ static void keep_trailing(struct ty_rpc_client *client, const grpc_metadata_arra
         struct trailing *trailing = &client->trailing[client->trailing_count++];
         trailing->key = grpc_slice_to_c_string(from->metadata[i].key);
         trailing->value = grpc_slice_to_c_string(from->metadata[i].value);
+        trailing->len = GRPC_SLICE_LENGTH(from->metadata[i].value);
     }
 }
 
@@ -250,12 +252,21 @@ int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const P
     return rc;
 }
 
+const void *ty_rpc_client_trailing_bytes(const struct ty_rpc_client *client, const char *key, size_t *ret_len)
+{
+    for (size_t i = 0; i < client->trailing_count; i++) {
+        if (strcmp(client->trailing[i].key, key) != 0)
+            continue;
+        *ret_len = client->trailing[i].len;
+        return client->trailing[i].value;
+    }
+    return NULL;
+}
+
 const char *ty_rpc_client_trailing(const struct ty_rpc_client *client, const char *key)
 {
-    for (size_t i = 0; i < client->trailing_count; i++)
-        if (!strcmp(client->trailing[i].key, key))
-            return client->trailing[i].value;
-    return NULL;
+    size_t len;
+    return ty_rpc_client_trailing_bytes(client, key, &len);
 }
 
 const char *ty_rpc_client_server(const struct ty_rpc_client *client)

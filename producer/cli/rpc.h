@@ -3,6 +3,7 @@
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
+#include <stddef.h>
 
 #include "core/err.h"
 
@@ -27,6 +28,8 @@ int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const P
                        struct ty_err *err) TY_MUST_USE;
 // Trailing metadata of the last call, NULL when it has no such key. Borrowed until the next call.
 const char *ty_rpc_client_trailing(const struct ty_rpc_client *client, const char *key);
+// The same of a key that ends in "-bin": any bytes.
+const void *ty_rpc_client_trailing_bytes(const struct ty_rpc_client *client, const char *key, size_t *ret_len);
 const char *ty_rpc_client_server(const struct ty_rpc_client *client);
 
 // Of the library.

@@ -41,7 +41,12 @@ struct ty_cli {
     bool notes_color; // on notes
 };
 
-enum ty_cli_need { TY_CLI_NEEDS_SERVER = 1, TY_CLI_NEEDS_KAFKA = 2, TY_CLI_TAKES_TIME = 4 /* --timeout-ms */ };
+enum ty_cli_need {
+    TY_CLI_NEEDS_SERVER = 1,
+    TY_CLI_NEEDS_KAFKA = 2,
+    TY_CLI_TAKES_TIME = 4,  // --timeout-ms
+    TY_CLI_NEEDS_STATE = 8, // a job in a certain state
+};
 
 struct ty_cli_verb {
     const char *name;      // "get"
@@ -60,7 +65,7 @@ struct ty_cli_verb {
     int (*run)(struct ty_cli *cli, const void *options, struct ty_err *err);
 };
 
-extern const struct ty_cli_verb ty_cli_submit, ty_cli_submit_custom, ty_cli_cancel, ty_cli_delete;
+extern const struct ty_cli_verb ty_cli_submit, ty_cli_submit_custom, ty_cli_retry, ty_cli_cancel, ty_cli_delete;
 extern const struct ty_cli_verb ty_cli_get, ty_cli_list, ty_cli_logs, ty_cli_containers, ty_cli_watch, ty_cli_topics;
 
 // ---- for the verbs ----

@@ -68,14 +68,19 @@ static void fill(struct sample *sample)
     job->error_status = &sample->error;
 }
 
-static char *print(const TyJobMetadata *job)
+static char *print_retry(const TyJobMetadata *job, const char *retry_of)
 {
     char *text = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);
-    ty_job_print(job, NOW, out, false);
+    ty_job_print(job, retry_of, NOW, out, false);
     fclose(out);
     return text;
+}
+
+static char *print(const TyJobMetadata *job)
+{
+    return print_retry(job, "");
 }
 
 static void test_text(void **state)
@@ -100,6 +105,9 @@ static void test_text(void **state)
                               "Created       2026-11-24 17:42:24 UTC (1h ago)\n"
                               "Started       2026-11-24 17:43:24 UTC (59m ago)\n"
                               "Ended         2026-11-24 17:46:29 UTC (55m ago; ran 3m 05s)\n");
+    free(text);
+    text = print_retry(&sample.job, "9e1b2c3d");
+    assert_non_null(strstr(text, "Model         reader 7\nRetry of      9e1b2c3d\nModel type "));
     free(text);
 }
 

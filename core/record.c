@@ -147,6 +147,23 @@ void ty_record_encode_new(const struct ty_spec *spec, uint64_t created_us, bool 
     }
 }
 
+void ty_record_set_changes(uint8_t *bytes, const struct ty_record *record)
+{
+    bytes[AT_STATE] = (uint8_t)record->state;
+    bytes[AT_STAGE] = record->stage;
+    bytes[AT_REASON] = record->reason;
+    bytes[AT_FLAGS] = record->flags;
+    put_le(bytes + AT_ATTEMPT, 4, record->attempt);
+    put_le(bytes + AT_LOSSES, 4, record->worker_losses);
+    put_le(bytes + AT_ERRORS, 4, record->errors);
+    put_le(bytes + AT_LEASE_MS, 4, record->lease_ms);
+    put_le(bytes + AT_VERSION, 8, record->version);
+    put_le(bytes + AT_MODIFIED, 8, record->modified_us);
+    put_le(bytes + AT_STARTED, 8, record->started_us);
+    put_le(bytes + AT_ENDED, 8, record->ended_us);
+    put_le(bytes + AT_FENCE, 8, record->fence);
+}
+
 bool ty_record_tail_next(const struct ty_record *record, size_t *offset, uint8_t *ret_type,
                          const uint8_t **ret_bytes, size_t *ret_len)
 {

@@ -100,6 +100,9 @@ int ty_record_decode(const void *bytes, size_t len, struct ty_record *ret_record
 // The record of a new job, PENDING or (reason not NONE: refused) FAILED with message as its error_status.
 void ty_record_encode_new(const struct ty_spec *spec, uint64_t created_us, bool is_custom, enum ty_job_reason reason,
                           const char *message, struct ty_buf *out);
+// Writes what changes during a job's life into the header of a record that ty_record_encode_new made: state, stage, reason, flags,
+// attempt, worker_losses, errors, lease_ms, version, fence, and the times but for created_us. The rest of record is not read.
+void ty_record_set_changes(uint8_t *bytes, const struct ty_record *record);
 // Appends the whole serialized TrainingJobMetadata (immutable part, patches, status and times).
 void ty_record_metadata(const struct ty_record *record, struct ty_buf *out);
 

@@ -46,7 +46,7 @@ struct ty_call {
         ty_list_fn list;
         ty_log_page_fn log_page;
         ty_outbox_fn outbox;
-        ty_published_fn published;
+        ty_outbox_told_fn published;
     } fn;
     void *context;
     size_t count;

@@ -133,7 +133,7 @@ static void add_offset(struct ty_args *args, int64_t offset)
         ty_args_add_u64(args, (uint64_t)offset);
 }
 
-void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_published *published, ty_published_fn fn,
+void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_published *published, ty_outbox_told_fn fn,
                         void *context)
 {
     struct ty_call *call = ty_call_new(state, context);
@@ -159,6 +159,22 @@ void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_
         ty_args_add(&args, published->nulls[i].bytes, sizeof published->nulls[i].bytes);
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_PUBLISHED, key, &args, on_published, call);
+}
+
+static void on_counted(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    (void)context;
+    (void)reply;
+    (void)cause;
+}
+
+void ty_state_count_fenced(struct ty_state *state, unsigned shard)
+{
+    char key[24];
+    ty_state_meta_key(state, shard, key);
+    const char *argv[] = {"HINCRBY", key, "publisher_fenced", "1"};
+    size_t lens[] = {7, strlen(key), 16, 1};
+    ty_redis_command(state->redis, 4, argv, lens, on_counted, NULL);
 }
 
 // ---- what stands ----

@@ -27,7 +27,7 @@ struct ty_outbox {
     size_t job_count;
 };
 // Takes or prolongs the publisher's lease of a shard and reads what is to be published, oldest change first. All in outbox is
-// borrowed. name: of the publisher, unique.
+// borrowed. name: of the publisher, unique. lease_ms 0 gives the lease up. limit 0: nothing but the lease and the marks.
 typedef void (*ty_outbox_fn)(void *context, const struct ty_err *err, const struct ty_outbox *outbox);
 void ty_state_outbox(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, unsigned limit,
                      const char *topic, unsigned partitions, ty_outbox_fn fn, void *context);
@@ -53,9 +53,12 @@ struct ty_published {
     const struct ty_id *nulls;
     size_t null_count;
 };
-typedef void (*ty_published_fn)(void *context, const struct ty_err *err, enum ty_published_result result);
-void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_published *published, ty_published_fn fn,
+typedef void (*ty_outbox_told_fn)(void *context, const struct ty_err *err, enum ty_published_result result);
+void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_published *published, ty_outbox_told_fn fn,
                         void *context);
+
+// Counts in the store that a publisher found itself fenced by Kafka. Nobody waits for the answer.
+void ty_state_count_fenced(struct ty_state *state, unsigned shard);
 
 enum ty_settled {
     TY_SETTLED = 1,        // it stands, whatever happens to the store

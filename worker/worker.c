@@ -17,6 +17,7 @@
 #include "core/limits.h"
 #include "core/log.h"
 #include "core/state.h"
+#include "worker/events/events.h"
 #include "worker/intake/intake.h"
 #include "worker/run/run.h"
 
@@ -24,6 +25,7 @@
 #define REPORT_MS 60000
 #define INTAKE_STOP_MS 10000
 #define BATCH_BYTES (1u << 20)
+#define EVENTS_LEASE_MS 5000u
 
 struct ty_worker {
     struct ty_loop *loop;
@@ -32,6 +34,7 @@ struct ty_worker {
     struct ty_state *state;
     struct ty_publisher *publisher; // dead letters
     struct ty_intake *intake;
+    struct ty_events *events;
     struct ty_run *run;
     struct ty_timer report;
     char *name, *exec_path, *stage_path;
@@ -102,6 +105,8 @@ static void on_store(void *context, bool up, const struct ty_err *err)
     }
     if (worker->intake)
         ty_intake_on_store(worker->intake, up);
+    if (worker->events)
+        ty_events_on_store(worker->events, up);
     if (worker->run)
         ty_run_on_store(worker->run, up);
     if (up && !worker->ready) {
@@ -152,8 +157,10 @@ static int start_intake(struct ty_worker *worker, struct ty_err *err)
     };
     if (ty_publisher_new(&options.kafka, &worker->publisher, err) < 0)
         return -(int)err->code;
-    return ty_intake_new(worker->loop, worker->state, worker->catalog, worker->publisher, &options, &worker->intake,
-                         err);
+    if (ty_intake_new(worker->loop, worker->state, worker->catalog, worker->publisher, &options, &worker->intake, err) < 0)
+        return -(int)err->code;
+    struct ty_events_options events = {.kafka = options.kafka, .worker = worker->name, .lease_ms = EVENTS_LEASE_MS};
+    return ty_events_new(worker->loop, worker->state, &events, &worker->events, err);
 }
 
 static int start_run(struct ty_worker *worker, struct ty_err *err)
@@ -234,6 +241,8 @@ void ty_worker_stop(struct ty_worker *worker)
     worker->stopping = true;
     worker->roles_left = (worker->intake ? 1u : 0u) + (worker->run ? 1u : 0u);
     ty_log(TY_LOG_INFO, "worker.draining");
+    if (worker->events)
+        ty_events_stop(worker->events);
     if (worker->intake)
         ty_intake_stop(worker->intake, INTAKE_STOP_MS, on_role_stopped, worker);
     if (worker->run)
@@ -258,6 +267,13 @@ void ty_worker_report(const struct ty_worker *worker)
                TY_KV("refused", "%" PRIu64, in.refused), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
                TY_KV("gaps", "%" PRIu64, in.gaps), TY_KV("dropped_stale", "%" PRIu64, in.dropped_stale));
     }
+    if (worker->events) {
+        struct ty_events_figures events = ty_events_figures(worker->events);
+        ty_log(TY_LOG_INFO, "events.figures", TY_KV("shards", "%u", events.shards),
+               TY_KV("published", "%" PRIu64, events.published), TY_KV("nulls", "%" PRIu64, events.nulls),
+               TY_KV("batches", "%" PRIu64, events.batches), TY_KV("fenced", "%" PRIu64, events.fenced),
+               TY_KV("gaps", "%" PRIu64, events.gaps), TY_KV("poisoned", "%" PRIu64, events.poisoned));
+    }
     if (worker->run) {
         struct ty_run_figures run = ty_run_figures(worker->run);
         ty_log(TY_LOG_INFO, "run.figures", TY_KV("running", "%u", run.running), TY_KV("claimed", "%" PRIu64, run.claimed),
@@ -275,6 +291,7 @@ void ty_worker_free(struct ty_worker *worker)
         return;
     ty_loop_clear_timer(worker->loop, &worker->report);
     // The roles let go of their outstanding calls first; the store then answers each with an error.
+    ty_events_free(worker->events);
     ty_intake_free(worker->intake);
     ty_run_free(worker->run);
     ty_state_free(worker->state);

@@ -4,25 +4,34 @@
 -- Answer: {0} when another one has the lease, else {1, stamp, epoch, {next offset of each partition of topic, -1: none},
 -- {id of each job whose null record is due}, {id, record, id, record, ...}}. A job without a record is left out: its tombstone
 -- has expired. The stamp (Redis time in µs) is what `published` must show: it does not come twice, so that a store that went
--- back in between is not told of what it has not seen.
-local holder = redis.call('GET', K .. 'p')
+-- back in between is not told of what it has not seen. lease_ms 0 gives the lease up.
+local holder, lease_ms = redis.call('GET', K .. 'p'), tonumber(ARGV[3])
 if holder and holder ~= ARGV[2] then return { 0 } end
-redis.call('SET', K .. 'p', ARGV[2], 'PX', ARGV[3])
+if lease_ms == 0 then
+    if holder then redis.call('DEL', K .. 'p') end
+    return { 0 }
+end
+if not holder then
+    redis.call('SET', K .. 'p', ARGV[2], 'PX', lease_ms)
+    redis.call('HSETNX', K .. 'm', 'read', '0') -- this store has a publisher
+elseif redis.call('PTTL', K .. 'p') < lease_ms * 0.7 then
+    redis.call('PEXPIRE', K .. 'p', lease_ms)
+end
 local now, limit, left = now_us(), tonumber(ARGV[4]), tonumber(ARGV[5])
 local stamp, marks, jobs = int(now), {}, {}
 for partition = 0, tonumber(ARGV[7]) - 1 do
     marks[partition + 1] = tonumber(redis.call('HGET', K .. 'w', ARGV[6] .. '/' .. partition) or -1)
 end
-redis.call('HSET', K .. 'm', 'read', stamp)
-local ids = redis.call('ZRANGE', K .. 'o', 0, limit - 1)
+local ids = limit > 0 and redis.call('ZRANGE', K .. 'o', 0, limit - 1) or {}
 for i, raw in ipairs(fetch(ids)) do
     if not raw then
         redis.call('ZREM', K .. 'o', ids[i])
-    elseif left > 0 then
+    elseif left > 0 then -- a large one is given too, alone
         left = left - #raw
         jobs[#jobs + 1] = ids[i]
         jobs[#jobs + 1] = raw
     end
 end
 local due = redis.call('ZRANGEBYSCORE', K .. 'x', '-inf', stamp, 'LIMIT', 0, limit)
+if #jobs + #due > 0 then redis.call('HSET', K .. 'm', 'read', stamp) end
 return { 1, stamp, tonumber(redis.call('HGET', K .. 'm', 'epoch') or 0), marks, due, jobs }

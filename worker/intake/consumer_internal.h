@@ -5,7 +5,7 @@
 
 #include "worker/intake/consumer.h"
 #include "worker/intake/log_limit.h"
-#include "worker/intake/mailbox.h"
+#include "core/mailbox.h"
 
 // What the loop tells the thread.
 enum ty_order_kind { ORDER_START, ORDER_HOLD, ORDER_CLOSE, ORDER_QUIT };

@@ -10,7 +10,7 @@
 
 #include "core/log.h"
 #include "worker/intake/log_limit.h"
-#include "worker/intake/mailbox.h"
+#include "core/mailbox.h"
 
 #define TOPIC "dead-letter"
 #define FIRST_RETRY_MS 100

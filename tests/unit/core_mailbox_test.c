@@ -1,4 +1,4 @@
-// worker/intake/mailbox: order, and being shut while senders are at work.
+// core/mailbox: order, and being shut while senders are at work.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #include "core/buf.h"
 #include "core/clock.h"
-#include "worker/intake/mailbox.h"
+#include "core/mailbox.h"
 
 #define SENDERS 4
 #define MAILS 5000

@@ -1,4 +1,4 @@
-#include "worker/intake/mailbox.h"
+#include "core/mailbox.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,0 +1,317 @@
+// The publisher of events with a real Redis and a real Apache Kafka.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/clock.h"
+#include "core/event.h"
+#include "core/wire.h"
+#include "tests/integration/kafka_broker.h"
+#include "tests/integration/state_client.h"
+#include "trainyard/v1/event.pb-c.h"
+#include "worker/events/events.h"
+
+#define SEEN_MAX 20000
+
+static struct kafka_broker *broker;
+static struct redis_server *server;
+
+// One installation: a topic prefix of its own, and an emptied store.
+struct rig {
+    char *prefix, *topic;
+    struct state_client client;
+    struct ty_kafka_options kafka;
+};
+
+static void rig_open(struct rig *rig, int partitions)
+{
+    static unsigned number;
+    rig->prefix = ty_xasprintf("t%u.", ++number);
+    rig->topic = ty_xasprintf("%sevents", rig->prefix);
+    if (partitions)
+        kafka_broker_make_topics(broker, rig->prefix, partitions);
+    state_client_open(&rig->client, server, 1);
+    rig->kafka = (struct ty_kafka_options){.brokers = kafka_broker_address(broker), .client_id = "test", .topic_prefix = rig->prefix};
+}
+
+static void rig_close(struct rig *rig)
+{
+    STATE_RAW(&rig->client, NULL, "FLUSHALL");
+    state_client_close(&rig->client);
+    free(rig->prefix);
+    free(rig->topic);
+}
+
+static struct ty_events *start(struct rig *rig, const char *name, uint32_t lease_ms)
+{
+    struct ty_events *events;
+    struct ty_err err;
+    struct ty_events_options options = {.kafka = rig->kafka, .worker = name, .lease_ms = lease_ms};
+    if (ty_events_new(rig->client.loop, rig->client.state, &options, &events, &err) < 0)
+        fail_msg("%s", err.message);
+    ty_events_on_store(events, true);
+    return events;
+}
+
+static bool is_published(struct rig *rig)
+{
+    return STATE_RAW(&rig->client, NULL, "ZCARD", "{ty:0}:o").integer == 0;
+}
+
+static void await_published(struct rig *rig)
+{
+    STATE_UNTIL(&rig->client, is_published(rig));
+}
+
+// ---- the feed as a reader sees it ----
+
+struct seen {
+    struct ty_id id;
+    bool is_null, is_deleted;
+    enum ty_job_state state;
+    uint64_t version;
+    size_t history;
+};
+struct feed {
+    size_t count;
+    struct seen seen[SEEN_MAX];
+};
+
+static void on_record(void *context, const rd_kafka_message_t *message)
+{
+    struct feed *feed = context;
+    char key[TY_ID_TEXT_BYTES] = "";
+    struct ty_err err;
+    ProtobufCMessage *unpacked;
+    assert_true(feed->count < SEEN_MAX);
+    struct seen *seen = &feed->seen[feed->count++];
+    *seen = (struct seen){.is_null = !message->payload};
+    assert_int_equal(message->key_len, TY_ID_TEXT_BYTES - 1);
+    memcpy(key, message->key, message->key_len);
+    assert_int_equal(ty_id_parse(key, &seen->id, &err), 0);
+    if (!message->payload)
+        return;
+    assert_int_equal(ty_wire_unpack(&trainyard__v1__job_event__descriptor, message->payload, message->len, &unpacked, &err), 0);
+    Trainyard__V1__JobEvent *event = (Trainyard__V1__JobEvent *)unpacked;
+    seen->is_deleted = event->deleted;
+    seen->version = event->version;
+    seen->history = event->n_history;
+    if (event->metadata) {
+        assert_string_equal(event->metadata->id, key);
+        seen->state = (enum ty_job_state)event->metadata->status;
+    }
+    protobuf_c_message_free_unpacked(unpacked, NULL);
+}
+
+static struct feed *read_feed(struct rig *rig)
+{
+    static struct feed feed;
+    feed.count = 0;
+    kafka_broker_read(broker, rig->topic, on_record, &feed);
+    return &feed;
+}
+
+// The events of one job, oldest first; each version is higher than the one before, or the same once more.
+static size_t of_job(const struct feed *feed, const struct ty_id *id, struct seen *out, size_t max)
+{
+    size_t count = 0;
+    uint64_t version = 0;
+    for (size_t i = 0; i < feed->count; i++) {
+        if (!ty_id_equal(&feed->seen[i].id, id))
+            continue;
+        assert_true(count < max);
+        assert_true(feed->seen[i].is_null || feed->seen[i].version >= version);
+        version = feed->seen[i].version;
+        out[count++] = feed->seen[i];
+    }
+    return count;
+}
+
+static struct ty_id submit(struct rig *rig)
+{
+    struct ty_id id = ty_id_new();
+    assert_int_equal(state_submit(&rig->client, &id, &(struct state_job){0}), TY_APPLIED);
+    return id;
+}
+
+// ---- tests ----
+
+static void a_job_can_be_followed(void **state)
+{
+    struct rig rig;
+    struct seen seen[16];
+    (void)state;
+    rig_open(&rig, 2);
+    struct ty_events *events = start(&rig, "a", 2000);
+    struct ty_id id = submit(&rig);
+    await_published(&rig);
+    struct state_claim claim = state_claim_one(&rig.client, &id, STATE_LEASE_MS);
+    await_published(&rig);
+    state_renew(&rig.client, &claim, TY_STAGE_TRAIN);
+    state_finish(&rig.client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE);
+    await_published(&rig);
+    assert_int_equal(of_job(read_feed(&rig), &id, seen, 16), 3);
+    assert_int_equal(seen[0].state, TY_JOB_PENDING);
+    assert_int_equal(seen[1].state, TY_JOB_IN_PROGRESS);
+    assert_int_equal(seen[2].state, TY_JOB_COMPLETED);
+    assert_int_equal(seen[2].version, state_get(&rig.client, &id).version);
+    assert_int_equal(seen[2].history, 3); // claimed, training, completed: nothing is missing though two were one event
+    // Deleted, and then forgotten: the null record comes when the tombstone goes.
+    assert_int_equal(state_control(&rig.client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
+    await_published(&rig);
+    assert_int_equal(of_job(read_feed(&rig), &id, seen, 16), 4);
+    assert_true(seen[3].is_deleted && seen[3].version > seen[2].version);
+    STATE_RAW(&rig.client, &id, "ZADD", "{ty:0}:x", "XX", "1", "%");
+    STATE_UNTIL(&rig.client, STATE_RAW(&rig.client, NULL, "ZCARD", "{ty:0}:x").integer == 0);
+    assert_int_equal(of_job(read_feed(&rig), &id, seen, 16), 5);
+    assert_true(seen[4].is_null);
+    struct ty_events_figures figures = ty_events_figures(events);
+    assert_int_equal(figures.published, 4);
+    assert_int_equal(figures.nulls, 1);
+    assert_int_equal(figures.shards, 1);
+    ty_events_free(events);
+    rig_close(&rig);
+}
+
+static void many_jobs_are_all_there(void **state)
+{
+    enum { JOBS = 2000 };
+    static struct ty_id ids[JOBS];
+    struct rig rig;
+    struct seen seen[4];
+    (void)state;
+    rig_open(&rig, 4);
+    for (size_t i = 0; i < JOBS; i++)
+        ids[i] = submit(&rig);
+    struct ty_events *events = start(&rig, "a", 2000);
+    await_published(&rig);
+    const struct feed *feed = read_feed(&rig);
+    assert_int_equal(feed->count, JOBS);
+    for (size_t i = 0; i < JOBS; i++)
+        assert_int_equal(of_job(feed, &ids[i], seen, 4), 1);
+    assert_true(ty_events_figures(events).batches >= JOBS / 500);
+    ty_events_free(events);
+    rig_close(&rig);
+}
+
+// The lease passes while the first one is at work (it was paused): Kafka takes nothing more of it.
+static void a_second_publisher_fences_the_first(void **state)
+{
+    struct rig rig;
+    struct seen seen[8];
+    (void)state;
+    rig_open(&rig, 1);
+    struct ty_events *first = start(&rig, "a", 60000);
+    struct ty_id before = submit(&rig);
+    await_published(&rig);
+    STATE_RAW(&rig.client, NULL, "SET", "{ty:0}:p", "b");
+    struct ty_events *second = start(&rig, "b", 60000);
+    STATE_UNTIL(&rig.client, ty_events_figures(second).shards == 1);
+    struct ty_id after = submit(&rig);
+    await_published(&rig);
+    assert_int_equal(ty_events_figures(second).published, 1);
+    // The first one believes that the lease is its own: what it then writes is refused.
+    STATE_RAW(&rig.client, NULL, "SET", "{ty:0}:p", "a");
+    struct ty_id third = submit(&rig);
+    await_published(&rig);
+    assert_int_equal(ty_events_figures(first).fenced, 1);
+    assert_string_equal(STATE_RAW(&rig.client, NULL, "HGET", "{ty:0}:m", "publisher_fenced").text, "1");
+    assert_int_equal(of_job(read_feed(&rig), &before, seen, 8), 1);
+    assert_int_equal(of_job(read_feed(&rig), &after, seen, 8), 1);
+    assert_int_equal(of_job(read_feed(&rig), &third, seen, 8), 1);
+    ty_events_free(first);
+    ty_events_free(second);
+    rig_close(&rig);
+}
+
+static void one_that_stops_is_followed_at_once(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 1);
+    struct ty_events *first = start(&rig, "a", 60000), *second;
+    submit(&rig);
+    await_published(&rig);
+    ty_events_stop(first);
+    STATE_UNTIL(&rig.client, STATE_RAW(&rig.client, NULL, "EXISTS", "{ty:0}:p").integer == 0);
+    second = start(&rig, "b", 60000);
+    submit(&rig);
+    await_published(&rig);
+    assert_int_equal(ty_events_figures(second).published, 1);
+    ty_events_free(first);
+    ty_events_free(second);
+    rig_close(&rig);
+}
+
+// What was committed to Kafka and not told to the store comes once more, and nothing is lost.
+static void a_publisher_that_dies_loses_nothing(void **state)
+{
+    enum { ROUNDS = 10 };
+    struct rig rig;
+    struct seen seen[4 * ROUNDS];
+    struct ty_id ids[ROUNDS];
+    (void)state;
+    rig_open(&rig, 1);
+    for (int i = 0; i < ROUNDS; i++) {
+        struct ty_events *events = start(&rig, "a", 60000);
+        ids[i] = submit(&rig);
+        uint64_t turns = (uint64_t)i * 3;
+        STATE_UNTIL(&rig.client, turns-- == 0);
+        ty_events_free(events); // in the middle of whatever it is at
+    }
+    struct ty_events *events = start(&rig, "a", 60000);
+    await_published(&rig);
+    for (int i = 0; i < ROUNDS; i++)
+        assert_true(of_job(read_feed(&rig), &ids[i], seen, 4 * ROUNDS) >= 1);
+    ty_events_free(events);
+    rig_close(&rig);
+}
+
+static void kafka_and_the_topic_may_come_later(void **state)
+{
+    struct rig rig;
+    struct seen seen[4];
+    (void)state;
+    rig_open(&rig, 0);
+    struct ty_events *events = start(&rig, "a", 2000);
+    struct ty_id id = submit(&rig);
+    STATE_UNTIL(&rig.client, ty_events_figures(events).shards == 1); // it has tried
+    kafka_broker_make_topics(broker, rig.prefix, 1);
+    await_published(&rig);
+    kafka_broker_kill(broker);
+    struct ty_id second = submit(&rig);
+    STATE_UNTIL(&rig.client, ty_events_figures(events).shards == 0); // it has given up for now
+    assert_false(is_published(&rig));
+    kafka_broker_start(broker);
+    await_published(&rig);
+    assert_true(of_job(read_feed(&rig), &id, seen, 4) >= 1);
+    assert_true(of_job(read_feed(&rig), &second, seen, 4) >= 1);
+    ty_events_free(events);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_job_can_be_followed),
+        cmocka_unit_test(many_jobs_are_all_there),
+        cmocka_unit_test(a_second_publisher_fences_the_first),
+        cmocka_unit_test(one_that_stops_is_followed_at_once),
+        cmocka_unit_test(a_publisher_that_dies_loses_nothing),
+        cmocka_unit_test(kafka_and_the_topic_may_come_later),
+    };
+    broker = kafka_broker_new();
+    server = redis_server_new(NULL);
+    redis_server_start(server);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    redis_server_free(server);
+    kafka_broker_free(broker);
+    return failed;
+}

@@ -1,0 +1,296 @@
+// What a feed's thread does with Kafka. Each order ends within about TY_FEED_STEP_MS, or soon after the feed was told to quit.
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "worker/events/feed_internal.h"
+
+#define POLL_MS 50
+
+static const char *const producer_settings[][2] = {
+    {"enable.idempotence", "true"}, {"message.timeout.ms", "2500"}, {"transaction.timeout.ms", "10000"}, {"linger.ms", "0.5"},
+    {"message.max.bytes", "1200000"}, {"socket.nagle.disable", "true"}, {"topic.metadata.refresh.interval.ms", "5000"},
+    {NULL, NULL}};
+static const char *const reader_settings[][2] = {
+    {"enable.auto.commit", "false"}, {"enable.auto.offset.store", "false"}, {"isolation.level", "read_committed"},
+    {"enable.partition.eof", "true"}, {"auto.offset.reset", "earliest"}, {"fetch.wait.max.ms", "10"},
+    {"queued.max.messages.kbytes", "8192"}, {"topic.metadata.refresh.interval.ms", "5000"}, {NULL, NULL}};
+
+// ---- errors ----
+
+static void fail(struct ty_feed_order *order, rd_kafka_resp_err_t code, const char *what)
+{
+    order->outcome = TY_FEED_FAILED;
+    ty_kafka_err(&order->err, code, "Kafka events: %s", what);
+}
+
+static bool is_fence(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
+           code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+}
+
+// Takes error; false when there was none.
+static bool failed(struct ty_feed *feed, struct ty_feed_order *order, rd_kafka_error_t *error, const char *what)
+{
+    if (!error)
+        return false;
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    if (code == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_error_is_fatal(error)) {
+        rd_kafka_resp_err_t inner = rd_kafka_fatal_error(feed->producer, NULL, 0);
+        code = inner ? inner : code;
+    }
+    fail(order, code, what);
+    if (is_fence(code))
+        order->outcome = TY_FEED_FENCED;
+    rd_kafka_error_destroy(error);
+    return true;
+}
+
+// ---- the handles ----
+
+static void on_delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
+{
+    struct ty_feed *feed = opaque;
+    struct ty_feed_order *order = message->_private;
+    (void)handle;
+    if (message->err) {
+        feed->failed++;
+        fail(order, message->err, "not acknowledged");
+        return;
+    }
+    for (size_t i = 0; i < order->sent_count; i++)
+        if (order->sent[i].partition == (unsigned)message->partition) {
+            if (order->sent[i].next <= message->offset)
+                order->sent[i].next = message->offset + 1;
+            return;
+        }
+    if (order->sent_count < TY_FEED_PARTITIONS_MAX)
+        order->sent[order->sent_count++] =
+            (struct ty_feed_mark){.partition = (unsigned)message->partition, .next = message->offset + 1};
+}
+
+static rd_kafka_t *make_handle(struct ty_feed *feed, struct ty_feed_order *order, rd_kafka_type_t type,
+                               const char *const (*settings)[2])
+{
+    rd_kafka_conf_t *conf;
+    char text[256];
+    order->outcome = TY_FEED_FAILED;
+    if (ty_kafka_conf(feed->kafka, &conf, &order->err) < 0)
+        return NULL;
+    rd_kafka_conf_set_opaque(conf, feed);
+    bool is_good = true;
+    for (; is_good && (*settings)[0]; settings++)
+        is_good = rd_kafka_conf_set(conf, (*settings)[0], (*settings)[1], text, sizeof text) == RD_KAFKA_CONF_OK;
+    if (is_good && type == RD_KAFKA_PRODUCER) {
+        rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
+        is_good = rd_kafka_conf_set(conf, "transactional.id", feed->transactional_id, text, sizeof text) == RD_KAFKA_CONF_OK;
+    } else if (is_good) { // it is assigned to, and never joins the group; librdkafka wants a name all the same
+        is_good = rd_kafka_conf_set(conf, "group.id", feed->transactional_id, text, sizeof text) == RD_KAFKA_CONF_OK;
+    }
+    rd_kafka_t *handle = is_good ? rd_kafka_new(type, conf, text, sizeof text) : NULL;
+    if (!handle) {
+        rd_kafka_conf_destroy(conf);
+        ty_err_set(&order->err, TY_EINVALID, "Kafka events: %s", text);
+    }
+    return handle;
+}
+
+static void drop_producer(struct ty_feed *feed)
+{
+    if (!feed->producer)
+        return;
+    rd_kafka_purge(feed->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_poll(feed->producer, 0);
+    rd_kafka_destroy_flags(feed->producer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    feed->producer = NULL;
+}
+
+static void drop_reader(struct ty_feed *feed)
+{
+    if (feed->reader)
+        rd_kafka_destroy_flags(feed->reader, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    feed->reader = NULL;
+}
+
+void ty_feed_close(struct ty_feed *feed)
+{
+    drop_reader(feed);
+    drop_producer(feed);
+}
+
+// ---- opening ----
+
+static bool find_partitions(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(feed->producer, feed->topic, NULL);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(feed->producer, 0, topic, &metadata, TY_FEED_STEP_MS);
+    rd_kafka_topic_destroy(topic);
+    if (code) {
+        fail(order, code, "its topic is not known");
+        return false;
+    }
+    int count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+    code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    rd_kafka_metadata_destroy(metadata);
+    if (code || count <= 0) {
+        fail(order, code ? code : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "its topic is not there");
+        return false;
+    }
+    if (count > TY_FEED_PARTITIONS_MAX) {
+        order->outcome = TY_FEED_FAILED;
+        ty_err_set(&order->err, TY_EPRECONDITION, "Kafka events: %d partitions; at most %d are allowed", count,
+                   TY_FEED_PARTITIONS_MAX);
+        return false;
+    }
+    order->partitions = feed->partitions = (unsigned)count;
+    return true;
+}
+
+static bool find_ends(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    for (unsigned i = 0; i < feed->partitions; i++) {
+        int64_t low = 0, high = 0;
+        rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(feed->producer, feed->topic, (int32_t)i, &low, &high, TY_FEED_STEP_MS);
+        if (code) {
+            fail(order, code, "where its topic ends is not known");
+            return false;
+        }
+        order->ends[i] = high > low ? high : 0; // nothing in it: nothing to read
+    }
+    return true;
+}
+
+static void do_open(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    drop_reader(feed);
+    drop_producer(feed);
+    feed->producer = make_handle(feed, order, RD_KAFKA_PRODUCER, producer_settings);
+    // The one before it is fenced first: what is read after that is all that it has written.
+    if (!feed->producer ||
+        failed(feed, order, rd_kafka_init_transactions(feed->producer, TY_FEED_STEP_MS), "the transactional id is not to be had") ||
+        !find_partitions(feed, order) || !find_ends(feed, order)) {
+        drop_producer(feed);
+        return;
+    }
+    order->outcome = TY_FEED_DONE;
+}
+
+// ---- writing ----
+
+static bool produce(struct ty_feed *feed, struct ty_feed_order *order, const struct ty_feed_record *record)
+{
+    char key[TY_ID_TEXT_BYTES];
+    void *value = record->is_null ? NULL : order->bytes.data + record->value_at;
+    rd_kafka_resp_err_t code = rd_kafka_producev(
+        feed->producer, RD_KAFKA_V_TOPIC(feed->topic), RD_KAFKA_V_KEY(ty_id_format(&record->id, key), TY_ID_TEXT_BYTES - 1),
+        RD_KAFKA_V_VALUE(value, record->value_len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(order),
+        RD_KAFKA_V_END);
+    if (code)
+        fail(order, code, "not taken");
+    return !code;
+}
+
+static bool write_all(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    uint64_t deadline_ms = ty_clock_mono_ms() + TY_FEED_STEP_MS;
+    feed->failed = 0;
+    for (size_t i = 0; i < order->count; i++)
+        if (!produce(feed, order, &order->records[i]))
+            return false;
+    while (rd_kafka_outq_len(feed->producer) > 0 && !feed->failed && !atomic_load(&feed->quit) && ty_clock_mono_ms() < deadline_ms)
+        rd_kafka_poll(feed->producer, POLL_MS);
+    if (rd_kafka_outq_len(feed->producer) > 0 && !feed->failed)
+        fail(order, RD_KAFKA_RESP_ERR__TIMED_OUT, "not acknowledged");
+    return !feed->failed && rd_kafka_outq_len(feed->producer) == 0;
+}
+
+static void do_send(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    if (!feed->producer) {
+        fail(order, RD_KAFKA_RESP_ERR__STATE, "it is not open");
+        return;
+    }
+    order->outcome = TY_FEED_DONE;
+    // Whatever goes wrong, the producer is made anew by the next OPEN, which aborts what this one has left.
+    if (failed(feed, order, rd_kafka_begin_transaction(feed->producer), "no transaction") || !write_all(feed, order) ||
+        failed(feed, order, rd_kafka_commit_transaction(feed->producer, TY_FEED_STEP_MS), "not committed")) {
+        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(feed->producer, NULL, 0);
+        if (is_fence(fatal))
+            order->outcome = TY_FEED_FENCED;
+        drop_producer(feed);
+    }
+}
+
+// ---- reading ----
+
+static bool begin_reading(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    drop_reader(feed);
+    feed->ended = 0;
+    memset(feed->has_ended, 0, sizeof feed->has_ended);
+    feed->reader = make_handle(feed, order, RD_KAFKA_CONSUMER, reader_settings);
+    if (!feed->reader)
+        return false;
+    rd_kafka_poll_set_consumer(feed->reader);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)feed->partitions);
+    for (unsigned i = 0; i < feed->partitions; i++)
+        rd_kafka_topic_partition_list_add(list, feed->topic, (int32_t)i)->offset =
+            order->marks[i] < 0 ? RD_KAFKA_OFFSET_BEGINNING : order->marks[i];
+    rd_kafka_resp_err_t code = rd_kafka_assign(feed->reader, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code)
+        fail(order, code, "its topic cannot be read");
+    return !code;
+}
+
+static void take(struct ty_feed_order *order, const rd_kafka_message_t *message)
+{
+    char text[TY_ID_TEXT_BYTES] = "";
+    struct ty_err err;
+    struct ty_feed_record *record = ty_feed_order_append(order, message->payload, message->len);
+    if (message->key_len == TY_ID_TEXT_BYTES - 1)
+        memcpy(text, message->key, message->key_len);
+    record->is_ours = ty_id_parse(text, &record->id, &err) == 0;
+    order->marks[message->partition] = message->offset + 1;
+}
+
+static void do_read(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    uint64_t deadline_ms = ty_clock_mono_ms() + TY_FEED_STEP_MS;
+    if ((order->begins || !feed->reader) && !begin_reading(feed, order))
+        return;
+    order->outcome = TY_FEED_DONE;
+    while (feed->ended < feed->partitions && order->count < TY_FEED_READ_RECORDS && order->bytes.len < TY_FEED_READ_BYTES &&
+           !atomic_load(&feed->quit) && ty_clock_mono_ms() < deadline_ms) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(feed->reader, POLL_MS);
+        if (!message)
+            continue;
+        bool is_known = message->partition >= 0 && (unsigned)message->partition < feed->partitions;
+        if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && is_known) {
+            feed->ended += !feed->has_ended[message->partition];
+            feed->has_ended[message->partition] = true;
+            order->marks[message->partition] = message->offset;
+        } else if (!message->err && is_known) {
+            take(order, message);
+        } else if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+            fail(order, message->err, "its topic cannot be read");
+        }
+        rd_kafka_message_destroy(message);
+    }
+    order->is_at_end = feed->ended == feed->partitions;
+    if (order->is_at_end)
+        drop_reader(feed);
+}
+
+void ty_feed_do(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    switch (order->kind) {
+    case TY_FEED_OPEN: do_open(feed, order); break;
+    case TY_FEED_CLOSE: ty_feed_close(feed); break;
+    case TY_FEED_SEND: do_send(feed, order); break;
+    case TY_FEED_READ: do_read(feed, order); break;
+    }
+}

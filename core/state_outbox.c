@@ -192,6 +192,7 @@ void ty_state_settled(struct ty_state *state, unsigned shard, const struct ty_se
         ty_args_add(&args, attempts[i].id.bytes, sizeof attempts[i].id.bytes);
         ty_args_add(&args, attempts[i].token.bytes, sizeof attempts[i].token.bytes);
         ty_args_add_u64(&args, attempts[i].attempt);
+        ty_args_add_u64(&args, attempts[i].fence);
         ty_args_add_text(&args, attempts[i].is_given_back ? "B" : "E");
     }
     ty_state_meta_key(state, shard, key);

@@ -64,11 +64,13 @@ enum ty_settled {
     TY_SETTLED = 1,        // it stands, whatever happens to the store
     TY_SETTLED_NOT_YET,
     TY_SETTLED_TELL_AGAIN, // the store went back to before the end
+    TY_SETTLED_OTHER,      // the end of another attempt stands
 };
 struct ty_settling {
     struct ty_id id;
     struct ty_token token;
     uint32_t attempt;
+    uint64_t fence;
     bool is_given_back; // else the attempt has ended its job
 };
 // All of one shard. results: one enum ty_settled each.

@@ -226,6 +226,8 @@ static void on_role_stopped(void *context)
     struct ty_worker *worker = context;
     if (--worker->roles_left)
         return;
+    if (worker->events) // last, so that it publishes how the jobs of this worker ended
+        ty_events_stop(worker->events);
     ty_worker_report(worker);
     ty_log(TY_LOG_INFO, "worker.stopped");
     ty_loop_stop(worker->loop);
@@ -241,8 +243,6 @@ void ty_worker_stop(struct ty_worker *worker)
     worker->stopping = true;
     worker->roles_left = (worker->intake ? 1u : 0u) + (worker->run ? 1u : 0u);
     ty_log(TY_LOG_INFO, "worker.draining");
-    if (worker->events)
-        ty_events_stop(worker->events);
     if (worker->intake)
         ty_intake_stop(worker->intake, INTAKE_STOP_MS, on_role_stopped, worker);
     if (worker->run)
@@ -280,7 +280,8 @@ void ty_worker_report(const struct ty_worker *worker)
                TY_KV("started", "%" PRIu64, run.started), TY_KV("completed", "%" PRIu64, run.completed),
                TY_KV("failed", "%" PRIu64, run.failed), TY_KV("canceled", "%" PRIu64, run.canceled),
                TY_KV("handed_back", "%" PRIu64, run.handed_back), TY_KV("retried", "%" PRIu64, run.retried),
-               TY_KV("lost", "%" PRIu64, run.lost), TY_KV("adopted", "%" PRIu64, run.adopted),
+               TY_KV("lost", "%" PRIu64, run.lost), TY_KV("told_again", "%" PRIu64, run.told_again),
+               TY_KV("adopted", "%" PRIu64, run.adopted),
                TY_KV("log_entries", "%" PRIu64, run.log_entries));
     }
 }

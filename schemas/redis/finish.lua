@@ -66,6 +66,9 @@ for n, id in ipairs(ids) do
                     result = 5
                 end
             end
+        elseif h.token == NO_TOKEN and attempt > 0 and attempt == h.attempt then
+            -- Made again from its event: the attempt's renewal says whose it is. An end stands.
+            result = terminal(h.state) and 2 or 4
         elseif h.state == PENDING and attempt > h.attempt then
             -- The store went back to before this attempt's claim; its renewal will take the job up again first.
             result = 4

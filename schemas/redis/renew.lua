@@ -13,6 +13,7 @@ for i = 2, #ARGV, 8 do
     else
         local h = decode(raw)
         local from, extra, change = h.state, tail(2, patch), patch ~= ''
+        if is_restored_owner(h, attempt, fence) then h.token, change = token, true end
         local owner = is_owner(h, token, attempt)
         if h.state == 0 then
             result = has(h.flags, FLAG_DELETE) and 4 or 5

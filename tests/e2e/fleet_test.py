@@ -76,9 +76,13 @@ class Fleet(unittest.TestCase):
         for pid in self.yard.supervisors():
             import os
             import signal
-            with open(f"/proc/{pid}/cmdline", "rb") as words:
-                if b"worker-1.work" in words.read():
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as words:
+                    is_its = b"worker-1.work" in words.read()
+                if is_its:
                     os.kill(pid, signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it has ended by itself meanwhile
         self.assertEqual(self.yard.wait_all_end(ids, 240), {stack.COMPLETED: 40})
         self.assert_effective_once(ids)
 

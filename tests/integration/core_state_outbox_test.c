@@ -112,7 +112,8 @@ static void on_settled(void *context, const struct ty_err *err, const int *resul
 static int settled(const struct state_claim *claim, bool is_given_back)
 {
     struct settled answer = {0};
-    struct ty_settling attempt = {.id = claim->id, .token = claim->token, .attempt = claim->attempt, .is_given_back = is_given_back};
+    struct ty_settling attempt = {.id = claim->id, .token = claim->token, .attempt = claim->attempt, .fence = claim->fence,
+                                  .is_given_back = is_given_back};
     ty_state_settled(client.state, 0, &attempt, 1, on_settled, &answer);
     STATE_UNTIL(&client, answer.done);
     return answer.result;
@@ -312,7 +313,7 @@ static void an_end_that_another_took_over_waits_for_that_one(void **state)
     state_finish(&client, &next, TY_FINISH_FAILED, TY_REASON_SCRIPT_EXIT);
     assert_int_equal(settled(&claim, false), TY_SETTLED_NOT_YET);
     publish_all();
-    assert_int_equal(settled(&claim, false), TY_SETTLED);
+    assert_int_equal(settled(&claim, false), TY_SETTLED_OTHER);
     struct state_claim unknown = {.id = ty_id_new(), .attempt = 1};
     assert_int_equal(settled(&unknown, false), TY_SETTLED_NOT_YET); // its submit will be replayed
 }

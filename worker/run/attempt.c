@@ -199,23 +199,75 @@ static void tell(struct ty_attempt *attempt)
     ty_finish_tell(attempt);
 }
 
-static void told(struct ty_attempt *attempt)
+static void count(struct ty_attempt *attempt)
 {
     struct ty_run_figures *figures = &attempt->run->figures;
     enum ty_finish_action action = attempt->verdict.action;
-    ty_log(TY_LOG_INFO, "attempt.told", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt),
-           TY_KV("action", "%c", action), TY_KV("reason", "%s", ty_reason_name(attempt->verdict.reason)));
     figures->completed += action == TY_FINISH_COMPLETED;
     figures->failed += action == TY_FINISH_FAILED;
     figures->canceled += action == TY_FINISH_CANCELED;
     figures->handed_back += action == TY_FINISH_HAND_BACK;
     figures->retried += action == TY_FINISH_RETRY;
-    if (action != TY_FINISH_COMPLETED || !attempt->model_stage) {
+}
+
+// From here on the attempt keeps what it has until its end stands, or another's: the store may go back, and then only this
+// worker knows how it ended.
+static void settle(struct ty_attempt *attempt)
+{
+    enter(attempt, TY_ATTEMPT_SETTLING);
+    ty_settle_soon(attempt->run);
+    ty_run_check_drained(attempt->run);
+}
+
+static void told(struct ty_attempt *attempt)
+{
+    struct ty_err err;
+    ty_log(TY_LOG_INFO, "attempt.told", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt),
+           TY_KV("action", "%c", attempt->verdict.action), TY_KV("reason", "%s", ty_reason_name(attempt->verdict.reason)));
+    if (!attempt->is_taken) {
+        attempt->is_taken = true;
+        attempt->settling_since_ms = ty_loop_now_ms(attempt->run->loop);
+        count(attempt);
+        if (attempt->has_dir && ty_job_dir_write(attempt->dir, TY_TAKEN_FILE, "", 0, &err) < 0)
+            ty_log(TY_LOG_WARN, "attempt.dir", TY_KV("error", "%s", err.message));
+    }
+    settle(attempt);
+}
+
+static void refused(struct ty_attempt *attempt)
+{
+    if (attempt->is_taken)
+        settle(attempt);
+    else
+        drop(attempt);
+}
+
+static void settled(struct ty_attempt *attempt)
+{
+    if (attempt->verdict.action != TY_FINISH_COMPLETED || !attempt->model_stage) {
         go(attempt);
         return;
     }
     enter(attempt, TY_ATTEMPT_LINKING);
     ty_finish_link(attempt);
+}
+
+// The log first, as always: the store may have lost that, too.
+static void tell_again(struct ty_attempt *attempt)
+{
+    ty_log(TY_LOG_WARN, "attempt.tell_again", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt));
+    attempt->run->figures.told_again++;
+    attempt->unknown_since_ms = 0;
+    if (!attempt->ship) {
+        tell(attempt);
+        return;
+    }
+    ty_ship_free(attempt->ship);
+    ty_attempt_open_log(attempt);
+    attempt->waiting_since_ms = ty_loop_now_ms(attempt->run->loop);
+    attempt->log_progress = ty_ship_progress(attempt->ship);
+    ty_ship_end(attempt->ship);
+    enter(attempt, TY_ATTEMPT_SHIPPING);
 }
 
 // What is not in the table does not happen in that state.
@@ -239,7 +291,12 @@ static void (*const table[TY_ATTEMPT_STATES][TY_ATTEMPT_EVENTS])(struct ty_attem
     // before it: only the answer to telling counts.
     [TY_ATTEMPT_TELLING] = {
         [TY_ATTEMPT_ON_TOLD] = told,
-        [TY_ATTEMPT_ON_REFUSED] = drop,
+        [TY_ATTEMPT_ON_REFUSED] = refused,
+    },
+    [TY_ATTEMPT_SETTLING] = {
+        [TY_ATTEMPT_ON_SETTLED] = settled,
+        [TY_ATTEMPT_ON_TELL_AGAIN] = tell_again,
+        [TY_ATTEMPT_ON_OTHER_END] = drop,
     },
     [TY_ATTEMPT_LINKING] = {
         [TY_ATTEMPT_ON_LINKED] = go,

@@ -13,6 +13,7 @@ enum ty_attempt_state {
     TY_ATTEMPT_RUNNING,  // the supervisor lives
     TY_ATTEMPT_SHIPPING, // it has ended; the rest of the output is on its way to the store
     TY_ATTEMPT_TELLING,  // the store is being told how it ended
+    TY_ATTEMPT_SETTLING, // the store has taken the end; whether it stands shows when Kafka has it too
     TY_ATTEMPT_LINKING,  // completed; the model is getting its public name
     TY_ATTEMPT_LEAVING,  // the job is another's: the supervisor is told to go, and nothing is written
     TY_ATTEMPT_GONE,
@@ -31,6 +32,9 @@ enum ty_attempt_event {
     TY_ATTEMPT_ON_DRAIN,
     TY_ATTEMPT_ON_TOLD,        // the store has taken the end
     TY_ATTEMPT_ON_REFUSED,     // it has not: the attempt does not own the job
+    TY_ATTEMPT_ON_SETTLED,     // the end stands, whatever happens to the store
+    TY_ATTEMPT_ON_TELL_AGAIN,  // the store went back to before it
+    TY_ATTEMPT_ON_OTHER_END,   // the end of another attempt stands
     TY_ATTEMPT_ON_LINKED,
     TY_ATTEMPT_EVENTS
 };
@@ -57,6 +61,8 @@ struct ty_attempt {
     struct ty_ending ending;
     struct ty_verdict verdict;
     bool judged, telling;            // telling: a call is on its way
+    bool is_taken;                   // the store had taken the end once
+    uint64_t settling_since_ms;
     char *model_stage;               // of the file `collected`
     uint64_t log_progress, waiting_since_ms;
     uint64_t unknown_since_ms;       // since when the store does not know the job; 0: it does
@@ -96,5 +102,7 @@ void ty_attempt_abandon(struct ty_attempt *attempt);
 
 void ty_finish_tell(struct ty_attempt *attempt);
 void ty_finish_link(struct ty_attempt *attempt);
+// The file that says over restarts that the store has taken the end.
+#define TY_TAKEN_FILE "taken"
 // Reads how the attempt ended. TY_SHIP_READ has come, or nothing more of the output can be had.
 void ty_finish_judge(struct ty_attempt *attempt);

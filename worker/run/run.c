@@ -17,6 +17,7 @@
 #define POLL_MS 1000
 #define RECLAIM_MS 1000
 #define LOG_WAIT_MS 60000
+#define SETTLE_DRAIN_MS 2000
 #define DRAIN_SLACK_MS 10000
 #define PENDING_ATTEMPTS 16 // beyond two a slot: ended attempts whose logs and ends the store has yet to take
 
@@ -337,11 +338,20 @@ static void finish_drain(void *context)
     run->drained_fn(run->drained_context);
 }
 
+static bool working(const struct ty_run *run)
+{
+    for (const struct ty_attempt *attempt = run->attempts; attempt; attempt = attempt->next)
+        if (attempt->state != TY_ATTEMPT_SETTLING)
+            return true;
+    return false;
+}
+
 void ty_run_check_drained(struct ty_run *run)
 {
-    bool is_idle = !run->attempts && (!run->claim || ty_claim_is_idle(run->claim)) && ty_null_runner_is_idle(run);
-    if (run->draining && !run->drained && is_idle && !run->drained_timer.index)
-        ty_loop_set_timer(run->loop, &run->drained_timer, 0, finish_drain, run);
+    bool is_idle = !working(run) && (!run->claim || ty_claim_is_idle(run->claim)) && ty_null_runner_is_idle(run);
+    // What only waits for Kafka to have its end is finished by the next worker, if it must be.
+    if (run->draining && !run->drained && is_idle && (!run->attempts || !run->drained_timer.index))
+        ty_loop_set_timer(run->loop, &run->drained_timer, run->attempts ? SETTLE_DRAIN_MS : 0, finish_drain, run);
 }
 
 static void stop_all(void *context)
@@ -404,6 +414,7 @@ static void clear_timers(struct ty_run *run)
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
         ty_loop_clear_timer(run->loop, timers[i]);
     ty_lease_stop(run);
+    ty_settle_stop(run);
 }
 
 void ty_run_free(struct ty_run *run)

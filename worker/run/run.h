@@ -39,6 +39,7 @@ struct ty_run_options {
 
 struct ty_run_figures {
     uint64_t claimed, started, completed, failed, canceled, handed_back, retried, lost, adopted, log_entries;
+    uint64_t told_again; // ends that were told once more, since the store had gone back
     unsigned running;
 };
 

@@ -38,6 +38,8 @@ struct ty_run {
     struct ty_timer renew_timer, news_timer;
     struct ty_timer reclaim_timer;
     unsigned reclaims; // on their way
+    struct ty_timer settle_timer;
+    uint64_t settle_ms; // until the next look
     struct ty_timer relink_timer;
     struct ty_relink *relinks; // programs that give names
     unsigned seed;     // of the jitter
@@ -96,6 +98,12 @@ void ty_lease_renew_soon(struct ty_attempt *attempt);
 // ---- adopt.c ----
 
 int ty_adopt_all(struct ty_run *run, struct ty_err *err) TY_MUST_USE;
+
+// ---- settle.c: whether ends that the store has taken stand ----
+
+// Asks about all attempts in SETTLING, now and again until there is none.
+void ty_settle_soon(struct ty_run *run);
+void ty_settle_stop(struct ty_run *run);
 
 // ---- relink.c: names for the models of workers that are gone ----
 

@@ -167,6 +167,8 @@ void ty_attempt_adopt(struct ty_run *run, const char *dir, struct ty_ticket *tic
     struct ty_err err;
     struct ty_attempt *attempt = ty_attempt_new(run, ty_xstrdup(dir), ticket);
     attempt->has_dir = true;
+    attempt->is_taken = ty_job_dir_has(dir, TY_TAKEN_FILE);
+    attempt->settling_since_ms = ty_loop_now_ms(run->loop);
     *ticket = (struct ty_ticket){0};
     bool is_held = ty_job_dir_is_held(dir);
     bool was_started = is_held || ty_job_dir_has(dir, "exit") || !ty_job_dir_forbid_start(dir);

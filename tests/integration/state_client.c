@@ -122,6 +122,8 @@ void state_record(struct state_client *client, const struct ty_id *id, const str
     request.model_name = (char *)(uintptr_t)(job->model_name ? job->model_name : "digits");
     request.model_version = (char *)(uintptr_t) "1";
     request.registry_item_id = (char *)(uintptr_t) "acme:digits";
+    if (job->options)
+        options = *job->options;
     options.max_attempts = job->max_attempts;
     options.priority = job->priority;
     if (ty_spec_build(client->catalog, id, created_us, NULL, &request, &options, &spec, &err) < 0)
@@ -535,8 +537,8 @@ static void on_raw(void *context, const struct ty_redis_reply *reply, const stru
         fail_msg("%s", err->message);
     call->done = true;
     call->raw = (struct state_raw){.type = reply->type, .integer = reply->integer};
-    if (reply->bytes)
-        snprintf(call->raw.text, sizeof call->raw.text, "%s", reply->bytes);
+    if (reply->bytes) // zeros may stand in it
+        memcpy(call->raw.text, reply->bytes, reply->len < sizeof call->raw.text ? reply->len : sizeof call->raw.text - 1);
 }
 
 struct state_raw state_raw(struct state_client *client, const struct ty_id *id, const char *const *words)

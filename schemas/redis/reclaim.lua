@@ -22,7 +22,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'd', '-inf', int(now), 'LIM
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)
     if h and h.state == PENDING then
-        enqueue(id, h, raw)
+        make_ready(id, h, raw)
         queued = true
     end
 end

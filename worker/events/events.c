@@ -219,14 +219,14 @@ static void publish(struct shard *shard, const struct ty_outbox *outbox)
     shard->job_count = outbox->job_count;
     shard->null_count = outbox->null_count;
     shard->is_full = outbox->job_count >= BATCH_JOBS;
+    for (size_t i = 0; i < outbox->null_count; i++) { // before the events: one may be of a job that has the id anew
+        shard->nulls[i] = outbox->nulls[i];
+        ty_feed_order_add(order, &outbox->nulls[i], NULL, 0);
+    }
     for (size_t i = 0; i < outbox->job_count; i++) {
         shard->jobs[i].id = outbox->jobs[i].id;
         memcpy(shard->jobs[i].change, outbox->jobs[i].change, sizeof shard->jobs[i].change);
         add_event(shard, &outbox->jobs[i], outbox->epoch, order);
-    }
-    for (size_t i = 0; i < outbox->null_count; i++) {
-        shard->nulls[i] = outbox->nulls[i];
-        ty_feed_order_add(order, &outbox->nulls[i], NULL, 0);
     }
     shard->step = STEP_SENDING;
     if (order->count) {

@@ -259,6 +259,7 @@ static int setup(void **state)
     command_table_load(&table);
     for (unsigned i = 0; i < 3; i++)
         state_attach(&client, "cluster-1", (const char *[]){"submit", "cancel", "delete"}[i], 0, NULL);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done"); // as a publisher would, of a new installation
     return 0;
 }
 

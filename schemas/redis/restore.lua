@@ -68,7 +68,7 @@ local function take(id, new, record, old, raw)
         raw = put(id, new, raw, from, '', now)
         if from == PENDING then dequeue(id, new, raw) else redis.call('PUBLISH', K .. 'n', 'c' .. id) end
     elseif asked then
-        redis.call('ZADD', K .. 'o', int(now), id)
+        to_outbox(id, now)
     end
     if terminal(new.state) and has(flags, FLAG_DELETE) then
         unlist(id, new, raw)

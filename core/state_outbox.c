@@ -224,7 +224,7 @@ void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, 
     }
     for (size_t i = 0; i < count; i++) {
         ty_args_add(&args, jobs[i].id.bytes, sizeof jobs[i].id.bytes);
-        ty_args_add_text(&args, jobs[i].is_deleted ? "D" : "J");
+        ty_args_add_text(&args, jobs[i].is_null ? "N" : jobs[i].is_deleted ? "D" : "J");
         ty_args_add_u64(&args, jobs[i].version);
         ty_args_add(&args, jobs[i].record, jobs[i].record_len);
     }

@@ -74,6 +74,7 @@ void ty_state_count_fenced(struct ty_state *state, unsigned shard);
 struct ty_restore {
     struct ty_id id;
     bool is_deleted;
+    bool is_null; // what was deleted is forgotten; nothing else is set
     uint64_t version;
     const void *record; // as ty_event_decode made it; NULL when is_deleted
     size_t record_len;

@@ -26,7 +26,7 @@ end
 local due = redis.call('ZRANGEBYSCORE', K .. 'x', '-inf', stamp, 'LIMIT', 0, limit)
 for i, raw in ipairs(fetch(due)) do
     -- The same id may have been submitted anew by now: the null record ends what was before, and an event follows it.
-    if raw and string.byte(raw, 2) ~= 0 then redis.call('ZADD', K .. 'o', 'NX', stamp, due[i]) end
+    if raw and string.byte(raw, 2) ~= 0 then to_outbox(due[i], now) end
 end
 -- In steps, so that not more is fetched than is given by far.
 local STEP = 50

@@ -107,8 +107,14 @@ static void take(struct shard *shard, const struct ty_feed_order *order, const s
     struct ty_err err;
     struct ty_event event;
     struct ty_events *events = shard->events;
-    if (record->is_null || (record->is_ours && ty_state_shard_of(events->state, &record->id) != shard->number))
+    if (record->is_ours && ty_state_shard_of(events->state, &record->id) != shard->number)
         return;
+    if (record->is_null) {
+        piece->events[piece->count] = (struct ty_event){0};
+        piece->jobs[piece->count] = (struct ty_restore){.id = record->id, .is_null = true};
+        piece->count += record->is_ours;
+        return;
+    }
     if (!record->is_ours)
         ty_err_set(&err, TY_EDATALOSS, "the key is no job's id");
     if (!record->is_ours ||

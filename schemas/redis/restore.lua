@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- The store is brought to where the events are. ARGV: prefix, publisher, tombstone_ms, topic, m, then m times (partition, next
--- offset), then for each event: id, 'J' (a job) or 'D' (its deletion), version, record. Later events of a job come later.
+-- offset), then for each event: id, 'J' (a job), 'D' (its deletion) or 'N' (that is forgotten), version, record. Later events of a job come later.
 -- Answer: {0} when another publisher has the lease, else {1, how many jobs changed, (id, latest attempt) of each job that was
 -- removed...}: the caller removes their logs.
 --
@@ -46,6 +46,18 @@ local function delete(id, version, old, raw)
     tombstone(id, FLAG_DELETE, old and old.attempt or 0, math.max(version, old and old.version or 0), ttl_ms)
     redis.call('ZADD', K .. 'x', 'NX', int(now + tonumber(ttl_ms) * 1000), id)
     return true
+end
+
+-- The id may come again as another job, whose versions begin anew: what is left of the one before must not hide it.
+local function forgotten(id)
+    local raw = redis.call('GET', K .. 'j:' .. id)
+    local old = raw and decode(raw)
+    if old and old.state == 0 and has(old.flags, FLAG_DELETE) then
+        redis.call('DEL', K .. 'j:' .. id)
+        redis.call('ZREM', K .. 'o', id)
+        redis.call('ZREM', K .. 'x', id)
+    end
+    return false -- no job is another than before
 end
 
 -- The record becomes what the event says; then what was asked of the job is done to it, as a change of its own.
@@ -102,6 +114,8 @@ for i = first, #ARGV, 4 do
     if ARGV[i + 1] == 'D' then
         local raw = redis.call('GET', K .. 'j:' .. id)
         changed = delete(id, tonumber(ARGV[i + 2]), raw and decode(raw), raw)
+    elseif ARGV[i + 1] == 'N' then
+        changed = forgotten(id)
     else
         changed = restore(id, ARGV[i + 3])
     end

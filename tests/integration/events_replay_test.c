@@ -393,6 +393,36 @@ static void an_empty_store_may_wait_for_the_operator(void **state)
     rig_close(&rig);
 }
 
+// Deleted, forgotten 8 days later, and submitted again under the same idempotency key.
+static void an_id_that_came_anew_is_the_new_job(void **state)
+{
+    struct rig rig;
+    struct ty_id id = ty_id_new();
+    TY_BUF(before);
+    TY_BUF(after);
+    (void)state;
+    rig_open(&rig, 2);
+    await_level(&rig);
+    state_submit(&rig.client, &id, NULL);
+    assert_int_equal(state_control(&rig.client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
+    await_level(&rig);
+    STATE_RAW(&rig.client, &id, "DEL", "{ty:0}:j:%");
+    state_submit(&rig.client, &id, NULL);
+    await_level(&rig);
+    STATE_RAW(&rig.client, &id, "ZADD", "{ty:0}:x", "XX", "1", "%");
+    STATE_UNTIL(&rig.client, ty_events_figures(rig.events).nulls == 1);
+    await_level(&rig);
+    answer_of(&rig, &id, &before);
+    STATE_RAW(&rig.client, NULL, "FLUSHALL");
+    STATE_UNTIL(&rig.client, ty_events_figures(rig.events).replays == 2);
+    await_level(&rig);
+    answer_of(&rig, &id, &after);
+    assert_true(before.len > 0);
+    assert_int_equal(after.len, before.len);
+    assert_memory_equal(after.data, before.data, before.len);
+    rig_close(&rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +432,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_replay_that_dies_is_gone_on_with),
         cmocka_unit_test(a_store_that_went_back_is_brought_forward),
         cmocka_unit_test(commands_may_come_first),
+        cmocka_unit_test(an_id_that_came_anew_is_the_new_job),
         cmocka_unit_test(an_empty_store_may_wait_for_the_operator),
     };
     if (argc > 1)

@@ -107,8 +107,14 @@ static void take(struct shard *shard, const struct ty_feed_order *order, const s
     struct ty_err err;
     struct ty_event event;
     struct ty_events *events = shard->events;
-    if (record->is_null || (record->is_ours && ty_state_shard_of(events->state, &record->id) != shard->number))
+    if (record->is_ours && ty_state_shard_of(events->state, &record->id) != shard->number)
         return;
+    if (record->is_null) {
+        piece->events[piece->count] = (struct ty_event){0};
+        piece->jobs[piece->count] = (struct ty_restore){.id = record->id, .is_null = true};
+        piece->count += record->is_ours;
+        return;
+    }
     if (!record->is_ours)
         ty_err_set(&err, TY_EDATALOSS, "the key is no job's id");
     if (!record->is_ours ||
@@ -182,8 +188,10 @@ bool ty_replay_start(struct shard *shard, const struct ty_outbox *outbox)
     if (back) {
         ty_log(TY_LOG_ERROR, "events.store_went_back", TY_KV("shard", "%u", shard->number));
         events->figures.gaps++;
-        ty_state_need_replay(events->state, shard->number);
     }
+    // An empty store beside a topic that is not was lost.
+    if (back || (outbox->replay == TY_REPLAY_NONE && has_nothing(outbox) && is_behind(shard, outbox)))
+        ty_state_need_replay(events->state, shard->number);
     shard->events_read = shard->restored = 0;
     memset(shard->known, 0xff, sizeof shard->known); // -1
     memcpy(shard->known, outbox->marks, outbox->mark_count * sizeof *outbox->marks);

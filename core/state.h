@@ -181,7 +181,8 @@ void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_
 
 // ---- answers ----
 
-// record NULL: no such job. A tombstone is no job.
+// record NULL: no such job. A tombstone is no job. TY_EUNAVAILABLE also while the store is being made again from Kafka and does not have
+// the job (yet).
 typedef void (*ty_get_fn)(void *context, const struct ty_err *err, const struct ty_record *record);
 void ty_state_get(struct ty_state *state, const struct ty_id *id, ty_get_fn fn, void *context);
 

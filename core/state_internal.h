@@ -50,6 +50,7 @@ struct ty_call {
         ty_outbox_told_fn published;
         ty_restored_fn restored;
         ty_asked_fn asked;
+        ty_rebuild_fn rebuild;
     } fn;
     void *context;
     size_t count;

@@ -260,15 +260,31 @@ void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name,
     ty_state_eval(state, TY_SCRIPT_REPLAYED, key, &args, on_asked, call);
 }
 
-void ty_state_rebuild(struct ty_state *state, unsigned shard, ty_asked_fn fn, void *context)
+static void on_rebuild(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 3, &err) < 0) {
+        call->fn.rebuild(call->context, &err, NULL);
+    } else {
+        struct ty_rebuild rebuild = {.replay = (enum ty_replay_why)reply->items[0].integer,
+                                     .has_publisher = reply->items[1].integer == 1,
+                                     .passed = (uint64_t)reply->items[2].integer};
+        call->fn.rebuild(call->context, NULL, &rebuild);
+    }
+    free(call);
+}
+
+void ty_state_rebuild(struct ty_state *state, unsigned shard, bool asks, ty_rebuild_fn fn, void *context)
 {
     struct ty_call *call = ty_call_new(state, context);
-    call->fn.asked = fn;
+    call->fn.rebuild = fn;
     struct ty_args args;
     char key[24];
     ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, asks ? "ask" : "look");
     ty_state_meta_key(state, shard, key);
-    ty_state_eval(state, TY_SCRIPT_REBUILD, key, &args, on_asked, call);
+    ty_state_eval(state, TY_SCRIPT_REBUILD, key, &args, on_rebuild, call);
 }
 
 // ---- what stands ----

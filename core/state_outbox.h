@@ -94,8 +94,14 @@ void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name,
                        ty_asked_fn fn, void *context);
 // The store is found to have gone back: no claims until it was replayed. Nobody waits for the answer.
 void ty_state_need_replay(struct ty_state *state, unsigned shard);
-// The operator wants everything to be read again from Kafka, events and commands.
-void ty_state_rebuild(struct ty_state *state, unsigned shard, ty_asked_fn fn, void *context);
+// The operator wants everything to be read again from Kafka, events and commands (asks true), or to know how that goes.
+struct ty_rebuild {
+    enum ty_replay_why replay; // NONE: there is nothing to wait for
+    bool has_publisher;        // somebody has the shard's lease
+    uint64_t passed;           // records of the topic that the store has passed
+};
+typedef void (*ty_rebuild_fn)(void *context, const struct ty_err *err, const struct ty_rebuild *rebuild);
+void ty_state_rebuild(struct ty_state *state, unsigned shard, bool asks, ty_rebuild_fn fn, void *context);
 
 enum ty_settled {
     TY_SETTLED = 1,        // it stands, whatever happens to the store

@@ -188,8 +188,10 @@ bool ty_replay_start(struct shard *shard, const struct ty_outbox *outbox)
     if (back) {
         ty_log(TY_LOG_ERROR, "events.store_went_back", TY_KV("shard", "%u", shard->number));
         events->figures.gaps++;
-        ty_state_need_replay(events->state, shard->number);
     }
+    // An empty store beside a topic that is not was lost.
+    if (back || (outbox->replay == TY_REPLAY_NONE && has_nothing(outbox) && is_behind(shard, outbox)))
+        ty_state_need_replay(events->state, shard->number);
     shard->events_read = shard->restored = 0;
     memset(shard->known, 0xff, sizeof shard->known); // -1
     memcpy(shard->known, outbox->marks, outbox->mark_count * sizeof *outbox->marks);

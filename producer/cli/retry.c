@@ -157,8 +157,8 @@ static int run(struct ty_cli *cli, const void *given, struct ty_err *err)
     const struct options *options = given;
     struct ty_submitting submitting = {.wait = options->wait, .follow = options->follow, .waiting = options->waiting};
     struct ty_rpc_client *client;
-    TyJobAnswer *old;
-    Options *asked;
+    TyJobAnswer *old = NULL;
+    Options *asked = NULL;
     if (ty_cli_connect(cli, &client, err) < 0)
         return -(int)err->code;
     int rc = fetch(client, cli->arguments[0], &old, &asked, err);

@@ -122,7 +122,17 @@ class Order(unittest.TestCase):
     # ---- idempotency keys
 
     def submit_rpc(self, request, key):
-        return self.yard.api.SubmitCustomTrainingJob(request, timeout=30, metadata=(("idempotency-key", key),)).id
+        """As any client would: again while the answer is UNAVAILABLE. A store that was emptied says so until it knows the key."""
+        found = []
+
+        def ask():
+            try:
+                found.append(self.yard.api.SubmitCustomTrainingJob(request, timeout=30, metadata=(("idempotency-key", key),)).id)
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    raise
+            return found
+        return stack.wait_until(ask, "the submit is answered")[0]
 
     def submit_kafka(self, request, key, job_id=None):
         options = self.yard.messages.command.JobOptions(idempotency_key=key)

@@ -212,6 +212,7 @@ static void a_second_publisher_fences_the_first(void **state)
     struct ty_events *first = start(&rig, "a", 60000);
     struct ty_id before = submit(&rig);
     await_published(&rig);
+    ty_events_on_store(first, false); // it sees and does nothing for a while
     STATE_RAW(&rig.client, NULL, "SET", "{ty:0}:p", "b");
     struct ty_events *second = start(&rig, "b", 60000);
     STATE_UNTIL(&rig.client, ty_events_figures(second).shards == 1);
@@ -219,7 +220,9 @@ static void a_second_publisher_fences_the_first(void **state)
     await_published(&rig);
     STATE_UNTIL(&rig.client, ty_events_figures(second).published == 1);
     // The first one believes that the lease is its own: what it then writes is refused.
+    ty_events_on_store(second, false);
     STATE_RAW(&rig.client, NULL, "SET", "{ty:0}:p", "a");
+    ty_events_on_store(first, true);
     struct ty_id third = submit(&rig);
     await_published(&rig);
     STATE_UNTIL(&rig.client, ty_events_figures(first).fenced == 1);

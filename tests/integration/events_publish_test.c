@@ -49,15 +49,20 @@ static void rig_close(struct rig *rig)
     free(rig->topic);
 }
 
-static struct ty_events *start(struct rig *rig, const char *name, uint32_t lease_ms)
+static struct ty_events *start_on(struct rig *rig, struct state_client *client, const char *name, uint32_t lease_ms)
 {
     struct ty_events *events;
     struct ty_err err;
     struct ty_events_options options = {.kafka = rig->kafka, .worker = name, .lease_ms = lease_ms};
-    if (ty_events_new(rig->client.loop, rig->client.state, &options, &events, &err) < 0)
+    if (ty_events_new(client->loop, client->state, &options, &events, &err) < 0)
         fail_msg("%s", err.message);
     ty_events_on_store(events, true);
     return events;
+}
+
+static struct ty_events *start(struct rig *rig, const char *name, uint32_t lease_ms)
+{
+    return start_on(rig, &rig->client, name, lease_ms);
 }
 
 static bool is_published(struct rig *rig)
@@ -202,17 +207,18 @@ static void many_jobs_are_all_there(void **state)
     rig_close(&rig);
 }
 
-// The lease passes while the first one is at work (it was paused): Kafka takes nothing more of it.
+// The lease passes while the first one, which has a loop of its own, stands still: Kafka takes nothing more of it.
 static void a_second_publisher_fences_the_first(void **state)
 {
     struct rig rig;
+    struct state_client paused;
     struct seen seen[8];
     (void)state;
     rig_open(&rig, 1);
-    struct ty_events *first = start(&rig, "a", 60000);
+    state_client_open(&paused, server, 1);
+    struct ty_events *first = start_on(&rig, &paused, "a", 60000);
     struct ty_id before = submit(&rig);
-    await_published(&rig);
-    ty_events_on_store(first, false); // it sees and does nothing for a while
+    STATE_UNTIL(&paused, ty_events_figures(first).published == 1);
     STATE_RAW(&rig.client, NULL, "SET", "{ty:0}:p", "b");
     struct ty_events *second = start(&rig, "b", 60000);
     STATE_UNTIL(&rig.client, ty_events_figures(second).shards == 1);
@@ -220,18 +226,17 @@ static void a_second_publisher_fences_the_first(void **state)
     await_published(&rig);
     STATE_UNTIL(&rig.client, ty_events_figures(second).published == 1);
     // The first one believes that the lease is its own: what it then writes is refused.
-    ty_events_on_store(second, false);
     STATE_RAW(&rig.client, NULL, "SET", "{ty:0}:p", "a");
-    ty_events_on_store(first, true);
     struct ty_id third = submit(&rig);
-    await_published(&rig);
-    STATE_UNTIL(&rig.client, ty_events_figures(first).fenced == 1);
+    STATE_UNTIL(&paused, ty_events_figures(first).fenced == 1);
+    STATE_UNTIL(&paused, is_published(&rig));
     assert_string_equal(STATE_RAW(&rig.client, NULL, "HGET", "{ty:0}:m", "publisher_fenced").text, "1");
     assert_int_equal(of_job(read_feed(&rig), &before, seen, 8), 1);
     assert_int_equal(of_job(read_feed(&rig), &after, seen, 8), 1);
     assert_int_equal(of_job(read_feed(&rig), &third, seen, 8), 1);
     ty_events_free(first);
     ty_events_free(second);
+    state_client_close(&paused);
     rig_close(&rig);
 }
 

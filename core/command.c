@@ -75,6 +75,8 @@ static int read_message(enum ty_topic_kind topic, bool key_is_id, struct ty_comm
     if (!key_is_id && message_has_id)
         command->job_id = message_id;
     *has_id = key_is_id || message_has_id;
+    if (message->format_version > TY_COMMAND_FORMAT)
+        *has_id = false; // a newer program may do what it asks for: nothing ends here that a replay could not begin
     if (message->format_version != TY_COMMAND_FORMAT)
         return ty_err_set(err, TY_EINVALID, "format_version: %u is not %d", message->format_version, TY_COMMAND_FORMAT);
     size_t kind = kind_of(message);

@@ -40,7 +40,8 @@ struct ty_command {
 // id of other than 16 bytes (none at all counts as 16 zeros), a missing command, request ids that differ from job_id
 // (cancel, delete: request id may be empty). In every error *ret_has_id says whether ret_command->job_id could be read all
 // the same, from the key or else from the message (message is NULL then); it is false for a command of another kind,
-// which says nothing about a job that this topic could have started.
+// which says nothing about a job that this topic could have started, and for a higher format_version than ours, which a
+// newer program may still be given.
 enum ty_topic_kind { TY_TOPIC_SUBMIT, TY_TOPIC_CANCEL, TY_TOPIC_DELETE };
 int ty_command_decode(enum ty_topic_kind topic_kind, const uint8_t *key, size_t key_len, const uint8_t *value,
                       size_t value_len, struct ty_command *ret_command, bool *ret_has_id,

@@ -4,9 +4,10 @@
 usage: document.py check [SCHEMAS_DIR]    exit 1 where a document says other than the data; says where
        document.py write [SCHEMAS_DIR]    writes the generated sections anew
 
-Generated, between "<!-- NAME: made by document.py -->" and "<!-- end -->": topics in README.md from topics.json,
-transitions in redis/README.md from transitions.json. Checked only: the record's header in redis/README.md against the
-layout in redis/prelude.lua.in, and that every script has its line there."""
+Generated, between "<!-- NAME: made by document.py -->" and "<!-- end -->": topics in README.md from topics.json, commands
+there from commands.json, transitions in redis/README.md from transitions.json. Checked only: the record's header in redis/README.md against the
+layout in redis/prelude.lua.in, that every script has its line there, and that commands.json has one row for each state and
+command, and no cancel in it that transitions.json has not."""
 import json
 import pathlib
 import re
@@ -46,7 +47,31 @@ def transitions_table(schemas):
         yield f"| {row['event']} | {row['from']} | {row['to']} | {row['by']} | {row['when']} |"
 
 
-SECTIONS = {"README.md": {"topics": topics_table}, "redis/README.md": {"transitions": transitions_table}}
+def commands_table(schemas):
+    data = json.loads((schemas / "commands.json").read_text(encoding="utf-8"))
+    rows = {(row["state"], row["command"]): row for row in data["rows"]}
+    yield data["about"]
+    yield ""
+    yield "| state | |"
+    yield "|---|---|"
+    for name, what in data["states"].items():
+        yield f"| {name} | {what} |"
+    for road, title in (("kafka", "Kafka"), ("rpc", "RPC")):
+        yield ""
+        yield f"| by {title}: state | " + " | ".join(data["commands"]) + " |"
+        yield "|---" * (1 + len(data["commands"])) + "|"
+        for state in data["states"]:
+            cells = []
+            for command in data["commands"]:
+                result, after = rows[state, command][road]
+                cells.append(f"{result}, {after}" if after != state else result)
+            yield f"| {state} | " + " | ".join(cells) + " |"
+    yield ""
+    yield "Where no state is named, it stays. " + "; ".join(
+        f"*{name}*: {what}" for group in ("commands", "kafka_results") for name, what in data[group].items() if what) + "."
+
+
+SECTIONS = {"README.md": {"topics": topics_table, "commands": commands_table}, "redis/README.md": {"transitions": transitions_table}}
 
 
 def with_sections(text, sections, schemas, path):
@@ -83,13 +108,29 @@ def redis_problems(schemas):
             yield f"redis/README.md: the script {script.stem} is not in the table of scripts"
 
 
+def command_problems(schemas):
+    data = json.loads((schemas / "commands.json").read_text(encoding="utf-8"))
+    found = sorted((row["state"], row["command"]) for row in data["rows"])
+    if found != sorted((state, command) for state in data["states"] for command in data["commands"]):
+        yield "commands.json: there is not just one row for each state and command"
+    for row in data["rows"]:
+        if row["kafka"][0] not in data["kafka_results"] or not {row["kafka"][1], row["rpc"][1]} <= set(data["states"]):
+            yield f"commands.json: {row['state']}, {row['command']}: an unknown result or state"
+    transitions = json.loads((schemas / "transitions.json").read_text(encoding="utf-8"))
+    cancels = {row["from"]: row["to"] for row in transitions["transitions"] if row["event"] == "cancel"}
+    for row in data["rows"]:
+        if row["command"] == "cancel" and row["state"] in transitions["states"]:
+            if row["kafka"][1] != cancels.get(row["state"], row["state"]):
+                yield f"commands.json: cancel of {row['state']} is not what transitions.json says"
+
+
 def main(arguments):
     if not arguments or len(arguments) > 2 or arguments[0] not in ("check", "write"):
         print(__doc__)
         return 0 if arguments in (["--help"], ["-h"]) else 2
     schemas = pathlib.Path(arguments[1] if len(arguments) == 2 else pathlib.Path(__file__).resolve().parent)
-    problems = []
-    for name, sections in SECTIONS.items():
+    problems = list(command_problems(schemas))
+    for name, sections in SECTIONS.items() if not problems else ():
         path = schemas / name
         text = path.read_text(encoding="utf-8")
         fresh = with_sections(text, sections, schemas, path)

@@ -55,6 +55,10 @@ static void drift_is_found(void **state)
           generated);
     found("redis/README.md", "s/^| claim | PENDING | IN_PROGRESS/| claim | PENDING | CANCELED/", generated);
     found("topics.json", "s/\"partitions\": 8/\"partitions\": 9/", generated);
+    found("commands.json", "s/\"ALREADY_EXISTS\", \"FAILED\"/\"OK\", \"FAILED\"/", generated);
+    found("README.md", "s/^| TO_CANCEL | applied, CANCELED/| TO_CANCEL | applied, PENDING/", generated);
+    found("commands.json", "/\"CANCELING\", \"command\": \"cancel\"/d", "not just one row for each state and command");
+    found("commands.json", "s/\"applied\", \"CANCELING\"/\"applied\", \"CANCELED\"/", "cancel of IN_PROGRESS is not what transitions.json says");
     found("redis/prelude.lua.in", "s/c16c16HHI4I8/c16c16I4HHI8/", "not the layout of prelude.lua.in");
     found("redis/README.md", "s/^| 72 | 8 | `fence`/| 73 | 8 | `fence`/", "not the layout of prelude.lua.in");
     found("redis/README.md", "/^| `log_page` |/d", "the script log_page is not in the table of scripts");

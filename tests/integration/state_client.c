@@ -535,8 +535,8 @@ static void on_raw(void *context, const struct ty_redis_reply *reply, const stru
         fail_msg("%s", err->message);
     call->done = true;
     call->raw = (struct state_raw){.type = reply->type, .integer = reply->integer};
-    if (reply->bytes)
-        snprintf(call->raw.text, sizeof call->raw.text, "%s", reply->bytes);
+    if (reply->bytes) // zeros may stand in it
+        memcpy(call->raw.text, reply->bytes, reply->len < sizeof call->raw.text ? reply->len : sizeof call->raw.text - 1);
 }
 
 struct state_raw state_raw(struct state_client *client, const struct ty_id *id, const char *const *words)

@@ -1,0 +1,134 @@
+// The table of commands (schemas/commands.json) held against the query responder: each row by RPC.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/integration/command_table.h"
+#include "tests/integration/responder_fixture.h"
+#include "tests/integration/responder_kafka.h"
+#include "viam/app/mltraining/v1/ml_training.pb-c.h"
+
+static struct redis_server *redis;
+static struct mock_kafka *kafka;
+static struct responder_process *process;
+static struct rpc_client *rpc;
+static struct state_client client;
+static struct command_table table;
+static char key[32]; // the idempotency key of the row's job
+
+static int call(const char *method, const ProtobufCMessage *request, const char *const *metadata, char *ret_id)
+{
+    struct rpc_answer answer;
+    char path[128];
+    TY_BUF(bytes);
+    size_t len = protobuf_c_message_get_packed_size(request);
+    protobuf_c_message_pack(request, ty_buf_reserve(&bytes, len));
+    snprintf(path, sizeof path, RPC_TRAINING "%s", method);
+    rpc_call(rpc, path, bytes.data, len, metadata, 0, &answer);
+    int status = answer.status;
+    if (status == 0 && ret_id) { // field 1, a UUID
+        assert_int_equal(answer.bytes.len, 2 + TY_ID_TEXT_BYTES - 1);
+        snprintf(ret_id, TY_ID_TEXT_BYTES, "%s", (const char *)answer.bytes.data + 2);
+    }
+    rpc_answer_done(&answer);
+    return status;
+}
+
+static int submit(enum table_command which, const struct ty_id *id)
+{
+    const char *const metadata[] = {"idempotency-key", key, NULL};
+    char wanted[TY_ID_TEXT_BYTES], got[TY_ID_TEXT_BYTES] = "";
+    Viam__App__Mltraining__V1__SubmitCustomTrainingJobRequest request =
+        VIAM__APP__MLTRAINING__V1__SUBMIT_CUSTOM_TRAINING_JOB_REQUEST__INIT;
+    request.organization_id = (char *)"acme";
+    request.dataset_id = (char *)"digits";
+    request.model_name = (char *)(which == TABLE_SUBMIT ? "reader" : "other");
+    request.model_version = (char *)"1";
+    request.registry_item_id = (char *)"acme:digits";
+    int status = call("SubmitCustomTrainingJob", &request.base, metadata, got);
+    if (status == 0)
+        assert_string_equal(got, ty_id_format(id, wanted));
+    return status;
+}
+
+static int command(enum table_command which, const struct ty_id *id)
+{
+    char text[TY_ID_TEXT_BYTES];
+    if (which <= TABLE_SUBMIT_OTHER)
+        return submit(which, id);
+    Viam__App__Mltraining__V1__CancelTrainingJobRequest cancel = VIAM__APP__MLTRAINING__V1__CANCEL_TRAINING_JOB_REQUEST__INIT;
+    Viam__App__Mltraining__V1__DeleteCompletedTrainingJobRequest delete_ =
+        VIAM__APP__MLTRAINING__V1__DELETE_COMPLETED_TRAINING_JOB_REQUEST__INIT;
+    ty_id_format(id, text);
+    cancel.id = delete_.id = text;
+    return which == TABLE_CANCEL ? call("CancelTrainingJob", &cancel.base, NULL, NULL)
+                                 : call("DeleteCompletedTrainingJob", &delete_.base, NULL, NULL);
+}
+
+static void submit_first(void *context, const struct ty_id *id)
+{
+    (void)context;
+    assert_int_equal(submit(TABLE_SUBMIT, id), 0);
+}
+
+static void every_row_is_what_the_responder_does(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < COMMAND_STATES * TABLE_COMMANDS; at++) {
+        enum table_command which = at % TABLE_COMMANDS;
+        unsigned from = at / TABLE_COMMANDS;
+        struct table_cell cell = table.rpc[from][which];
+        struct state_claim claim = {0};
+        snprintf(key, sizeof key, "row-%u", at);
+        struct ty_id id = ty_id_from_key("acme", key);
+        command_table_reach(&table, &client, from, &id, submit_first, NULL, &claim);
+        int status = command(which, &id);
+        unsigned next = command_table_look(&table, &client, &id);
+        if (status != cell.answer || next != cell.next)
+            fail_msg("%s, %s: the responder answers %d and the job is %s; the table says %d and %s", table.states[from],
+                     command_table_name(which), status, table.states[next], cell.answer, table.states[cell.next]);
+        // Nothing is left to claim.
+        state_control(&client, TY_COMMAND_DELETE, &id);
+        if (claim.attempt)
+            state_finish(&client, &claim, TY_FINISH_CANCELED, TY_REASON_CANCELED);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    redis = redis_server_new(NULL);
+    redis_server_start(redis);
+    kafka = mock_kafka_new();
+    process = responder_process_new(TY_BINARY_DIR "/bin/trainyard-responder", redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
+    rpc = rpc_client_new(responder_process_address(process));
+    state_client_open(&client, redis, 1);
+    command_table_load(&table);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    uint64_t took_ms;
+    state_client_close(&client);
+    rpc_client_free(rpc);
+    int status = responder_process_stop(process, &took_ms);
+    responder_process_free(process);
+    mock_kafka_free(kafka);
+    redis_server_free(redis);
+    return status;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row_is_what_the_responder_does),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -59,6 +59,14 @@ class Retries(unittest.TestCase):
         self.assertTrue(any("attempt 3 completed" in entry.message for entry in self.yard.logs(listed)))
         self.assertFalse(any("attempt 2" in entry.message for entry in self.yard.logs(refused)))
 
+    def test_follow_goes_through_all_attempts(self):
+        done = self.yard.cli("submit-custom", "--org", stack.ORGANIZATION, "--dataset", "empty-set", "--container", "shell:1",
+                             "--script", "test:third", "--model-name", f"m-{uuid.uuid4()}", "--retry-on-error", "--follow",
+                             "--retry-base-ms", "1500")
+        for attempt in (1, 2, 3):
+            self.assertIn(f"attempt {attempt} started", done.stderr)
+        self.assertIn("the job ended COMPLETED", done.stderr)
+
     def test_a_policy_that_makes_no_sense_is_refused(self):
         with self.assertRaises(grpc.RpcError) as refused:
             self.yard.api.SubmitCustomTrainingJob(self.yard.custom_request("third", "m"), timeout=10, metadata=(

@@ -127,6 +127,7 @@ static void a_job_that_takes_workers_with_it_is_quarantined(void **state)
         assert_non_null(strstr(view.error, "quarantined: its worker was lost 3 times"));
         state_check(&plain, &id, "acme");
     }
+    assert_int_equal(atoi(STATE_RAW(&plain, NULL, "HGET", "{ty:0}:m", "quarantined").text), sizeof ends / sizeof *ends);
 }
 
 static void a_supervisor_that_never_began_is_an_error(void **state)
@@ -341,6 +342,57 @@ static void the_limit_doubles_with_each_failure_up_to_the_longest(void **state)
     }
 }
 
+// The scripts read the policy from the options as they are stored, among everything else that may stand there.
+static void a_jobs_own_policy_outranks_the_sites(void **state)
+{
+    enum { LABELS = 32 };
+    static const struct {
+        uint32_t base_ms, max_ms, limit_ms; // the longest first back-off; the site's is LONG_MS
+    } cases[] = {{1, 0, 1}, {0, 1, 1}, {3, 86400000, 3}, {86400000, 2, 2}, {200, 300, 200}, {128, 16384, 128}};
+    Trainyard__V1__JobOptions__LabelsEntry labels[LABELS], *list[LABELS];
+    char keys[LABELS][8], value[200];
+    (void)state;
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = 0;
+    for (int i = 0; i < LABELS; i++) {
+        trainyard__v1__job_options__labels_entry__init(&labels[i]);
+        snprintf(keys[i], sizeof keys[i], "k%d", i);
+        labels[i].key = keys[i];
+        labels[i].value = value;
+        list[i] = &labels[i];
+    }
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        Trainyard__V1__JobOptions options = TRAINYARD__V1__JOB_OPTIONS__INIT;
+        Trainyard__V1__RetryPolicy retry = TRAINYARD__V1__RETRY_POLICY__INIT;
+        Trainyard__V1__Resources resources = TRAINYARD__V1__RESOURCES__INIT;
+        uint32_t codes[] = {1, 200, 255};
+        size_t n = i / 2;
+        retry.base_ms = cases[n].base_ms;
+        retry.max_ms = cases[n].max_ms;
+        options.retry = &retry;
+        if (i % 2) { // everything else, too
+            options.labels = list;
+            options.n_labels = LABELS;
+            options.max_runtime_s = UINT32_MAX;
+            options.idempotency_key = value;
+            options.retry_of = (char *)(uintptr_t) "00000000-0000-4000-8000-000000000001";
+            resources.memory_bytes = UINT64_MAX;
+            options.resources = &resources;
+            retry.on_error = true;
+            retry.exit_codes = codes;
+            retry.n_exit_codes = 3;
+        }
+        struct ty_id id = ty_id_new();
+        assert_int_equal(state_submit(&slow, &id, &(struct state_job){.options = &options}), TY_APPLIED);
+        fail_once(&slow, &id);
+        struct state_view view = state_get(&slow, &id);
+        uint64_t wait = view.due_us ? wait_us(&view) : 0;
+        if (wait > (uint64_t)cases[n].limit_ms * 1000)
+            fail_msg("case %zu: it waits %llu us", i, (unsigned long long)wait);
+        state_control(&slow, TY_COMMAND_DELETE, &id);
+    }
+}
+
 static void attempts_that_never_start_wait_longer_each_time(void **state)
 {
     struct ty_state_options site = {.max_losses = 3, .retry_base_ms = 1000, .retry_max_ms = LONG_MS};
@@ -436,6 +488,7 @@ int main(void)
         cmocka_unit_test_setup(what_another_version_leaves_in_the_set_is_dropped, empty),
         cmocka_unit_test_setup(the_length_is_random_from_nothing_to_the_limit, empty),
         cmocka_unit_test_setup(the_limit_doubles_with_each_failure_up_to_the_longest, empty),
+        cmocka_unit_test_setup(a_jobs_own_policy_outranks_the_sites, empty),
         cmocka_unit_test_setup(attempts_that_never_start_wait_longer_each_time, empty),
         cmocka_unit_test_setup(jobs_in_back_off_survive_the_store, empty),
     };

@@ -122,6 +122,8 @@ void state_record(struct state_client *client, const struct ty_id *id, const str
     request.model_name = (char *)(uintptr_t)(job->model_name ? job->model_name : "digits");
     request.model_version = (char *)(uintptr_t) "1";
     request.registry_item_id = (char *)(uintptr_t) "acme:digits";
+    if (job->options)
+        options = *job->options;
     options.max_attempts = job->max_attempts;
     options.priority = job->priority;
     if (ty_spec_build(client->catalog, id, created_us, NULL, &request, &options, &spec, &err) < 0)

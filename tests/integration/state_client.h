@@ -53,6 +53,7 @@ struct state_job {
     uint32_t priority;
     const char *model_name;   // NULL: "digits"; another name is another body
     bool refused;             // stored as FAILED, as the intake does with an invalid submit
+    const Trainyard__V1__JobOptions *options; // the rest of them, without max_attempts and priority; NULL: none
 };
 // The only job in it: an enum ty_applied.
 int state_submit(struct state_client *client, const struct ty_id *id, const struct state_job *job);

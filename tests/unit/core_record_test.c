@@ -189,6 +189,28 @@ static void later_tail_entries_win_and_unknown_ones_are_skipped(void **state)
     assert_memory_equal(worker, "second", 6);
 }
 
+static void the_last_back_off_counts_while_the_job_is_pending(void **state)
+{
+    TY_BUF(bytes);
+    struct ty_record record;
+    static const uint8_t later[] = {TY_TAIL_BACKOFF, 12, 0, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0, 0, 7, 0, 0, 0};
+    static const uint8_t at_once[] = {TY_TAIL_BACKOFF, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    static const uint8_t short_one[] = {TY_TAIL_BACKOFF, 4, 0, 1, 1, 1, 1};
+    (void)state;
+    encode(0, CREATED_US, TY_REASON_NONE, NULL, &bytes);
+    decode(&bytes, &record);
+    assert_int_equal(ty_record_due_us(&record), 0);
+    ty_buf_add(&bytes, later, sizeof later);
+    ty_buf_add(&bytes, short_one, sizeof short_one); // is none
+    decode(&bytes, &record);
+    assert_int_equal(ty_record_due_us(&record), UINT64_C(0x060504030201));
+    record.state = TY_JOB_IN_PROGRESS;
+    assert_int_equal(ty_record_due_us(&record), 0);
+    ty_buf_add(&bytes, at_once, sizeof at_once);
+    decode(&bytes, &record);
+    assert_int_equal(ty_record_due_us(&record), 0);
+}
+
 static void bytes_that_are_no_record(void **state)
 {
     TY_BUF(bytes);
@@ -250,6 +272,7 @@ int main(void)
         cmocka_unit_test(a_refused_job_says_why),
         cmocka_unit_test(the_queue_goes_by_priority_then_age),
         cmocka_unit_test(later_tail_entries_win_and_unknown_ones_are_skipped),
+        cmocka_unit_test(the_last_back_off_counts_while_the_job_is_pending),
         cmocka_unit_test(bytes_that_are_no_record),
         cmocka_unit_test(names_are_there_for_every_number),
     };

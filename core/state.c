@@ -17,7 +17,8 @@ static void load_scripts(struct ty_state *state)
         [TY_SCRIPT_FINISH] = "finish", [TY_SCRIPT_HELLO] = "hello", [TY_SCRIPT_LIST] = "list",
         [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
         [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PUBLISHED] = "published",
-        [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew", [TY_SCRIPT_SETTLED] = "settled",
+        [TY_SCRIPT_REBUILD] = "rebuild", [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew",
+        [TY_SCRIPT_REPLAYED] = "replayed", [TY_SCRIPT_RESTORE] = "restore", [TY_SCRIPT_SETTLED] = "settled",
         [TY_SCRIPT_SUBMIT] = "submit", [TY_SCRIPT_UNLINKED] = "unlinked",
     };
     for (size_t i = 0; i < TY_SCRIPTS; i++)
@@ -489,6 +490,27 @@ void ty_state_attach(struct ty_state *state, const char *cluster_id, const char 
 
 // ---- answers ----
 
+// There is no such job, unless the store went back or was lost and has not been made again yet.
+static void on_whether_whole(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    bool is_partial = reply && reply->type == TY_REDIS_BYTES && (!strcmp(reply->bytes, "needed") || !strcmp(reply->bytes, "asked"));
+    if (is_partial)
+        ty_err_set(&err, TY_EUNAVAILABLE, "the job store is being made again from Kafka; whether there is such a job is not known yet");
+    call->fn.get(call->context, is_partial ? &err : reply ? NULL : cause, NULL);
+    free(call);
+}
+
+static void ask_whether_whole(struct ty_call *call)
+{
+    char key[24];
+    ty_state_meta_key(call->state, call->shard, key);
+    const char *argv[] = {"HGET", key, "replay"};
+    size_t lens[] = {4, strlen(key), 6};
+    ty_redis_command(call->state->redis, 3, argv, lens, on_whether_whole, call);
+}
+
 static void on_got(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_call *call = context;
@@ -497,7 +519,8 @@ static void on_got(void *context, const struct ty_redis_reply *reply, const stru
     if (!reply) {
         call->fn.get(call->context, cause, NULL);
     } else if (reply->type == TY_REDIS_NIL) {
-        call->fn.get(call->context, NULL, NULL);
+        ask_whether_whole(call);
+        return;
     } else if (reply->type != TY_REDIS_BYTES) {
         ty_err_set(&err, TY_EINTERNAL, "Redis: %s", reply->bytes ? reply->bytes : "an unexpected kind of reply");
         call->fn.get(call->context, &err, NULL);
@@ -513,6 +536,7 @@ void ty_state_get(struct ty_state *state, const struct ty_id *id, ty_get_fn fn, 
 {
     struct ty_call *call = ty_call_new(state, context);
     call->fn.get = fn;
+    call->shard = ty_state_shard_of(state, id);
     char key[48];
     int prefix = snprintf(key, sizeof key, "%sj:", state->prefix[ty_state_shard_of(state, id)]);
     memcpy(key + prefix, id->bytes, sizeof id->bytes);

@@ -163,7 +163,8 @@ int ty_state_listen(struct ty_state *state, ty_notice_fn fn, void *context, stru
 
 // next: the sequence number the store wants next. fresh (open only): the log had not seen this token before.
 typedef void (*ty_log_fn)(void *context, const struct ty_err *err, uint64_t next, bool fresh);
-// Opens (or re-opens) the log of an attempt; refuses a lower fence with TY_EABORTED. first is the sequence number that the
+// Opens (or re-opens) the log of an attempt; refuses a lower fence with TY_EABORTED, which the job's shard counts (stale_refused),
+// as it does a stale token below. first is the sequence number that the
 // worker would go on with when the store has nothing of this attempt.
 void ty_state_log_open(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t fence,
                        const struct ty_token *token, uint64_t first, ty_log_fn fn, void *context);
@@ -180,7 +181,8 @@ void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_
 
 // ---- answers ----
 
-// record NULL: no such job. A tombstone is no job.
+// record NULL: no such job. A tombstone is no job. TY_EUNAVAILABLE also while the store is being made again from Kafka and does not have
+// the job (yet).
 typedef void (*ty_get_fn)(void *context, const struct ty_err *err, const struct ty_record *record);
 void ty_state_get(struct ty_state *state, const struct ty_id *id, ty_get_fn fn, void *context);
 

@@ -10,8 +10,8 @@
 
 enum ty_script {
     TY_SCRIPT_ATTACH, TY_SCRIPT_CLAIM, TY_SCRIPT_CONTROL, TY_SCRIPT_FINISH, TY_SCRIPT_HELLO, TY_SCRIPT_LIST,
-    TY_SCRIPT_LOG_APPEND, TY_SCRIPT_LOG_OPEN, TY_SCRIPT_LOG_PAGE, TY_SCRIPT_OUTBOX, TY_SCRIPT_PUBLISHED, TY_SCRIPT_RECLAIM,
-    TY_SCRIPT_RENEW, TY_SCRIPT_SETTLED, TY_SCRIPT_SUBMIT, TY_SCRIPT_UNLINKED, TY_SCRIPTS
+    TY_SCRIPT_LOG_APPEND, TY_SCRIPT_LOG_OPEN, TY_SCRIPT_LOG_PAGE, TY_SCRIPT_OUTBOX, TY_SCRIPT_PUBLISHED, TY_SCRIPT_REBUILD,
+    TY_SCRIPT_RECLAIM, TY_SCRIPT_RENEW, TY_SCRIPT_REPLAYED, TY_SCRIPT_RESTORE, TY_SCRIPT_SETTLED, TY_SCRIPT_SUBMIT, TY_SCRIPT_UNLINKED, TY_SCRIPTS
 };
 
 struct ty_state {
@@ -30,6 +30,7 @@ struct ty_state {
     void *notice_context;
     struct ty_redis_script scripts[TY_SCRIPTS];
     char prefix[TY_SHARDS_MAX][20]; // "{ty:0}:"
+    uint64_t tick[TY_SHARDS_MAX]; // the latest of the lease clock that was seen; 0: none
     char incarnation[TY_SHARDS_MAX][TY_ID_TEXT_BYTES]; // as attach saw it; empty before
 };
 
@@ -47,10 +48,14 @@ struct ty_call {
         ty_log_page_fn log_page;
         ty_outbox_fn outbox;
         ty_outbox_told_fn published;
+        ty_restored_fn restored;
+        ty_asked_fn asked;
+        ty_rebuild_fn rebuild;
     } fn;
     void *context;
     size_t count;
     struct ty_apply_batch *batch;
+    unsigned shard;
 };
 
 struct ty_call *ty_call_new(struct ty_state *state, void *context);
@@ -69,6 +74,8 @@ int ty_state_add_submits(const struct ty_state *state, unsigned shard, const str
                          const size_t *places, size_t count, struct ty_args *args, struct ty_err *err) TY_MUST_USE;
 // An error for anything but an array reply of at least min items; 0 otherwise. Fills `err`.
 int ty_state_check_array(const struct ty_redis_reply *reply, const struct ty_err *cause, size_t min, struct ty_err *err);
+// Removes the logs of the jobs that an answer names: (id, latest attempt) from items[at] on.
+void ty_state_remove_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at);
 // Removes the logs of a deleted job; nobody waits for it.
 void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts);
 // One call with an answer of count results, delivered to fn.

@@ -1,6 +1,7 @@
 // The store's side of logs. Their keys are tagged by job, so that logs spread over a cluster.
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/buf.h"
 #include "core/state_internal.h"
@@ -14,6 +15,24 @@ void ty_state_log_key(const struct ty_id *id, char out[48])
     sprintf(at, "}:l");
 }
 
+static void on_counted(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    (void)context;
+    (void)reply;
+    (void)cause;
+}
+
+// The log lies in a slot of its own, so its scripts cannot count beside the others: that it refused a stale attempt is told to the
+// job's shard behind it. One that is lost on the way is not counted.
+static void count_refused(struct ty_state *state, unsigned shard)
+{
+    char key[24];
+    ty_state_meta_key(state, shard, key);
+    const char *argv[] = {"HINCRBY", key, "stale_refused", "1"};
+    size_t lens[] = {7, strlen(key), 13, 1};
+    ty_redis_command(state->redis, 4, argv, lens, on_counted, NULL);
+}
+
 static void on_log(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_call *call = context;
@@ -24,8 +43,10 @@ static void on_log(void *context, const struct ty_redis_reply *reply, const stru
     if (rc == 0) {
         answer = reply->items[0].integer;
         next = (uint64_t)reply->items[1].integer;
-        if (answer == -1)
+        if (answer == -1) {
+            count_refused(call->state, (unsigned)call->count);
             rc = ty_err_set(&err, TY_EABORTED, "log: another attempt has it");
+        }
         else if (answer == -2)
             rc = ty_err_set(&err, TY_EPRECONDITION, "log: a hole before the first entry");
         else if (answer == -3)
@@ -40,6 +61,7 @@ void ty_state_log_open(struct ty_state *state, const struct ty_id *id, uint32_t 
 {
     struct ty_call *call = ty_call_new(state, context);
     call->fn.log = fn;
+    call->count = ty_state_shard_of(state, id); // who counts what is refused
     struct ty_args args;
     char key[48];
     ty_state_args(state, 0, &args);
@@ -57,6 +79,7 @@ void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_
 {
     struct ty_call *call = ty_call_new(state, context);
     call->fn.log = fn;
+    call->count = ty_state_shard_of(state, id); // who counts what is refused
     struct ty_args args;
     char key[48];
     ty_state_args(state, 0, &args);

@@ -8,7 +8,7 @@
 #include "core/buf.h"
 #include "core/state_internal.h"
 
-#define OUTBOX_ITEMS 6      // of the answer of outbox.lua
+#define OUTBOX_ITEMS 7      // of the answer of outbox.lua
 #define VERSION_AT 32       // in the record's header
 #define MODIFIED_AT 48
 
@@ -72,6 +72,7 @@ static void deliver(struct ty_call *call, const struct ty_redis_reply *reply)
         outbox.marks = marks;
         outbox.nulls = nulls;
         outbox.jobs = jobs;
+        outbox.replay = (enum ty_replay_why)reply->items[6].integer;
     }
     if (!is_good)
         ty_err_set(&err, TY_EDATALOSS, "outbox: an answer that is none");
@@ -161,20 +162,129 @@ void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_
     ty_state_eval(state, TY_SCRIPT_PUBLISHED, key, &args, on_published, call);
 }
 
-static void on_counted(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+static void on_written(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     (void)context;
     (void)reply;
     (void)cause;
 }
 
-void ty_state_count_fenced(struct ty_state *state, unsigned shard)
+static void write_fact(struct ty_state *state, unsigned shard, const char *command, const char *field, const char *value)
 {
     char key[24];
     ty_state_meta_key(state, shard, key);
-    const char *argv[] = {"HINCRBY", key, "publisher_fenced", "1"};
-    size_t lens[] = {7, strlen(key), 16, 1};
-    ty_redis_command(state->redis, 4, argv, lens, on_counted, NULL);
+    const char *argv[] = {command, key, field, value};
+    size_t lens[] = {strlen(command), strlen(key), strlen(field), strlen(value)};
+    ty_redis_command(state->redis, 4, argv, lens, on_written, NULL);
+}
+
+void ty_state_count_fenced(struct ty_state *state, unsigned shard)
+{
+    write_fact(state, shard, "HINCRBY", "publisher_fenced", "1");
+}
+
+void ty_state_need_replay(struct ty_state *state, unsigned shard)
+{
+    write_fact(state, shard, "HSET", "replay", "needed");
+}
+
+// ---- the store made again ----
+
+static void on_restored(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 1, &err) < 0) {
+        call->fn.restored(call->context, &err, false, 0);
+    } else {
+        bool is_ours = reply->items[0].integer == 1 && reply->count >= 2;
+        if (is_ours)
+            ty_state_remove_logs(call->state, reply, 2);
+        call->fn.restored(call->context, NULL, is_ours, is_ours ? (unsigned)reply->items[1].integer : 0);
+    }
+    free(call);
+}
+
+void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, const char *topic,
+                      const struct ty_event_mark *marks, size_t mark_count, const struct ty_restore *jobs, size_t count,
+                      ty_restored_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.restored = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, name);
+    ty_args_add_u64(&args, state->options.tombstone_ms);
+    ty_args_add_text(&args, topic);
+    ty_args_add_u64(&args, mark_count);
+    for (size_t i = 0; i < mark_count; i++) {
+        ty_args_add_u64(&args, marks[i].partition);
+        ty_args_add_u64(&args, (uint64_t)marks[i].next);
+    }
+    for (size_t i = 0; i < count; i++) {
+        ty_args_add(&args, jobs[i].id.bytes, sizeof jobs[i].id.bytes);
+        ty_args_add_text(&args, jobs[i].is_null ? "N" : jobs[i].is_deleted ? "D" : "J");
+        ty_args_add_u64(&args, jobs[i].version);
+        ty_args_add(&args, jobs[i].record, jobs[i].record_len);
+    }
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_RESTORE, key, &args, on_restored, call);
+}
+
+static void on_asked(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    bool is_good = reply && reply->type == TY_REDIS_INT;
+    if (!reply)
+        err = *cause;
+    else if (!is_good)
+        ty_err_set(&err, TY_EINTERNAL, "replay: %s", reply->type == TY_REDIS_ERROR ? reply->bytes : "an answer that is none");
+    call->fn.asked(call->context, is_good ? NULL : &err, is_good && reply->integer == 1);
+    free(call);
+}
+
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, bool has_changed,
+                       ty_asked_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.asked = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, name);
+    ty_args_add_u64(&args, lease_ms);
+    ty_args_add_u64(&args, has_changed);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_REPLAYED, key, &args, on_asked, call);
+}
+
+static void on_rebuild(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 3, &err) < 0) {
+        call->fn.rebuild(call->context, &err, NULL);
+    } else {
+        struct ty_rebuild rebuild = {.replay = (enum ty_replay_why)reply->items[0].integer,
+                                     .has_publisher = reply->items[1].integer == 1,
+                                     .passed = (uint64_t)reply->items[2].integer};
+        call->fn.rebuild(call->context, NULL, &rebuild);
+    }
+    free(call);
+}
+
+void ty_state_rebuild(struct ty_state *state, unsigned shard, bool asks, ty_rebuild_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.rebuild = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, asks ? "ask" : "look");
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_REBUILD, key, &args, on_rebuild, call);
 }
 
 // ---- what stands ----

@@ -7,6 +7,13 @@
 #define TY_OUTBOX_JOBS_MAX 1000              // of one batch
 #define TY_OUTBOX_BYTES_MAX (4 * 1024 * 1024) // of one batch; one record more than that is still given
 
+// Why the events are to be read before anything is claimed.
+enum ty_replay_why {
+    TY_REPLAY_NONE,
+    TY_REPLAY_NEEDED, // the store went back, or it is new and may be one that was lost
+    TY_REPLAY_ASKED,  // by the operator
+};
+
 // A job that changed. record: as stored; is_ok false when its bytes are no record of ours: it is to be counted,
 // not published. A deleted job is a tombstone (state 0). change names what was read, for `published`.
 struct ty_outbox_job {
@@ -25,6 +32,7 @@ struct ty_outbox {
     size_t null_count;
     const struct ty_outbox_job *jobs;
     size_t job_count;
+    enum ty_replay_why replay;
 };
 // Takes or prolongs the publisher's lease of a shard and reads what is to be published, oldest change first. All in outbox is
 // borrowed. name: of the publisher, unique. lease_ms 0 gives the lease up. limit 0: nothing but the lease and the marks.
@@ -59,6 +67,41 @@ void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_
 
 // Counts in the store that a publisher found itself fenced by Kafka. Nobody waits for the answer.
 void ty_state_count_fenced(struct ty_state *state, unsigned shard);
+
+// ---- the store made again ----
+
+// What one event says of a job. Borrowed for the call.
+struct ty_restore {
+    struct ty_id id;
+    bool is_deleted;
+    bool is_null; // what was deleted is forgotten; nothing else is set
+    uint64_t version;
+    const void *record; // as ty_event_decode made it; NULL when is_deleted
+    size_t record_len;
+};
+// Brings the jobs to where the events are, and the marks with them: marks[].next is where the reading has come to (`expected` is
+// not read). Under the publisher's lease. changed: how many jobs were not like that before. The same events once more change
+// nothing. All of one shard. is_ours false: another publisher has the lease, nothing was changed.
+typedef void (*ty_restored_fn)(void *context, const struct ty_err *err, bool is_ours, unsigned changed);
+void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, const char *topic,
+                      const struct ty_event_mark *marks, size_t mark_count, const struct ty_restore *jobs, size_t count,
+                      ty_restored_fn fn, void *context);
+// is_done false: another publisher has the lease.
+typedef void (*ty_asked_fn)(void *context, const struct ty_err *err, bool is_done);
+// The store has all that the events say: claims and expiry go on. has_changed: something was restored; a new epoch begins, and
+// nothing expires for lease_ms.
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, bool has_changed,
+                       ty_asked_fn fn, void *context);
+// The store is found to have gone back: no claims until it was replayed. Nobody waits for the answer.
+void ty_state_need_replay(struct ty_state *state, unsigned shard);
+// The operator wants everything to be read again from Kafka, events and commands (asks true), or to know how that goes.
+struct ty_rebuild {
+    enum ty_replay_why replay; // NONE: there is nothing to wait for
+    bool has_publisher;        // somebody has the shard's lease
+    uint64_t passed;           // records of the topic that the store has passed
+};
+typedef void (*ty_rebuild_fn)(void *context, const struct ty_err *err, const struct ty_rebuild *rebuild);
+void ty_state_rebuild(struct ty_state *state, unsigned shard, bool asks, ty_rebuild_fn fn, void *context);
 
 enum ty_settled {
     TY_SETTLED = 1,        // it stands, whatever happens to the store

@@ -39,6 +39,7 @@ void ty_state_claim(struct ty_state *state, unsigned shard, const struct ty_toke
     ty_args_add_text(&args, worker);
     ty_args_add_u64(&args, max < TY_LIMIT_CLAIM_JOBS ? max : TY_LIMIT_CLAIM_JOBS);
     ty_args_add_u64(&args, lease_ms);
+    ty_args_add_u64(&args, state->tick[shard]);
     for (size_t i = 0; i < pool_count; i++)
         ty_args_add_text(&args, pools[i]);
     ty_state_meta_key(state, shard, key);
@@ -148,23 +149,31 @@ void ty_state_finish(struct ty_state *state, unsigned shard, const struct ty_fin
     free(actions);
 }
 
+void ty_state_remove_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at)
+{
+    for (; at + 1 < reply->count; at += 2) {
+        struct ty_id id;
+        if (reply->items[at].len != sizeof id.bytes)
+            continue;
+        memcpy(id.bytes, reply->items[at].bytes, sizeof id.bytes);
+        ty_state_log_remove(state, &id, (uint32_t)reply->items[at + 1].integer);
+    }
+}
+
 // What a lost worker had, and was to be deleted, is gone: its logs go, too.
 static void on_reclaimed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_call *call = context;
     struct ty_err err;
-    if (ty_state_check_array(reply, cause, 1, &err) < 0) {
+    if (ty_state_check_array(reply, cause, 2, &err) < 0) {
         call->fn.reclaim(call->context, &err, 0);
         free(call);
         return;
     }
-    for (size_t i = 1; i + 1 < reply->count; i += 2) {
-        struct ty_id id;
-        if (reply->items[i].len != sizeof id.bytes)
-            continue;
-        memcpy(id.bytes, reply->items[i].bytes, sizeof id.bytes);
-        ty_state_log_remove(call->state, &id, (uint32_t)reply->items[i + 1].integer);
-    }
+    // A clock that a slow answer brings is older than what was seen since.
+    if ((uint64_t)reply->items[1].integer > call->state->tick[call->shard])
+        call->state->tick[call->shard] = (uint64_t)reply->items[1].integer;
+    ty_state_remove_logs(call->state, reply, 2);
     call->fn.reclaim(call->context, NULL, (unsigned)reply->items[0].integer);
     free(call);
 }
@@ -181,6 +190,8 @@ void ty_state_reclaim(struct ty_state *state, unsigned shard, uint32_t lease_ms,
     ty_args_add_u64(&args, lease_ms);
     ty_args_add_u64(&args, RECLAIM_LIMIT);
     ty_args_add_u64(&args, RECLAIM_TICK_MS);
+    ty_args_add_u64(&args, state->tick[shard]);
+    call->shard = shard;
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_RECLAIM, key, &args, on_reclaimed, call);
 }

@@ -103,7 +103,12 @@ static void add_indexes(struct part *part, const struct ty_apply *command, const
         kind[2] = (char)('0' + record->state);
         enter(part, kind, organization, len, score, score_len, id);
     }
-    if (record->state == TY_JOB_PENDING) {
+    // A record that was made from an event may be in back-off: the tick finds out whether that is over.
+    uint64_t due_us = ty_record_due_us(record);
+    if (due_us) {
+        score = ty_args_number(part->args, due_us, &score_len);
+        enter(part, "d", "", 0, score, score_len, id);
+    } else if (record->state == TY_JOB_PENDING) {
         score = ty_args_number(part->args, record->ready, &score_len);
         enter(part, "q:", record->pool, record->pool_len, score, score_len, id);
     }

@@ -21,7 +21,7 @@ struct ty_worker_settings {
     int64_t prepare_timeout_s, install_timeout_s, collect_timeout_s;
     int64_t tombstone_hours, log_retention_hours;
     bool keep_job_dirs;
-    int log_level, log_format;
+    int log_level, log_format, rebuild;
 };
 
 extern const struct ty_settings_table ty_worker_settings_table;

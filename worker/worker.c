@@ -159,7 +159,9 @@ static int start_intake(struct ty_worker *worker, struct ty_err *err)
         return -(int)err->code;
     if (ty_intake_new(worker->loop, worker->state, worker->catalog, worker->publisher, &options, &worker->intake, err) < 0)
         return -(int)err->code;
-    struct ty_events_options events = {.kafka = options.kafka, .worker = worker->name, .lease_ms = EVENTS_LEASE_MS};
+    struct ty_events_options events = {.kafka = options.kafka, .worker = worker->name, .lease_ms = EVENTS_LEASE_MS,
+                                       .job_lease_ms = (uint32_t)settings->lease_ms,
+                                       .is_manual = settings->rebuild == 1};
     return ty_events_new(worker->loop, worker->state, &events, &worker->events, err);
 }
 
@@ -272,7 +274,8 @@ void ty_worker_report(const struct ty_worker *worker)
         ty_log(TY_LOG_INFO, "events.figures", TY_KV("shards", "%u", events.shards),
                TY_KV("published", "%" PRIu64, events.published), TY_KV("nulls", "%" PRIu64, events.nulls),
                TY_KV("batches", "%" PRIu64, events.batches), TY_KV("fenced", "%" PRIu64, events.fenced),
-               TY_KV("gaps", "%" PRIu64, events.gaps), TY_KV("poisoned", "%" PRIu64, events.poisoned));
+               TY_KV("gaps", "%" PRIu64, events.gaps), TY_KV("replays", "%" PRIu64, events.replays),
+               TY_KV("events_read", "%" PRIu64, events.events_read), TY_KV("restored", "%" PRIu64, events.restored), TY_KV("poisoned", "%" PRIu64, events.poisoned));
     }
     if (worker->run) {
         struct ty_run_figures run = ty_run_figures(worker->run);

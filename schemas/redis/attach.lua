@@ -12,4 +12,6 @@ if cluster ~= ARGV[2] then
     redis.call('HSET', meta, 'cluster', ARGV[2])
 end
 redis.call('HSETNX', meta, 'incarnation', ARGV[4])
+-- A store that is new may be one that was lost: nothing is claimed before the events were looked at.
+redis.call('HSETNX', meta, 'replay', 'needed')
 return { tonumber(redis.call('HGET', K .. 'w', ARGV[3]) or 0), redis.call('HGET', meta, 'incarnation'), changed }

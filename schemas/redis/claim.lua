@@ -1,8 +1,9 @@
 #!lua
--- A worker takes jobs. ARGV: prefix, token, worker, max, lease_ms, pool... The same token again gives the same jobs.
+-- A worker takes jobs. ARGV: prefix, token, worker, max, lease_ms, tick (see must_wait), pool... The same token again gives the same jobs.
 -- Answer: {id, record, id, record, ...}.
 local token, worker, lease_ms = ARGV[2], ARGV[3], tonumber(ARGV[5])
 local left, now, out = tonumber(ARGV[4]), now_us(), {}
+if must_wait(tonumber(ARGV[6])) then return out end
 local lease_end = int(now + lease_ms * 1000)
 local replay = K .. 'c:' .. token
 local ids = redis.call('GET', replay)
@@ -22,7 +23,7 @@ if ids then
 end
 local mine = {}
 gather()
-for p = 6, #ARGV do
+for p = 7, #ARGV do
     if left <= 0 then break end
     local queue = K .. 'q:' .. ARGV[p]
     local popped = redis.call('ZPOPMIN', queue, left)

@@ -2,7 +2,8 @@
 -- The publisher of events reads what Kafka does not know yet. ARGV: prefix, publisher, lease_ms, limit, max_bytes, topic,
 -- partitions. One publisher at a time: the lease is taken or prolonged here.
 -- Answer: {0} when another one has the lease, else {1, stamp, epoch, {next offset of each partition of topic, -1: none},
--- {id of each job whose null record is due}, {id, record, id, record, ...}}. A job without a record is left out: its tombstone
+-- {id of each job whose null record is due}, {id, record, id, record, ...}, 0 or why the events are to be read first}: 1 the store
+-- went back or is new, 2 the operator asked. A job without a record is left out: its tombstone
 -- has expired. The stamp (Redis time in µs) is what `published` must show: it does not come twice, so that a store that went
 -- back in between is not told of what it has not seen. lease_ms 0 gives the lease up.
 local holder, lease_ms = redis.call('GET', K .. 'p'), tonumber(ARGV[3])
@@ -22,16 +23,28 @@ local stamp, marks, jobs = int(now), {}, {}
 for partition = 0, tonumber(ARGV[7]) - 1 do
     marks[partition + 1] = tonumber(redis.call('HGET', K .. 'w', ARGV[6] .. '/' .. partition) or -1)
 end
+local due = redis.call('ZRANGEBYSCORE', K .. 'x', '-inf', stamp, 'LIMIT', 0, limit)
+for i, raw in ipairs(fetch(due)) do
+    -- The same id may have been submitted anew by now: the null record ends what was before, and an event follows it.
+    if raw and string.byte(raw, 2) ~= 0 then to_outbox(due[i], now) end
+end
+-- In steps, so that not more is fetched than is given by far.
+local STEP = 50
 local ids = limit > 0 and redis.call('ZRANGE', K .. 'o', 0, limit - 1) or {}
-for i, raw in ipairs(fetch(ids)) do
-    if not raw then
-        redis.call('ZREM', K .. 'o', ids[i])
-    elseif left > 0 then -- a large one is given too, alone
-        left = left - #raw
-        jobs[#jobs + 1] = ids[i]
-        jobs[#jobs + 1] = raw
+for first = 1, #ids, STEP do
+    if left <= 0 then break end
+    local some = { unpack(ids, first, math.min(first + STEP - 1, #ids)) }
+    for i, raw in ipairs(fetch(some)) do
+        if not raw then
+            redis.call('ZREM', K .. 'o', some[i])
+        elseif left > 0 then -- a large one is given too, alone
+            left = left - #raw
+            jobs[#jobs + 1] = some[i]
+            jobs[#jobs + 1] = raw
+        end
     end
 end
-local due = redis.call('ZRANGEBYSCORE', K .. 'x', '-inf', stamp, 'LIMIT', 0, limit)
 if #jobs + #due > 0 then redis.call('HSET', K .. 'm', 'read', stamp) end
-return { 1, stamp, tonumber(redis.call('HGET', K .. 'm', 'epoch') or 0), marks, due, jobs }
+local WHY = { needed = 1, asked = 2 }
+local replay = WHY[redis.call('HGET', K .. 'm', 'replay')] or 0
+return { 1, stamp, tonumber(redis.call('HGET', K .. 'm', 'epoch') or 0), marks, due, jobs, replay }

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- One tick of the lease clock. ARGV: prefix, tombstone_ms, site (see site_of), lease_ms, limit, tick_ms.
+-- One tick of the lease clock. ARGV: prefix, tombstone_ms, site (see site_of), lease_ms, limit, tick_ms, tick (see must_wait).
 -- Jobs whose back-off is over go to their queues; leases that passed are taken.
 -- Nothing expires until the store has been in contact for one whole lease: a gap between ticks (the store was away, went
--- back, or is new) starts that time. Answer: {how many leases were taken, (id, latest attempt) of each job that was removed...}: the caller removes
--- their logs.
+-- back, or is new) starts that time. Answer: {how many leases were taken, this tick (0 where the store has no publisher who could
+-- bring it back), (id, latest attempt) of each job that was removed...}: the caller removes their logs.
 local ttl_ms, site, lease_us = ARGV[2], site_of(ARGV[3]), tonumber(ARGV[4]) * 1000
 local DUE_LIMIT = 1000
 local now, meta = now_us(), K .. 'm'
+local waits = must_wait(tonumber(ARGV[7]))
 local last = tonumber(redis.call('HGET', meta, 'tick') or 0)
 local patience = math.max(4 * tonumber(ARGV[6]), 3000) * 1000
 local grace = tonumber(redis.call('HGET', meta, 'grace_until') or 0)
@@ -21,16 +22,17 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'd', '-inf', int(now), 'LIM
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)
     if h and h.state == PENDING then
-        enqueue(id, h, raw)
+        make_ready(id, h, raw)
         queued = true
     end
 end
-if now < grace then
+local tick = redis.call('HEXISTS', meta, 'read') == 1 and now or 0
+if waits or now < grace then
     if queued then redis.call('PUBLISH', K .. 'n', 'r') end
-    return { 0 }
+    return { 0, tick }
 end
 local ids = redis.call('ZRANGEBYSCORE', K .. 'l', '-inf', string.format('%.0f', now), 'LIMIT', 0, ARGV[5])
-local taken, out = 0, { 0 }
+local taken, out = 0, { 0, tick }
 for _, id in ipairs(ids) do
     redis.call('ZREM', K .. 'l', id)
     local raw = redis.call('GET', K .. 'j:' .. id)

@@ -27,7 +27,7 @@ for i = 2, #ARGV, 8 do
             result, change = 1, true
         elseif owner and (h.state == IN_PROGRESS or h.state == CANCELING) then
             result = h.state == CANCELING and 2 or 1
-        elseif not terminal(h.state) then
+        elseif not (owner and terminal(h.state)) then -- one's own end may overtake a heartbeat
             redis.call('HINCRBY', K .. 'm', 'stale_refused', 1)
         end
         if result <= 2 then

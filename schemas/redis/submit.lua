@@ -11,7 +11,7 @@ local QUEUE = K .. 'q:'
 
 -- Puts a record that was just stored into its index and the outbox, and a job that can run into its queue.
 local function enter(id, h, record)
-    redis.call('ZADD', K .. 'o', int(h.created), id)
+    to_outbox(id, h.created)
     if h.org_len > 0 then
         redis.call('ZADD', K .. 's:' .. h.state .. ':' .. org_of(h, record), int(h.created), id)
     end

@@ -138,6 +138,19 @@ class Retries(unittest.TestCase):
         self.yard.cli("cancel", again)
         self.assertEqual(self.yard.wait_end(again).status, stack.CANCELED)
 
+    def test_a_managed_job_is_done_again_too(self):
+        old = self.yard.cli("submit", "--org", stack.ORGANIZATION, "--dataset", "no-such-set", "--model-type",
+                            "single-label-classification", "--tag", "zero or one", "--tag", "two", "--model-name",
+                            f"m-{uuid.uuid4()}").stdout.strip()
+        self.assertEqual(self.yard.wait_end(old).status, stack.FAILED)
+        new = self.yard.cli("retry", old).stdout.strip()
+        self.assertEqual(self.yard.wait_end(new).status, stack.FAILED)
+        before, after = self.shown(old), self.shown(new)
+        self.assertEqual(after["retry_of"], old)
+        for name in ("dataset_id", "model_name", "model_version", "model_type", "model_framework", "tags", "is_custom_job"):
+            self.assertEqual(before[name], after[name])
+        self.assertEqual(after["tags"], ["zero or one", "two"])
+
     def test_options_that_are_too_large_are_not_forgotten(self):
         flags = [word for n in range(32) for word in ("--label", f"label-{n}={'x' * 200}")]
         old = self.failed("broken", *flags)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/buf.h"
 #include "tests/integration/command_table.h"
 
 static const char *const names[TABLE_COMMANDS] = {"submit", "submit_other", "cancel", "delete"};
@@ -16,10 +17,10 @@ struct answer {
     const char *text;
     int number;
 };
-static const struct answer by_kafka[] = {{"applied", TY_APPLIED},         {"duplicate", TY_APPLY_DUPLICATE},
+static const struct answer kafka_answers[] = {{"applied", TY_APPLIED},         {"duplicate", TY_APPLY_DUPLICATE},
                                          {"conflict", TY_APPLY_CONFLICT}, {"no-op", TY_APPLY_NOOP},
                                          {"remembered", TY_APPLY_TOMBSTONE}, {"deleted", TY_APPLY_DELETED}, {NULL, 0}};
-static const struct answer by_rpc[] = {{"OK", 0}, {"NOT_FOUND", 5}, {"ALREADY_EXISTS", 6}, {"FAILED_PRECONDITION", 9}, {NULL, 0}};
+static const struct answer rpc_answers[] = {{"OK", 0}, {"NOT_FOUND", 5}, {"ALREADY_EXISTS", 6}, {"FAILED_PRECONDITION", 9}, {NULL, 0}};
 
 const char *command_table_name(enum table_command command)
 {
@@ -76,11 +77,47 @@ void command_table_load(struct command_table *table)
         unsigned command = command_of(json_string_value(json_object_get(row, "command")));
         assert_false(seen[state][command]);
         seen[state][command] = true;
-        table->kafka[state][command] = read_cell(table, json_object_get(row, "kafka"), by_kafka);
-        table->rpc[state][command] = read_cell(table, json_object_get(row, "rpc"), by_rpc);
+        table->kafka[state][command] = read_cell(table, json_object_get(row, "kafka"), kafka_answers);
+        table->rpc[state][command] = read_cell(table, json_object_get(row, "rpc"), rpc_answers);
     }
     assert_int_equal(at, COMMAND_STATES * TABLE_COMMANDS);
     json_decref(file);
+}
+
+struct table_cell command_table_cell(const struct command_table *table, bool by_rpc, struct table_reading reading,
+                                     enum table_command command)
+{
+    if (command <= TABLE_SUBMIT_OTHER && reading.body != TABLE_COMMANDS)
+        command = command == reading.body ? TABLE_SUBMIT : TABLE_SUBMIT_OTHER;
+    return (by_rpc ? table->rpc : table->kafka)[reading.state][command];
+}
+
+struct table_reading command_table_read(const struct command_table *table, bool by_rpc, struct table_reading reading,
+                                        enum table_command command)
+{
+    unsigned next = command_table_cell(table, by_rpc, reading, command).next;
+    if (command <= TABLE_SUBMIT_OTHER && next != reading.state)
+        reading.body = command;
+    reading.state = next;
+    return reading;
+}
+
+int command_table_apply(struct state_client *client, enum table_command command, const struct ty_id *id,
+                        const struct ty_watermark *mark)
+{
+    static const struct state_job plain, other = {.model_name = "other"};
+    static const enum ty_command_kind kinds[] = {TY_COMMAND_SUBMIT_CUSTOM, TY_COMMAND_SUBMIT_CUSTOM, TY_COMMAND_CANCEL,
+                                                 TY_COMMAND_DELETE};
+    bool is_submit = command <= TABLE_SUBMIT_OTHER;
+    TY_BUF(record);
+    if (is_submit)
+        state_record(client, id, command == TABLE_SUBMIT ? &plain : &other, &record);
+    struct ty_apply one = {.kind = kinds[command], .job_id = *id, .record = record.data, .record_len = record.len,
+                           .organization_id = is_submit ? "acme" : NULL};
+    struct state_applied applied = state_apply(client, &one, 1, mark);
+    assert_int_equal(applied.code, TY_OK);
+    assert_false(applied.gap);
+    return applied.results[0];
 }
 
 // What is done after the submit: K a worker claims it, C cancel, D delete, and the letter of an enum ty_finish_action for its

@@ -206,6 +206,29 @@ static void a_deletion_is_an_event_above_all_before(void **state)
     assert_int_equal(outbox_of("p", LEASE_MS).null_count, 0);
 }
 
+// The tombstone has passed and somebody submits under the same idempotency key: what Kafka keeps last must be the new job.
+static void an_id_that_comes_anew_has_its_event_after_the_null_record(void **state)
+{
+    struct ty_id id = submit();
+    (void)state;
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
+    publish_all();
+    STATE_RAW(&client, &id, "DEL", "{ty:0}:j:%");
+    assert_int_equal(state_submit(&client, &id, &(struct state_job){0}), TY_APPLIED);
+    publish_all(); // too early, below the versions before
+    STATE_RAW(&client, &id, "ZADD", "{ty:0}:x", "XX", "1", "%");
+    struct view view = outbox_of("p", LEASE_MS);
+    assert_int_equal(view.null_count, 1);
+    assert_int_equal(view.job_count, 1);
+    assert_true(ty_id_equal(&view.jobs[0].id, &id));
+    assert_int_equal(view.jobs[0].record.state, TY_JOB_PENDING);
+    assert_int_equal(publish_as("p", &view, 2), TY_PUBLISHED);
+    view = outbox_of("p", LEASE_MS);
+    assert_int_equal(view.null_count + view.job_count, 0);
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
+    publish_all();
+}
+
 // ---- who may publish, and to which store ----
 
 static void one_publisher_at_a_time(void **state)
@@ -353,6 +376,7 @@ int main(void)
         cmocka_unit_test(every_change_stands_in_it_once),
         cmocka_unit_test(submits_of_every_kind_are_in_it),
         cmocka_unit_test(a_deletion_is_an_event_above_all_before),
+        cmocka_unit_test(an_id_that_comes_anew_has_its_event_after_the_null_record),
         cmocka_unit_test(one_publisher_at_a_time),
         cmocka_unit_test(a_store_that_went_back_is_not_told),
         cmocka_unit_test(what_is_no_record_is_said_and_can_be_passed),

@@ -279,6 +279,36 @@ static void what_another_version_leaves_in_the_set_is_dropped(void **state)
     state_control(&slow, TY_COMMAND_DELETE, &queued);
 }
 
+// As a job comes back from its last event when the store was lost.
+static void a_job_that_is_stored_in_back_off_waits(void **state)
+{
+    struct ty_id ids[4];
+    struct ty_apply commands[4];
+    struct ty_buf records[4] = {0};
+    uint8_t entry[15] = {TY_TAIL_BACKOFF, 12, 0};
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        uint64_t due_us = i % 2 ? ty_clock_wall_us() + (uint64_t)LONG_MS * 1000 : 1;
+        for (size_t byte = 0; byte < 8; byte++)
+            entry[3 + byte] = (uint8_t)(due_us >> (8 * byte));
+        ids[i] = ty_id_new();
+        state_record(&plain, &ids[i], &(struct state_job){0}, &records[i]);
+        ty_buf_add(&records[i], entry, sizeof entry);
+        commands[i] = (struct ty_apply){.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = ids[i], .record = records[i].data,
+                                        .record_len = records[i].len, .organization_id = "acme"};
+    }
+    // Two at once, and two of which one has been there before, which goes another way.
+    assert_int_equal(state_apply(&plain, commands, 2, NULL).results[0], TY_APPLIED);
+    assert_int_equal(state_apply(&plain, commands + 1, 3, NULL).results[2], TY_APPLIED);
+    state_reclaim(&plain, 0, LONG_MS);
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(is_in(&plain, &ids[i], "{ty:0}:d") == (i % 2 == 1));
+        state_check(&plain, &ids[i], "acme");
+        ty_buf_done(&records[i]);
+    }
+    assert_int_equal(claimable(&plain), 2);
+}
+
 // ---- its length ----
 
 #define DRAWS 400
@@ -486,6 +516,7 @@ int main(void)
         cmocka_unit_test_setup(what_is_due_goes_to_its_queue_with_a_tick, empty),
         cmocka_unit_test_setup(cancel_and_delete_take_a_job_out_of_back_off, empty),
         cmocka_unit_test_setup(what_another_version_leaves_in_the_set_is_dropped, empty),
+        cmocka_unit_test_setup(a_job_that_is_stored_in_back_off_waits, empty),
         cmocka_unit_test_setup(the_length_is_random_from_nothing_to_the_limit, empty),
         cmocka_unit_test_setup(the_limit_doubles_with_each_failure_up_to_the_longest, empty),
         cmocka_unit_test_setup(a_jobs_own_policy_outranks_the_sites, empty),

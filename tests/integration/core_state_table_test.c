@@ -27,26 +27,11 @@ static void submit_plain(void *context, const struct ty_id *id)
 // As an intake that has read it from Kafka (marked), or as a responder applies what it has published itself.
 static int apply(enum table_command command, const struct ty_id *id, bool marked)
 {
-    static const struct state_job plain, other = {.model_name = "other"};
     static const char *const topics[] = {"submit", "cancel", "delete"};
-    bool submit = command <= TABLE_SUBMIT_OTHER;
-    TY_BUF(record);
-    if (submit)
-        state_record(&client, id, command == TABLE_SUBMIT ? &plain : &other, &record);
-    struct ty_apply one = {.kind = submit                      ? TY_COMMAND_SUBMIT_CUSTOM
-                                   : command == TABLE_CANCEL ? TY_COMMAND_CANCEL
-                                                             : TY_COMMAND_DELETE,
-                           .job_id = *id,
-                           .record = record.data,
-                           .record_len = record.len,
-                           .organization_id = submit ? "acme" : NULL};
-    unsigned topic = submit ? 0 : command == TABLE_CANCEL ? 1 : 2;
+    unsigned topic = command <= TABLE_SUBMIT_OTHER ? 0 : command == TABLE_CANCEL ? 1 : 2;
     struct ty_watermark mark = {topics[topic], 0, marks[topic], marks[topic] + 1};
-    struct state_applied applied = state_apply(&client, &one, 1, marked ? &mark : NULL);
-    assert_int_equal(applied.code, TY_OK);
-    assert_false(applied.gap);
     marks[topic] += marked;
-    return applied.results[0];
+    return command_table_apply(&client, command, id, marked ? &mark : NULL);
 }
 
 // Nothing is left to claim for the next one, and nothing left behind.
@@ -86,32 +71,14 @@ static void every_row_is_what_the_store_does(void **state)
 
 // ---- sequences ----
 
-// What the table says of a sequence: where it ends, and which body the job has (none: TABLE_COMMANDS).
-struct reading {
-    unsigned state;
-    enum table_command body;
-};
-
-// In the table "other" is another body than the job's; in a sequence it is the other of two, and may be the job's own.
-static struct table_cell cell_of(struct reading reading, enum table_command command)
+static struct table_reading read_on(struct table_reading reading, enum table_command command)
 {
-    if (command <= TABLE_SUBMIT_OTHER && reading.body != TABLE_COMMANDS)
-        command = command == reading.body ? TABLE_SUBMIT : TABLE_SUBMIT_OTHER;
-    return table.kafka[reading.state][command];
+    return command_table_read(&table, false, reading, command);
 }
 
-static struct reading read_on(struct reading reading, enum table_command command)
+static struct table_reading read_all(unsigned from, enum table_command body, const enum table_command *commands, size_t count)
 {
-    struct table_cell cell = cell_of(reading, command);
-    if (command <= TABLE_SUBMIT_OTHER && cell.answer == TY_APPLIED)
-        reading.body = command;
-    reading.state = cell.next;
-    return reading;
-}
-
-static struct reading read_all(unsigned from, enum table_command body, const enum table_command *commands, size_t count)
-{
-    struct reading reading = {from, body};
+    struct table_reading reading = {from, body};
     for (size_t i = 0; i < count; i++)
         reading = read_on(reading, commands[i]);
     return reading;
@@ -178,8 +145,8 @@ static void in_the_table_order_means_nothing(void **state)
         for (size_t count = 1; count <= LONGEST; count++) {
             memset(commands, 0, sizeof commands);
             for (size_t i = 0; i < how_many(count); i++, next_sequence(commands, count), seen++) {
-                struct reading here = read_all(from, TABLE_COMMANDS, commands, count);
-                struct reading there = read_all(from, TABLE_COMMANDS, plain, plain_form(commands, count, plain));
+                struct table_reading here = read_all(from, TABLE_COMMANDS, commands, count);
+                struct table_reading there = read_all(from, TABLE_COMMANDS, plain, plain_form(commands, count, plain));
                 if (here.state != there.state)
                     fail_msg("from %s, %s: %s, but in another order %s", table.states[from], text_of(commands, count),
                              table.states[here.state], table.states[there.state]);
@@ -216,11 +183,11 @@ static void run_sequences(unsigned from, size_t longest)
         for (size_t i = 0; i < how_many(count); i++, next_sequence(commands, count)) {
             struct ty_id id = ty_id_new();
             struct state_claim claim = {0};
-            struct reading reading = {from, from >= pending ? TABLE_SUBMIT : TABLE_COMMANDS};
+            struct table_reading reading = {from, from >= pending ? TABLE_SUBMIT : TABLE_COMMANDS};
             command_table_reach(&table, &client, from, &id, submit_plain, NULL, &claim);
             for (size_t at = 0; at < count; at++) {
                 int answer = apply(commands[at], &id, (i + at) % 2);
-                if (answer != cell_of(reading, commands[at]).answer)
+                if (answer != command_table_cell(&table, false, reading, commands[at]).answer)
                     fail_msg("from %s, %s: the answer to number %zu was %d", table.states[from], text_of(commands, count), at + 1,
                              answer);
                 reading = read_on(reading, commands[at]);
@@ -259,6 +226,7 @@ static int setup(void **state)
     command_table_load(&table);
     for (unsigned i = 0; i < 3; i++)
         state_attach(&client, "cluster-1", (const char *[]){"submit", "cancel", "delete"}[i], 0, NULL);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done"); // as a publisher would, of a new installation
     return 0;
 }
 

@@ -197,7 +197,7 @@ static void many_jobs_are_all_there(void **state)
     assert_int_equal(feed->count, JOBS);
     for (size_t i = 0; i < JOBS; i++)
         assert_int_equal(of_job(feed, &ids[i], seen, 4), 1);
-    assert_true(ty_events_figures(events).batches >= JOBS / 500);
+    STATE_UNTIL(&rig.client, ty_events_figures(events).batches >= JOBS / 1000);
     ty_events_free(events);
     rig_close(&rig);
 }
@@ -217,12 +217,12 @@ static void a_second_publisher_fences_the_first(void **state)
     STATE_UNTIL(&rig.client, ty_events_figures(second).shards == 1);
     struct ty_id after = submit(&rig);
     await_published(&rig);
-    assert_int_equal(ty_events_figures(second).published, 1);
+    STATE_UNTIL(&rig.client, ty_events_figures(second).published == 1);
     // The first one believes that the lease is its own: what it then writes is refused.
     STATE_RAW(&rig.client, NULL, "SET", "{ty:0}:p", "a");
     struct ty_id third = submit(&rig);
     await_published(&rig);
-    assert_int_equal(ty_events_figures(first).fenced, 1);
+    STATE_UNTIL(&rig.client, ty_events_figures(first).fenced == 1);
     assert_string_equal(STATE_RAW(&rig.client, NULL, "HGET", "{ty:0}:m", "publisher_fenced").text, "1");
     assert_int_equal(of_job(read_feed(&rig), &before, seen, 8), 1);
     assert_int_equal(of_job(read_feed(&rig), &after, seen, 8), 1);
@@ -245,7 +245,7 @@ static void one_that_stops_is_followed_at_once(void **state)
     second = start(&rig, "b", 60000);
     submit(&rig);
     await_published(&rig);
-    assert_int_equal(ty_events_figures(second).published, 1);
+    STATE_UNTIL(&rig.client, ty_events_figures(second).published == 1);
     ty_events_free(first);
     ty_events_free(second);
     rig_close(&rig);
@@ -271,6 +271,37 @@ static void a_publisher_that_dies_loses_nothing(void **state)
     await_published(&rig);
     for (int i = 0; i < ROUNDS; i++)
         assert_true(of_job(read_feed(&rig), &ids[i], seen, 4 * ROUNDS) >= 1);
+    ty_events_free(events);
+    rig_close(&rig);
+}
+
+// For certain: Kafka has it, and the store was not told.
+static void what_was_committed_and_not_told_comes_twice(void **state)
+{
+    struct rig rig;
+    struct seen seen[4];
+    struct ty_id id;
+    size_t rounds = 0;
+    bool was_told = true;
+    (void)state;
+    rig_open(&rig, 1);
+    while (was_told) { // once in a while Kafka answers between the look at the topic and the turn after it
+        assert_true(rounds++ < 10);
+        struct ty_events *events = start(&rig, "a", 60000);
+        id = submit(&rig);
+        uint64_t until_ms = ty_clock_mono_ms() + 20000;
+        // The feed's thread commits while the loop, which would tell the store, stands still.
+        while (!of_job(read_feed(&rig), &id, seen, 4))
+            state_client_turn(&rig.client, until_ms, "the event in the topic");
+        ty_events_free(events);
+        was_told = is_published(&rig);
+    }
+    STATE_RAW(&rig.client, NULL, "DEL", "{ty:0}:p"); // of the dead one
+    struct ty_events *events = start(&rig, "b", 2000);
+    await_published(&rig);
+    assert_int_equal(of_job(read_feed(&rig), &id, seen, 4), 2);
+    assert_int_equal(seen[0].version, seen[1].version);
+    assert_int_equal(seen[1].state, TY_JOB_PENDING);
     ty_events_free(events);
     rig_close(&rig);
 }
@@ -306,6 +337,7 @@ int main(void)
         cmocka_unit_test(a_second_publisher_fences_the_first),
         cmocka_unit_test(one_that_stops_is_followed_at_once),
         cmocka_unit_test(a_publisher_that_dies_loses_nothing),
+        cmocka_unit_test(what_was_committed_and_not_told_comes_twice),
         cmocka_unit_test(kafka_and_the_topic_may_come_later),
     };
     broker = kafka_broker_new();

@@ -1,4 +1,5 @@
-// The table of commands (schemas/commands.json) held against the query responder: each row by RPC.
+// The table of commands (schemas/commands.json) held against the query responder: each row by RPC, and sequences by
+// both roads.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -47,7 +48,7 @@ static int submit(enum table_command which, const struct ty_id *id)
         VIAM__APP__MLTRAINING__V1__SUBMIT_CUSTOM_TRAINING_JOB_REQUEST__INIT;
     request.organization_id = (char *)"acme";
     request.dataset_id = (char *)"digits";
-    request.model_name = (char *)(which == TABLE_SUBMIT ? "reader" : "other");
+    request.model_name = (char *)(which == TABLE_SUBMIT ? "digits" : "other") /* as command_table_apply */;
     request.model_version = (char *)"1";
     request.registry_item_id = (char *)"acme:digits";
     int status = call("SubmitCustomTrainingJob", &request.base, metadata, got);
@@ -76,6 +77,14 @@ static void submit_first(void *context, const struct ty_id *id)
     assert_int_equal(submit(TABLE_SUBMIT, id), 0);
 }
 
+// Nothing is left to claim for the next one.
+static void clear(const struct ty_id *id, const struct state_claim *claim)
+{
+    state_control(&client, TY_COMMAND_DELETE, id);
+    if (claim->attempt)
+        state_finish(&client, claim, TY_FINISH_CANCELED, TY_REASON_CANCELED);
+}
+
 static void every_row_is_what_the_responder_does(void **state)
 {
     (void)state;
@@ -92,10 +101,41 @@ static void every_row_is_what_the_responder_does(void **state)
         if (status != cell.answer || next != cell.next)
             fail_msg("%s, %s: the responder answers %d and the job is %s; the table says %d and %s", table.states[from],
                      command_table_name(which), status, table.states[next], cell.answer, table.states[cell.next]);
-        // Nothing is left to claim.
-        state_control(&client, TY_COMMAND_DELETE, &id);
-        if (claim.attempt)
-            state_finish(&client, &claim, TY_FINISH_CANCELED, TY_REASON_CANCELED);
+        clear(&id, &claim);
+    }
+}
+
+// Both roads in turn, from nothing: with the same seed the same sequences.
+static void both_roads_together_come_to_what_the_table_says(void **state)
+{
+    enum { SEQUENCES = 600, LENGTH = 6 };
+    uint64_t random = 20261126;
+    (void)state;
+    for (unsigned number = 0; number < SEQUENCES; number++) {
+        char said[LENGTH * 24] = "";
+        snprintf(key, sizeof key, "mixed-%u", number);
+        struct ty_id id = ty_id_from_key("acme", key);
+        struct table_reading reading = {command_table_state(&table, "UNKNOWN"), TABLE_COMMANDS};
+        struct state_claim claim = {0};
+        for (unsigned at = 0; at < LENGTH; at++) {
+            random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            enum table_command which = random >> 33 & 3;
+            bool by_rpc = random >> 35 & 1;
+            // A worker takes the job of every other sequence as soon as there is one.
+            if (number % 2 && reading.state == command_table_state(&table, "PENDING")) {
+                claim = state_claim_one(&client, &id, STATE_LEASE_MS);
+                reading.state = command_table_state(&table, "IN_PROGRESS");
+            }
+            snprintf(said + strlen(said), sizeof said - strlen(said), " %s by %s", command_table_name(which), by_rpc ? "RPC" : "Kafka");
+            int answer = by_rpc ? command(which, &id) : command_table_apply(&client, which, &id, NULL);
+            struct table_cell cell = command_table_cell(&table, by_rpc, reading, which);
+            reading = command_table_read(&table, by_rpc, reading, which);
+            unsigned next = command_table_look(&table, &client, &id);
+            if (answer != cell.answer || next != reading.state)
+                fail_msg("%s: the answer was %d and the job is %s; the table says %d and %s", said, answer, table.states[next],
+                         cell.answer, table.states[reading.state]);
+        }
+        clear(&id, &claim);
     }
 }
 
@@ -129,6 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_is_what_the_responder_does),
+        cmocka_unit_test(both_roads_together_come_to_what_the_table_says),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -163,6 +163,16 @@ static void end_during_absence_is_told(void **state)
     site_wait_file(&site, site_path(&site, "store/models/acme/%s/1/m", id_text(&id)));
 }
 
+static void exit_text(const struct ty_id *id, char text[512])
+{
+    const char *path = site_path(&site, "work/w1/jobs/%s-1/exit", id_text(id));
+    site_wait_file(&site, path);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, 511, file)] = 0;
+    fclose(file);
+}
+
 static void lost_worker_is_replaced(void **state)
 {
     (void)state;
@@ -179,13 +189,8 @@ static void lost_worker_is_replaced(void **state)
     assert_true(view.fence > fence);
     assert_string_equal(view.worker, "w2");
     // The first one's supervisor holds its lease alone.
-    const char *exit_path = site_path(&site, "work/w1/jobs/%s-1/exit", id_text(&id));
-    site_wait_file(&site, exit_path);
-    char text[512] = "";
-    FILE *file = fopen(exit_path, "r");
-    size_t got = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[got] = 0;
+    char text[512];
+    exit_text(&id, text);
     assert_non_null(strstr(text, "outcome=lost\n"));
     // Its worker, back again, has nothing to say.
     site_start(&site, &first);
@@ -230,6 +235,29 @@ static void store_outage_is_outlived(void **state)
     struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
     assert_int_equal(view.attempt, 1);
     assert_ticks(&id);
+}
+
+// The job asked for it, the worker lives, and there is no store: the supervisor stops the job when its lease is over.
+static void store_outage_stops_who_asked_for_it(void **state)
+{
+    (void)state;
+    site_add_script(&site, "twice", OUT "echo \"this is $TRAINYARD_ATTEMPT\"\n[ $TRAINYARD_ATTEMPT = 1 ] && exec sleep 600\necho m >\"$out/m\"\n");
+    first.lease_ms = 1000;
+    first.keep_job_dirs = true;
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice", .stop_on_lost_lease = true});
+    site_wait_log(&site, &id, "info this is 1\n");
+    site_wait_stage(&site, &id, TY_STAGE_TRAIN);
+    redis_server_stop(site.redis);
+    char text[512];
+    exit_text(&id, text);
+    assert_non_null(strstr(text, "outcome=lost\n"));
+    assert_non_null(strstr(text, "lease passed"));
+    redis_server_start(site.redis);
+    struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
+    assert_int_equal(view.attempt, 2);
+    assert_int_equal(view.losses, 1);
+    assert_int_equal(view.errors, 0);
 }
 
 static void emptied_store_gets_its_job_back(void **state)
@@ -437,6 +465,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(lost_worker_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(paused_worker_writes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(store_outage_is_outlived, setup, teardown),
+        cmocka_unit_test_setup_teardown(store_outage_stops_who_asked_for_it, setup, teardown),
         cmocka_unit_test_setup_teardown(emptied_store_gets_its_job_back, setup, teardown),
         cmocka_unit_test_setup_teardown(drain_hands_back, setup, teardown),
         cmocka_unit_test_setup_teardown(drain_waits_for_jobs, setup, teardown),

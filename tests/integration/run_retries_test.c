@@ -128,7 +128,7 @@ static void the_last_error_stands_when_no_attempt_is_left(void **state)
     struct site_view view = site_wait(&site, &id, TY_JOB_FAILED);
     assert_int_equal(view.attempt, 2);
     assert_int_equal(view.reason, TY_REASON_SCRIPT_EXIT);
-    assert_non_null(strstr(view.message, "step train exited with code 9\nlast lines of the log:\nthis is 2"));
+    assert_non_null(strstr(view.message, "step train exited with code 9 (in attempt 2, and none is left)\nlast lines of the log:\nthis is 2"));
 }
 
 // The job's own back-off outranks the worker's; a cancel does not wait for it.

@@ -176,6 +176,31 @@ static void a_drain_does_not_wait_for_kafka_for_long(void **state)
     site_wait_file(&site, model_of(&id));
 }
 
+// Jobs go on without Kafka: what only waits for it takes no room, and no file stays open for it.
+static void many_ends_that_wait_hold_no_job_up(void **state)
+{
+    enum { JOBS = 20 }; // one slot has room for two attempts, and 16 that are being told of
+    struct ty_id ids[JOBS];
+    (void)state;
+    go();
+    worker.slots = 1;
+    for (size_t i = 0; i < JOBS; i++)
+        ids[i] = submit();
+    site_start(&site, &worker);
+    for (size_t i = 0; i < JOBS; i++)
+        site_wait(&site, &ids[i], TY_JOB_COMPLETED);
+    assert_int_equal(access(model_of(&ids[0]), F_OK), -1);
+    char *command TY_FREE = ty_xasprintf("! ls -l /proc/%d/fd | grep -E '/(spool|flushes)$' >&2", (int)worker.pid);
+    for (size_t i = 0; i < JOBS; i++) {
+        char *told TY_FREE = ty_xasprintf("attempt.told job=%s", text_of(&ids[i]));
+        site_wait_word(&site, &worker, told);
+    }
+    assert_int_equal(system(command), 0);
+    publish();
+    for (size_t i = 0; i < JOBS; i++)
+        site_wait_file(&site, model_of(&ids[i]));
+}
+
 int main(int argc, char **argv)
 {
     int rc = run_site_main(argc, argv, TY_BINARY_DIR "/bin");
@@ -185,6 +210,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(the_name_comes_when_kafka_has_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(an_end_is_told_again_to_a_store_that_went_back, setup, teardown),
         cmocka_unit_test_setup_teardown(an_end_is_told_again_to_a_store_that_never_saw_the_claim, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_ends_that_wait_hold_no_job_up, setup, teardown),
         cmocka_unit_test_setup_teardown(a_drain_does_not_wait_for_kafka_for_long, setup, teardown),
     };
     if (argc > 1)

@@ -104,11 +104,16 @@ static void words(void **state)
     TY_BUF(closing);
     (void)state;
     struct ty_verdict verdict = judge("format=1\noutcome=exit\nstep=train\ncode=3\nmessage=step train exited with code 3\n", "", true);
-    ty_verdict_message(&verdict, "a\nb\n", true, &message);
+    ty_verdict_message(&verdict, 2, "a\nb\n", true, &message);
     assert_string_equal(ty_buf_text(&message), "step train exited with code 3\nlast lines of the log:\na\nb");
     ty_buf_clear(&message);
-    ty_verdict_message(&verdict, "", false, &message);
+    ty_verdict_message(&verdict, 2, "", false, &message);
     assert_non_null(strstr(ty_buf_text(&message), "log incomplete"));
+    ty_buf_clear(&message);
+    verdict.action = TY_FINISH_RETRY;
+    ty_verdict_message(&verdict, 5, "a\n", true, &message);
+    assert_string_equal(ty_buf_text(&message), "step train exited with code 3 (in attempt 5, and none is left)\nlast lines of the log:\na");
+    verdict.action = TY_FINISH_FAILED;
     ty_verdict_closing(&verdict, 2, &closing);
     assert_string_equal(ty_buf_text(&closing), "attempt 2 failed: step train exited with code 3");
 }

@@ -8,66 +8,23 @@
 #include "core/event.h"
 #include "core/log.h"
 #include "core/state_outbox.h"
-#include "worker/events/feed.h"
+#include "worker/events/events_internal.h"
 
-#define TOPIC "events"
-#define BATCH_JOBS 500u
+#define BATCH_JOBS 1000u
 #define IDLE_MS 100u    // between looks at an outbox that was empty
-#define AGAIN_MS 1000u  // after something failed
+#define AGAIN_MS 500u   // after something failed
 #define LOG_EVERY_MS 30000u
-
-// Where a shard's publisher is.
-enum step {
-    STEP_AWAY,    // another has the lease, or it is not known
-    STEP_OPENING, // the lease is ours; the feed fences the one before and looks at the topic
-    STEP_READY,
-    STEP_SENDING, // Kafka writes
-    STEP_TELLING, // the store is told
-};
-
-struct shard {
-    struct ty_events *events;
-    unsigned number;
-    enum step step;
-    struct ty_feed *feed;
-    unsigned partitions;
-    struct ty_timer timer;
-    bool has_order; // the feed is at work
-    bool is_asking; // a call of the outbox is on its way
-    // What is being published:
-    uint64_t stamp_us;
-    struct ty_outbox_job *jobs; // id and change only
-    struct ty_id *nulls;
-    size_t job_count, null_count;
-    int64_t expected[TY_FEED_PARTITIONS_MAX];
-    bool is_full; // there may be more
-    uint64_t logged_ms;
-};
-
-struct ty_events {
-    struct ty_loop *loop;
-    struct ty_state *state;
-    struct ty_kafka_options kafka;
-    char *worker;
-    uint32_t lease_ms;
-    bool is_up, is_stopping, is_freed;
-    unsigned calls; // answers of the store that are to come
-    struct ty_events_figures figures;
-    unsigned shard_count;
-    struct shard shards[];
-};
 
 static void look(void *context);
 
 // ---- life ----
 
-static void hold(struct ty_events *events)
+void ty_events_hold(struct ty_events *events)
 {
     events->calls++;
 }
 
-// False: it was freed meanwhile, and there is nothing to do.
-static bool release(struct ty_events *events)
+bool ty_events_release(struct ty_events *events)
 {
     events->calls--;
     if (!events->is_freed)
@@ -79,7 +36,7 @@ static bool release(struct ty_events *events)
     return false;
 }
 
-static void look_in(struct shard *shard, uint64_t ms)
+void ty_events_look_in(struct shard *shard, uint64_t ms)
 {
     struct ty_events *events = shard->events;
     if (!events->is_stopping)
@@ -95,25 +52,26 @@ static void forget_batch(struct shard *shard)
     shard->job_count = shard->null_count = 0;
 }
 
-static void give(struct shard *shard, struct ty_feed_order *order)
+void ty_events_give(struct shard *shard, struct ty_feed_order *order)
 {
     shard->has_order = true;
     ty_feed_give(shard->feed, order);
 }
 
 // Kafka is let go; what was being written is in the outbox still. An order that is under way comes back and finds nobody.
-static void let_go(struct shard *shard)
+void ty_events_let_go(struct shard *shard)
 {
     if (shard->step == STEP_AWAY)
         return;
     shard->events->figures.shards--;
     shard->step = STEP_AWAY;
     forget_batch(shard);
+    ty_replay_forget(shard);
     if (!shard->has_order)
-        give(shard, ty_feed_order_new(TY_FEED_CLOSE));
+        ty_events_give(shard, ty_feed_order_new(TY_FEED_CLOSE));
 }
 
-static void log_trouble(struct shard *shard, const char *event, const struct ty_err *err)
+void ty_events_log_trouble(struct shard *shard, const char *event, const struct ty_err *err)
 {
     uint64_t now_ms = ty_loop_now_ms(shard->events->loop);
     if (shard->logged_ms && now_ms - shard->logged_ms < LOG_EVERY_MS)
@@ -128,20 +86,26 @@ static void on_told(void *context, const struct ty_err *err, enum ty_published_r
 {
     struct shard *shard = context;
     struct ty_events *events = shard->events;
-    if (!release(events) || shard->step != STEP_TELLING)
+    if (!ty_events_release(events) || shard->step != STEP_TELLING)
         return;
     if (err || result != TY_PUBLISHED) {
-        events->figures.gaps += !err && result == TY_PUBLISHED_GAP;
-        let_go(shard); // it is opened again, and finds out where the store is
-        look_in(shard, err ? AGAIN_MS : 0);
+        if (!err && result == TY_PUBLISHED_GAP) {
+            events->figures.gaps++;
+            ty_state_need_replay(events->state, shard->number);
+        }
+        ty_events_let_go(shard); // it is opened again, and finds out where the store is
+        ty_events_look_in(shard, err ? AGAIN_MS : 0);
         return;
     }
+    for (size_t i = 0; i < TY_FEED_PARTITIONS_MAX; i++)
+        if (shard->sent[i] > shard->known[i])
+            shard->known[i] = shard->sent[i];
     events->figures.published += shard->job_count;
     events->figures.nulls += shard->null_count;
     events->figures.batches++;
     forget_batch(shard);
     shard->step = STEP_READY;
-    look_in(shard, shard->is_full ? 0 : IDLE_MS);
+    ty_events_look_in(shard, shard->is_full ? 0 : IDLE_MS);
 }
 
 static void tell(struct shard *shard, const struct ty_feed_order *order)
@@ -152,6 +116,9 @@ static void tell(struct shard *shard, const struct ty_feed_order *order)
         marks[i] = (struct ty_event_mark){.partition = order->sent[i].partition,
                                           .expected = shard->expected[order->sent[i].partition],
                                           .next = order->sent[i].next};
+    memcpy(shard->sent, shard->known, sizeof shard->sent);
+    for (size_t i = 0; i < order->sent_count; i++)
+        shard->sent[order->sent[i].partition] = order->sent[i].next;
     struct ty_published published = {
         .name = events->worker, .topic = TOPIC, .stamp_us = shard->stamp_us,
         .marks = marks, .mark_count = order->sent_count,
@@ -159,7 +126,7 @@ static void tell(struct shard *shard, const struct ty_feed_order *order)
         .nulls = shard->nulls, .null_count = shard->null_count,
     };
     shard->step = STEP_TELLING;
-    hold(events);
+    ty_events_hold(events);
     ty_state_published(events->state, shard->number, &published, on_told, shard);
 }
 
@@ -173,10 +140,10 @@ static void on_failed(struct shard *shard, const struct ty_feed_order *order)
         ty_log(TY_LOG_WARN, "events.fenced", TY_KV("shard", "%u", shard->number), TY_KV("error", "%s", order->err.message));
         ty_state_count_fenced(events->state, shard->number);
     } else {
-        log_trouble(shard, "events.trouble", &order->err);
+        ty_events_log_trouble(shard, "events.trouble", &order->err);
     }
-    let_go(shard);
-    look_in(shard, AGAIN_MS);
+    ty_events_let_go(shard);
+    ty_events_look_in(shard, AGAIN_MS);
 }
 
 static void on_feed(void *context, struct ty_feed_order *order)
@@ -189,10 +156,15 @@ static void on_feed(void *context, struct ty_feed_order *order)
         on_failed(shard, order);
     } else if (order->kind == TY_FEED_OPEN) {
         shard->partitions = order->partitions;
+        memcpy(shard->ends, order->ends, sizeof shard->ends);
+        shard->is_level = false;
         shard->step = STEP_READY;
         shard->logged_ms = 0;
         ty_log(TY_LOG_INFO, "events.open", TY_KV("shard", "%u", shard->number), TY_KV("partitions", "%u", order->partitions));
-        look_in(shard, 0);
+        ty_events_look_in(shard, 0);
+    } else if (order->kind == TY_FEED_READ) {
+        ty_replay_on_read(shard, order);
+        return;
     } else if (order->kind == TY_FEED_SEND) {
         tell(shard, order);
     }
@@ -207,18 +179,18 @@ static void open_feed(struct shard *shard)
     struct ty_err err;
     char *id TY_FREE = ty_xasprintf("%s%s-%u", events->kafka.topic_prefix, TOPIC, shard->number);
     if (shard->has_order) { // it is still being closed
-        look_in(shard, IDLE_MS);
+        ty_events_look_in(shard, IDLE_MS);
         return;
     }
     if (!shard->feed && ty_feed_new(events->loop, &events->kafka, TOPIC, id, on_feed, shard, &shard->feed, &err) < 0) {
-        log_trouble(shard, "events.trouble", &err);
-        look_in(shard, AGAIN_MS);
+        ty_events_log_trouble(shard, "events.trouble", &err);
+        ty_events_look_in(shard, AGAIN_MS);
         return;
     }
     shard->step = STEP_OPENING;
     events->figures.shards++;
-    give(shard, ty_feed_order_new(TY_FEED_OPEN));
-    look_in(shard, events->lease_ms / 3);
+    ty_events_give(shard, ty_feed_order_new(TY_FEED_OPEN));
+    ty_events_look_in(shard, events->lease_ms / 3);
 }
 
 static void add_event(struct shard *shard, const struct ty_outbox_job *job, uint64_t epoch, struct ty_feed_order *order)
@@ -247,49 +219,51 @@ static void publish(struct shard *shard, const struct ty_outbox *outbox)
     shard->job_count = outbox->job_count;
     shard->null_count = outbox->null_count;
     shard->is_full = outbox->job_count >= BATCH_JOBS;
+    for (size_t i = 0; i < outbox->null_count; i++) { // before the events: one may be of a job that has the id anew
+        shard->nulls[i] = outbox->nulls[i];
+        ty_feed_order_add(order, &outbox->nulls[i], NULL, 0);
+    }
     for (size_t i = 0; i < outbox->job_count; i++) {
         shard->jobs[i].id = outbox->jobs[i].id;
         memcpy(shard->jobs[i].change, outbox->jobs[i].change, sizeof shard->jobs[i].change);
         add_event(shard, &outbox->jobs[i], outbox->epoch, order);
     }
-    for (size_t i = 0; i < outbox->null_count; i++) {
-        shard->nulls[i] = outbox->nulls[i];
-        ty_feed_order_add(order, &outbox->nulls[i], NULL, 0);
-    }
     shard->step = STEP_SENDING;
     if (order->count) {
-        give(shard, order);
+        ty_events_give(shard, order);
     } else { // nothing but what is no event
         tell(shard, order);
         ty_feed_order_free(order);
     }
-    look_in(shard, shard->events->lease_ms / 3);
+    ty_events_look_in(shard, shard->events->lease_ms / 3);
 }
 
 static void on_outbox(void *context, const struct ty_err *err, const struct ty_outbox *outbox)
 {
     struct shard *shard = context;
     struct ty_events *events = shard->events;
-    if (!release(events))
+    if (!ty_events_release(events))
         return;
     shard->is_asking = false;
     if (events->is_stopping)
         return;
     if (err) {
         if (err->code != TY_EUNAVAILABLE && err->code != TY_EDEADLINE)
-            log_trouble(shard, "events.trouble", err);
-        look_in(shard, AGAIN_MS);
+            ty_events_log_trouble(shard, "events.trouble", err);
+        ty_events_look_in(shard, AGAIN_MS);
     } else if (!outbox->is_ours) {
         if (shard->step == STEP_READY)
-            let_go(shard);
-        look_in(shard, events->lease_ms / 2);
+            ty_events_let_go(shard);
+        ty_events_look_in(shard, events->lease_ms / 2);
     } else if (shard->step == STEP_AWAY) {
         open_feed(shard);
+    } else if (shard->step == STEP_READY && outbox->mark_count == shard->partitions && ty_replay_start(shard, outbox)) {
+        ty_events_look_in(shard, events->lease_ms / 3);
     } else if (shard->step == STEP_READY && outbox->mark_count == shard->partitions &&
                outbox->job_count + outbox->null_count > 0) {
         publish(shard, outbox);
     } else {
-        look_in(shard, shard->step == STEP_READY ? IDLE_MS : events->lease_ms / 3);
+        ty_events_look_in(shard, shard->step == STEP_READY ? IDLE_MS : events->lease_ms / 3);
     }
 }
 
@@ -298,7 +272,7 @@ static void ask(struct shard *shard, uint32_t lease_ms)
     struct ty_events *events = shard->events;
     bool is_ready = shard->step == STEP_READY;
     shard->is_asking = true;
-    hold(events);
+    ty_events_hold(events);
     ty_state_outbox(events->state, shard->number, events->worker, lease_ms, is_ready ? BATCH_JOBS : 0, TOPIC,
                     is_ready ? shard->partitions : 0, on_outbox, shard);
 }
@@ -325,6 +299,8 @@ int ty_events_new(struct ty_loop *loop, struct ty_state *state, const struct ty_
     events->kafka = options->kafka;
     events->worker = ty_xstrdup(options->worker);
     events->lease_ms = options->lease_ms;
+    events->job_lease_ms = options->job_lease_ms;
+    events->is_manual = options->is_manual;
     events->shard_count = count;
     for (unsigned i = 0; i < count; i++) {
         events->shards[i].events = events;
@@ -338,7 +314,7 @@ void ty_events_on_store(struct ty_events *events, bool up)
 {
     events->is_up = up;
     for (unsigned i = 0; up && i < events->shard_count; i++)
-        look_in(&events->shards[i], 0);
+        ty_events_look_in(&events->shards[i], 0);
 }
 
 struct ty_events_figures ty_events_figures(const struct ty_events *events)
@@ -361,12 +337,13 @@ void ty_events_free(struct ty_events *events)
 {
     if (!events)
         return;
-    hold(events);
+    ty_events_hold(events);
     for (unsigned i = 0; i < events->shard_count; i++) {
         ty_loop_clear_timer(events->loop, &events->shards[i].timer);
         ty_feed_free(events->shards[i].feed);
         forget_batch(&events->shards[i]);
+        ty_replay_forget(&events->shards[i]);
     }
     events->is_freed = true;
-    release(events);
+    ty_events_release(events);
 }

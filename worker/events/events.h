@@ -2,6 +2,9 @@
 // store can be made again from it. One publisher of a shard is at work in the whole fleet: a lease in the store chooses which,
 // and Kafka fences for certain (feed.h). An event is written at least once; readers keep the highest (epoch, version) of a job.
 //
+// And back: before it publishes, and whenever the store is found to have gone back in time or to be another one, the topic is read
+// from where the store is, and the store takes what it says. Nothing is claimed meanwhile.
+//
 // Loop thread; nothing blocks but ty_events_free. Kafka or the store away: the outbox grows, jobs go on, and it is tried again.
 #pragma once
 
@@ -18,6 +21,8 @@ struct ty_events_options {
     struct ty_kafka_options kafka; // its texts outlive the publisher
     const char *worker;            // a unique name
     uint32_t lease_ms;             // of a shard, 500 to 60000
+    uint32_t job_lease_ms;         // after the store was restored, nothing expires for so long
+    bool is_manual;                // a store that has nothing is not filled from the topic before ty_state_rebuild
 };
 
 // What it has done since the start.
@@ -26,6 +31,7 @@ struct ty_events_figures {
     uint64_t fenced;   // times that another publisher had taken over under its hands
     uint64_t gaps;     // times that the store was not where it should be
     uint64_t poisoned; // records that could not be made an event of: left out
+    uint64_t replays, events_read, restored; // the store was brought to where the topic is; events read; jobs changed by it
     unsigned shards;   // it has the lease of now
 };
 

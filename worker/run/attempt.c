@@ -21,6 +21,8 @@ static void enter(struct ty_attempt *attempt, enum ty_attempt_state state)
 {
     struct ty_run *run = attempt->run;
     bool frees_slot = holds_slot(attempt->state) && !holds_slot(state);
+    run->settling -= attempt->state == TY_ATTEMPT_SETTLING;
+    run->settling += state == TY_ATTEMPT_SETTLING;
     attempt->state = state;
     if (frees_slot) {
         run->busy--;
@@ -110,6 +112,7 @@ static void go(struct ty_attempt *attempt)
 void ty_attempt_abandon(struct ty_attempt *attempt)
 {
     attempt->run->busy -= holds_slot(attempt->state);
+    attempt->run->settling -= attempt->state == TY_ATTEMPT_SETTLING;
     attempt->state = TY_ATTEMPT_GONE;
     forget(attempt);
     ty_attempt_release(attempt);
@@ -210,10 +213,12 @@ static void count(struct ty_attempt *attempt)
     figures->retried += action == TY_FINISH_RETRY;
 }
 
-// From here on the attempt keeps what it has until its end stands, or another's: the store may go back, and then only this
-// worker knows how it ended.
+// From here on the attempt keeps what it has on the disk until its end stands, or another's: the store may go back, and then
+// only this worker knows how it ended. With Kafka away there may be many such, so they hold no files open.
 static void settle(struct ty_attempt *attempt)
 {
+    ty_ship_free(attempt->ship);
+    attempt->ship = NULL;
     enter(attempt, TY_ATTEMPT_SETTLING);
     ty_settle_soon(attempt->run);
     ty_run_check_drained(attempt->run);
@@ -258,11 +263,10 @@ static void tell_again(struct ty_attempt *attempt)
     ty_log(TY_LOG_WARN, "attempt.tell_again", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt));
     attempt->run->figures.told_again++;
     attempt->unknown_since_ms = 0;
-    if (!attempt->ship) {
+    if (!attempt->control) { // it had no log
         tell(attempt);
         return;
     }
-    ty_ship_free(attempt->ship);
     ty_attempt_open_log(attempt);
     attempt->waiting_since_ms = ty_loop_now_ms(attempt->run->loop);
     attempt->log_progress = ty_ship_progress(attempt->ship);

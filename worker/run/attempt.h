@@ -63,6 +63,7 @@ struct ty_attempt {
     bool judged, telling;            // telling: a call is on its way
     bool is_taken;                   // the store had taken the end once
     uint64_t settling_since_ms;
+    unsigned settle_round;           // in which the store was asked last; see settle.c
     char *model_stage;               // of the file `collected`
     uint64_t log_progress, waiting_since_ms;
     uint64_t unknown_since_ms;       // since when the store does not know the job; 0: it does

@@ -144,7 +144,7 @@ static void add_patch(struct ty_attempt *attempt, struct ty_buf *patch)
     } else if (verdict->grpc_code) {
         TY_BUF(message);
         char *tail TY_FREE = tail_of(attempt);
-        ty_verdict_message(verdict, tail, !attempt->ship || ty_ship_is_sealed(attempt->ship), &message);
+        ty_verdict_message(verdict, attempt->ticket.attempt, tail, !attempt->ship || ty_ship_is_sealed(attempt->ship), &message);
         ty_patch_error(patch, verdict->grpc_code, ty_buf_text(&message));
     }
 }

@@ -110,9 +110,10 @@ static unsigned room(void *context)
 {
     const struct ty_run *run = context;
     unsigned slots = run->options.slots, most = 2 * slots + PENDING_ATTEMPTS;
-    if (run->busy >= slots || run->attempt_count >= most)
+    unsigned attempts = run->attempt_count - run->settling; // what waits for Kafka only holds nothing up
+    if (run->busy >= slots || attempts >= most)
         return 0;
-    unsigned free_slots = slots - run->busy, free_attempts = most - run->attempt_count;
+    unsigned free_slots = slots - run->busy, free_attempts = most - attempts;
     return free_slots < free_attempts ? free_slots : free_attempts;
 }
 
@@ -266,6 +267,7 @@ int ty_run_new(struct ty_loop *loop, struct ty_state *state, const struct ty_cat
     run->state = state;
     run->catalog = catalog;
     run->lock_fd = -1;
+    run->settle_round = 1;
     run->seed = (unsigned)getpid() ^ (unsigned)ty_loop_now_ms(loop);
     run->up = ty_state_is_up(state);
     copy_options(run, options);
@@ -338,17 +340,9 @@ static void finish_drain(void *context)
     run->drained_fn(run->drained_context);
 }
 
-static bool working(const struct ty_run *run)
-{
-    for (const struct ty_attempt *attempt = run->attempts; attempt; attempt = attempt->next)
-        if (attempt->state != TY_ATTEMPT_SETTLING)
-            return true;
-    return false;
-}
-
 void ty_run_check_drained(struct ty_run *run)
 {
-    bool is_idle = !working(run) && (!run->claim || ty_claim_is_idle(run->claim)) && ty_null_runner_is_idle(run);
+    bool is_idle = run->attempt_count == run->settling && (!run->claim || ty_claim_is_idle(run->claim)) && ty_null_runner_is_idle(run);
     // What only waits for Kafka to have its end is finished by the next worker, if it must be.
     if (run->draining && !run->drained && is_idle && (!run->attempts || !run->drained_timer.index))
         ty_loop_set_timer(run->loop, &run->drained_timer, run->attempts ? SETTLE_DRAIN_MS : 0, finish_drain, run);

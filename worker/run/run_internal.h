@@ -25,7 +25,7 @@ struct ty_run {
     size_t pool_count, null_pool_count;
 
     struct ty_attempt *attempts;
-    unsigned attempt_count, busy; // all; those that hold a slot
+    unsigned attempt_count, busy, settling; // all; those that hold a slot; those in SETTLING
     bool up, freed;
     unsigned calls; // answers of the store that are to come
     struct ty_run_figures figures;
@@ -40,6 +40,8 @@ struct ty_run {
     unsigned reclaims; // on their way
     struct ty_timer settle_timer;
     uint64_t settle_ms; // until the next look
+    uint64_t settle_looked_ms, settle_logged_ms;
+    unsigned settle_round;
     struct ty_timer relink_timer;
     struct ty_relink *relinks; // programs that give names
     unsigned seed;     // of the jitter

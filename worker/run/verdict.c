@@ -257,9 +257,12 @@ void ty_verdict_retry(const struct ty_ending *ending, const struct ty_retries *r
 
 // ---- telling ----
 
-void ty_verdict_message(const struct ty_verdict *verdict, const char *tail, bool log_is_whole, struct ty_buf *out)
+void ty_verdict_message(const struct ty_verdict *verdict, uint32_t attempt, const char *tail, bool log_is_whole,
+                        struct ty_buf *out)
 {
     ty_buf_add_text(out, verdict->text);
+    if (verdict->action == TY_FINISH_RETRY)
+        ty_buf_add_format(out, " (in attempt %u, and none is left)", attempt);
     if (!log_is_whole)
         ty_buf_add_text(out, " (log incomplete: the store did not take all of it)");
     if (*tail) {

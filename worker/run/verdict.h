@@ -41,7 +41,9 @@ void ty_retries_of(const Trainyard__V1__RetryPolicy *policy, struct ty_retries *
 // A failure that is to be tried again becomes a RETRY; anything else stays as it is.
 void ty_verdict_retry(const struct ty_ending *ending, const struct ty_retries *retries, struct ty_verdict *verdict);
 
-// error_status.message: the text, the exit code, and the tail; cut at TY_LIMIT_ERROR_MESSAGE_BYTES.
-void ty_verdict_message(const struct ty_verdict *verdict, const char *tail, bool log_is_whole, struct ty_buf *out);
+// error_status.message: the text, the exit code, and the tail; cut at TY_LIMIT_ERROR_MESSAGE_BYTES. That of a RETRY is used when
+// no attempt is left, and says so.
+void ty_verdict_message(const struct ty_verdict *verdict, uint32_t attempt, const char *tail, bool log_is_whole,
+                        struct ty_buf *out);
 // The attempt's last log entry: "attempt 1 failed: step train exited with code 3".
 void ty_verdict_closing(const struct ty_verdict *verdict, uint32_t attempt, struct ty_buf *out);

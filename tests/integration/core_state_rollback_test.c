@@ -1,0 +1,152 @@
+// A store that goes back to a snapshot, and the attempts that it has forgotten: whoever lost the job cannot write, and each
+// refusal is counted.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "tests/integration/state_client.h"
+
+static struct redis_server *server;
+static struct state_client client;
+
+static int refused(void)
+{
+    return atoi(STATE_RAW(&client, NULL, "HGET", "{ty:0}:m", "stale_refused").text);
+}
+
+static void save(void)
+{
+    assert_string_equal(redis_server_ask(server, "SAVE"), "+OK\r\n");
+}
+
+// Nothing was saved since `save`: the server comes back as it was then.
+static void restore(void)
+{
+    redis_server_kill(server);
+    STATE_UNTIL(&client, !client.up && !ty_redis_is_up(client.redis));
+    redis_server_start(server);
+    STATE_UNTIL(&client, client.up && ty_redis_is_up(client.redis));
+}
+
+// Two attempts of one number: one before the store went back, one after.
+static void claim_twice(struct ty_id *ret_id, struct state_claim *ret_old, struct state_claim *ret_new)
+{
+    *ret_id = ty_id_new();
+    assert_int_equal(state_submit(&client, ret_id, NULL), TY_APPLIED);
+    save();
+    *ret_old = state_claim_one(&client, ret_id, STATE_LEASE_MS);
+    assert_int_equal(state_log_open(&client, ret_old, 0).code, TY_OK);
+    assert_int_equal(state_log_append(&client, ret_old, 0, 2, false).next, 2);
+    assert_int_equal(state_renew(&client, ret_old, TY_STAGE_TRAIN), TY_RENEWED);
+    assert_int_equal(refused(), 0);
+    restore();
+    assert_int_equal(state_get(&client, ret_id).state, TY_JOB_PENDING);
+    *ret_new = state_claim_one(&client, ret_id, STATE_LEASE_MS);
+    assert_int_equal(ret_new->attempt, ret_old->attempt);
+    assert_true(ret_new->fence > ret_old->fence);
+    assert_int_equal(state_log_open(&client, ret_new, 0).code, TY_OK);
+    assert_int_equal(state_log_append(&client, ret_new, 0, 1, false).next, 1);
+}
+
+static void the_old_holder_is_refused_everywhere(void **state)
+{
+    struct ty_id id;
+    struct state_claim old, new;
+    (void)state;
+    claim_twice(&id, &old, &new);
+    struct state_view before = state_get(&client, &id);
+    assert_int_equal(state_renew(&client, &old, TY_STAGE_COLLECT), TY_RENEW_LOST);
+    assert_int_equal(refused(), 1);
+    static const enum ty_finish_action ends[] = {TY_FINISH_COMPLETED, TY_FINISH_COMPLETED_MODEL, TY_FINISH_FAILED,
+                                                 TY_FINISH_CANCELED, TY_FINISH_HAND_BACK, TY_FINISH_RETRY};
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(state_finish(&client, &old, ends[i], TY_REASON_NONE), TY_FINISH_STALE);
+        assert_int_equal(refused(), 2 + i);
+    }
+    // Log writes are counted behind the answer, on the same connection.
+    assert_int_equal(state_log_append(&client, &old, 2, 1, false).code, TY_EABORTED);
+    STATE_UNTIL(&client, refused() == 8);
+    assert_int_equal(state_log_append(&client, &old, 2, 0, true).code, TY_EABORTED); // the end mark
+    STATE_UNTIL(&client, refused() == 9);
+    assert_int_equal(state_log_open(&client, &old, 2).code, TY_EABORTED);
+    STATE_UNTIL(&client, refused() == 10);
+    struct state_view after = state_get(&client, &id);
+    assert_memory_equal(&before, &after, sizeof before);
+    struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
+    assert_int_equal(page.count, 1);
+    assert_false(page.ended);
+    // The one that has it goes on as if nothing were.
+    assert_int_equal(state_renew(&client, &new, TY_STAGE_TRAIN), TY_RENEWED);
+    assert_int_equal(state_log_append(&client, &new, 1, 1, true).next, 2);
+    assert_int_equal(state_finish(&client, &new, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
+    assert_int_equal(refused(), 10);
+}
+
+static void and_after_the_end(void **state)
+{
+    struct ty_id id;
+    struct state_claim old, new;
+    (void)state;
+    claim_twice(&id, &old, &new);
+    assert_int_equal(state_finish(&client, &new, TY_FINISH_FAILED, TY_REASON_NONE), TY_FINISHED);
+    assert_int_equal(state_renew(&client, &new, TY_STAGE_TRAIN), TY_RENEW_LOST); // its own heartbeat, overtaken by its end
+    assert_int_equal(refused(), 0);
+    assert_int_equal(state_renew(&client, &old, TY_STAGE_TRAIN), TY_RENEW_LOST);
+    assert_int_equal(refused(), 1);
+    assert_int_equal(state_finish(&client, &old, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_STALE);
+    assert_int_equal(refused(), 2);
+    assert_int_equal(state_get(&client, &id).state, TY_JOB_FAILED);
+}
+
+// Nobody else has it: the one that runs is no stale one.
+static void without_another_claim_the_job_goes_on(void **state)
+{
+    struct ty_id id = ty_id_new();
+    (void)state;
+    state_submit(&client, &id, NULL);
+    save();
+    struct state_claim claim = state_claim_one(&client, &id, STATE_LEASE_MS);
+    state_log_open(&client, &claim, 0);
+    state_log_append(&client, &claim, 0, 2, false);
+    restore();
+    assert_int_equal(state_log_append(&client, &claim, 2, 1, false).code, TY_ENOTFOUND); // to be opened and sent again
+    assert_int_equal(state_renew(&client, &claim, TY_STAGE_TRAIN), TY_RENEWED);
+    assert_int_equal(state_log_open(&client, &claim, 0).next, 0);
+    assert_int_equal(state_log_append(&client, &claim, 0, 3, true).next, 3);
+    assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
+    assert_int_equal(refused(), 0);
+    assert_int_equal(state_get(&client, &id).attempt, 1);
+}
+
+static int empty(void **state)
+{
+    (void)state;
+    server = redis_server_new(NULL);
+    redis_server_start(server);
+    state_client_open(&client, server, 1);
+    return 0;
+}
+
+static int done(void **state)
+{
+    (void)state;
+    state_client_close(&client);
+    redis_server_free(server);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_old_holder_is_refused_everywhere, empty, done),
+        cmocka_unit_test_setup_teardown(and_after_the_end, empty, done),
+        cmocka_unit_test_setup_teardown(without_another_claim_the_job_goes_on, empty, done),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,447 @@
+// The store made again from the topic `events`, with a real Redis and a real Apache Kafka.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/clock.h"
+#include "core/state_outbox.h"
+#include "core/wire.h"
+#include "tests/integration/kafka_broker.h"
+#include "tests/integration/state_client.h"
+#include "worker/events/events.h"
+
+#define LEASE_MS 60000u
+
+static struct kafka_broker *broker;
+static struct redis_server *server;
+
+struct rig {
+    char *prefix;
+    struct state_client client;
+    struct ty_events *events;
+    struct ty_kafka_options kafka;
+};
+
+static void publisher_start(struct rig *rig, bool is_manual)
+{
+    struct ty_err err;
+    struct ty_events_options options = {
+        .kafka = rig->kafka, .worker = "a", .lease_ms = 5000, .job_lease_ms = LEASE_MS, .is_manual = is_manual};
+    if (ty_events_new(rig->client.loop, rig->client.state, &options, &rig->events, &err) < 0)
+        fail_msg("%s", err.message);
+    ty_events_on_store(rig->events, true);
+}
+
+static void publisher_kill(struct rig *rig)
+{
+    ty_events_free(rig->events);
+    rig->events = NULL;
+}
+
+static bool is_level(struct rig *rig)
+{
+    return ty_events_figures(rig->events).replays > 0 &&
+           !strcmp(STATE_RAW(&rig->client, NULL, "HGET", "{ty:0}:m", "replay").text, "done") &&
+           STATE_RAW(&rig->client, NULL, "ZCARD", "{ty:0}:o").integer == 0;
+}
+
+static void await_level(struct rig *rig)
+{
+    STATE_UNTIL(&rig->client, is_level(rig));
+}
+
+static void rig_open(struct rig *rig, int partitions)
+{
+    static unsigned number;
+    *rig = (struct rig){.prefix = ty_xasprintf("r%u.", ++number)};
+    kafka_broker_make_topics(broker, rig->prefix, partitions);
+    state_client_open(&rig->client, server, 1);
+    STATE_RAW(&rig->client, NULL, "FLUSHALL");
+    rig->kafka = (struct ty_kafka_options){.brokers = kafka_broker_address(broker), .client_id = "test", .topic_prefix = rig->prefix};
+    publisher_start(rig, false);
+}
+
+static void rig_close(struct rig *rig)
+{
+    publisher_kill(rig);
+    state_client_close(&rig->client);
+    free(rig->prefix);
+}
+
+// ---- what a client sees ----
+
+struct get {
+    bool done, found;
+    struct ty_buf bytes;
+};
+
+static void on_got(void *context, const struct ty_err *err, const struct ty_record *record)
+{
+    struct get *get = context;
+    get->done = true;
+    assert_null(err);
+    get->found = record != NULL;
+    if (record)
+        ty_record_metadata(record, &get->bytes);
+}
+
+// The answer to Get, packed by a client that has unpacked it.
+static void answer_of(struct rig *rig, const struct ty_id *id, struct ty_buf *out)
+{
+    struct get get = {0};
+    ProtobufCMessage *message;
+    struct ty_err err;
+    ty_state_get(rig->client.state, id, on_got, &get);
+    STATE_UNTIL(&rig->client, get.done);
+    ty_buf_clear(out);
+    if (get.found) {
+        assert_int_equal(ty_wire_unpack(&viam__app__mltraining__v1__training_job_metadata__descriptor, get.bytes.data, get.bytes.len,
+                                        &message, &err), 0);
+        ty_buf_reserve(out, protobuf_c_message_get_packed_size(message));
+        out->len = protobuf_c_message_pack(message, out->data);
+        protobuf_c_message_free_unpacked(message, NULL);
+    }
+    ty_buf_done(&get.bytes);
+}
+
+// ---- jobs in every state ----
+
+enum { PENDING, RUNNING, CANCELING, COMPLETED, FAILED, CANCELED, DELETED, RETRYING, STATES };
+struct jobs {
+    struct ty_id ids[STATES];
+    struct state_claim claims[STATES];
+    struct ty_buf answers[STATES];
+};
+
+static void make_jobs(struct rig *rig, struct jobs *jobs)
+{
+    struct state_client *client = &rig->client;
+    TY_BUF(patch);
+    ty_patch_model(&patch, "acme/digits");
+    *jobs = (struct jobs){0};
+    for (int i = STATES - 1; i >= 0; i--) { // one at a time in the queue
+        jobs->ids[i] = ty_id_new();
+        assert_int_equal(state_submit(client, &jobs->ids[i], &(struct state_job){.max_attempts = 5, .priority = 2}), TY_APPLIED);
+        switch (i) {
+        case PENDING:
+            break;
+        case CANCELED:
+            state_control(client, TY_COMMAND_CANCEL, &jobs->ids[i]);
+            break;
+        case DELETED:
+            state_control(client, TY_COMMAND_DELETE, &jobs->ids[i]);
+            break;
+        default:
+            jobs->claims[i] = state_claim_one(client, &jobs->ids[i], STATE_LEASE_MS);
+            state_renew(client, &jobs->claims[i], TY_STAGE_TRAIN);
+            break;
+        }
+    }
+    state_control(client, TY_COMMAND_CANCEL, &jobs->ids[CANCELING]);
+    state_finish_with(client, &jobs->claims[COMPLETED], TY_FINISH_COMPLETED_MODEL, TY_REASON_NONE, &patch);
+    state_finish(client, &jobs->claims[FAILED], TY_FINISH_FAILED, TY_REASON_SCRIPT_EXIT);
+    state_finish(client, &jobs->claims[RETRYING], TY_FINISH_RETRY, TY_REASON_PREPARE_FAILED);
+    await_level(rig);
+    for (int i = 0; i < STATES; i++)
+        answer_of(rig, &jobs->ids[i], &jobs->answers[i]);
+}
+
+static void free_jobs(struct jobs *jobs)
+{
+    for (int i = 0; i < STATES; i++)
+        ty_buf_done(&jobs->answers[i]);
+}
+
+static void assert_same(struct rig *rig, struct jobs *jobs)
+{
+    for (int i = 0; i < STATES; i++) {
+        TY_BUF(answer);
+        answer_of(rig, &jobs->ids[i], &answer);
+        if (answer.len != jobs->answers[i].len || memcmp(answer.data, jobs->answers[i].data, answer.len))
+            fail_msg("job %d is told otherwise: %zu bytes, were %zu", i, answer.len, jobs->answers[i].len);
+        if (i != DELETED)
+            state_check(&rig->client, &jobs->ids[i], "acme");
+    }
+    struct state_list list = state_list(&rig->client, 0, "acme", 0, NULL, STATE_JOBS_MAX);
+    assert_int_equal(list.count, STATES - 1);
+}
+
+static void assert_goes_on(struct rig *rig, struct jobs *jobs)
+{
+    struct state_client *client = &rig->client;
+    // Who runs a job goes on with the same attempt.
+    assert_int_equal(state_renew(client, &jobs->claims[RUNNING], TY_STAGE_TRAIN), TY_RENEWED);
+    assert_int_equal(state_renew(client, &jobs->claims[CANCELING], TY_STAGE_TRAIN), TY_RENEW_CANCEL);
+    assert_int_equal(state_finish(client, &jobs->claims[RUNNING], TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
+    assert_int_equal(state_get(client, &jobs->ids[RUNNING]).attempt, 1);
+    assert_int_equal(state_finish(client, &jobs->claims[CANCELING], TY_FINISH_CANCELED, TY_REASON_CANCELED), TY_FINISHED);
+    // Who has ended is told so, and not heard twice.
+    assert_int_equal(state_finish(client, &jobs->claims[COMPLETED], TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_ALREADY);
+    assert_int_equal(state_finish(client, &jobs->claims[FAILED], TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_ALREADY);
+    assert_int_equal(state_get(client, &jobs->ids[FAILED]).state, TY_JOB_FAILED);
+    struct state_claim stranger = jobs->claims[CANCELING];
+    stranger.fence++;
+    stranger.token = ty_token_new();
+    assert_int_equal(state_renew(client, &stranger, TY_STAGE_TRAIN), TY_RENEW_LOST);
+    // The same submit is known, a deleted job stays deleted.
+    assert_int_equal(state_submit(client, &jobs->ids[DELETED], NULL), TY_APPLY_NOOP);
+}
+
+// ---- tests ----
+
+static void a_new_installation_is_ready_at_once(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 2);
+    assert_int_equal(state_attach(&rig.client, "c", "submit", 0, NULL), 0); // as the intake does
+    await_level(&rig);
+    assert_int_equal(ty_events_figures(rig.events).events_read, 0);
+    struct ty_id id = ty_id_new();
+    state_submit(&rig.client, &id, NULL);
+    state_claim_one(&rig.client, &id, STATE_LEASE_MS);
+    rig_close(&rig);
+}
+
+static void a_store_that_was_emptied_is_made_again(void **state)
+{
+    struct rig rig;
+    struct jobs jobs;
+    (void)state;
+    rig_open(&rig, 3);
+    await_level(&rig);
+    make_jobs(&rig, &jobs);
+    STATE_RAW(&rig.client, NULL, "FLUSHALL");
+    STATE_UNTIL(&rig.client, ty_events_figures(rig.events).restored >= STATES);
+    await_level(&rig);
+    assert_same(&rig, &jobs);
+    assert_string_equal(STATE_RAW(&rig.client, NULL, "HGET", "{ty:0}:m", "epoch").text, "1");
+    assert_goes_on(&rig, &jobs);
+    free_jobs(&jobs);
+    rig_close(&rig);
+}
+
+static void once_more_changes_nothing(void **state)
+{
+    struct rig rig;
+    struct jobs jobs;
+    (void)state;
+    rig_open(&rig, 3);
+    await_level(&rig);
+    make_jobs(&rig, &jobs);
+    for (int i = 0; i < 2; i++) {
+        uint64_t before = ty_events_figures(rig.events).replays;
+        STATE_RAW(&rig.client, NULL, "DEL", "{ty:0}:w");
+        STATE_RAW(&rig.client, NULL, "HSET", "{ty:0}:m", "replay", "asked"); // rebuild.lua
+        struct ty_token token = ty_token_new();
+        struct state_claim claim;
+        assert_int_equal(state_claim(&rig.client, 0, &token, 1, STATE_LEASE_MS, &claim), 0);
+        STATE_UNTIL(&rig.client, ty_events_figures(rig.events).replays > before);
+        await_level(&rig);
+        assert_int_equal(ty_events_figures(rig.events).restored, 0);
+        assert_same(&rig, &jobs);
+    }
+    assert_goes_on(&rig, &jobs);
+    free_jobs(&jobs);
+    rig_close(&rig);
+}
+
+static void a_replay_that_dies_is_gone_on_with(void **state)
+{
+    enum { JOBS = 1700 };
+    static struct ty_id ids[JOBS];
+    struct rig rig;
+    (void)state;
+    rig_open(&rig, 2);
+    await_level(&rig);
+    for (size_t i = 0; i < JOBS; i++) {
+        ids[i] = ty_id_new();
+        state_submit(&rig.client, &ids[i], NULL);
+    }
+    await_level(&rig);
+    publisher_kill(&rig);
+    STATE_RAW(&rig.client, NULL, "FLUSHALL");
+    publisher_start(&rig, false);
+    STATE_UNTIL(&rig.client, ty_events_figures(rig.events).restored > 0);
+    uint64_t first = ty_events_figures(rig.events).restored;
+    assert_true(first < JOBS);
+    publisher_kill(&rig);
+    publisher_start(&rig, false);
+    await_level(&rig);
+    uint64_t second = ty_events_figures(rig.events).restored;
+    assert_true(second < JOBS); // not from the start again
+    assert_true(first + second >= JOBS);
+    for (size_t i = 0; i < JOBS; i++)
+        assert_int_equal(state_get(&rig.client, &ids[i]).state, TY_JOB_PENDING);
+    rig_close(&rig);
+}
+
+// Redis comes back as it was, with jobs that ended, were claimed, canceled and deleted since.
+static void a_store_that_went_back_is_brought_forward(void **state)
+{
+    struct rig rig;
+    struct jobs jobs;
+    struct ty_id late = ty_id_new();
+    (void)state;
+    rig_open(&rig, 2);
+    await_level(&rig);
+    struct ty_id ids[4];
+    struct state_claim claims[4];
+    for (int i = 0; i < 4; i++) {
+        ids[i] = ty_id_new();
+        state_submit(&rig.client, &ids[i], NULL);
+        if (i == 0)
+            claims[0] = state_claim_one(&rig.client, &ids[0], STATE_LEASE_MS);
+    }
+    await_level(&rig);
+    char *keep TY_FREE = ty_xasprintf("cp %s/dump.rdb %s/kept", redis_server_dir(server), redis_server_dir(server));
+    assert_string_equal(redis_server_ask(server, "SAVE"), "+OK\r\n");
+    assert_int_equal(system(keep), 0);
+    state_finish(&rig.client, &claims[0], TY_FINISH_COMPLETED, TY_REASON_NONE);
+    state_control(&rig.client, TY_COMMAND_CANCEL, &ids[2]);
+    state_control(&rig.client, TY_COMMAND_DELETE, &ids[3]);
+    claims[1] = state_claim_one(&rig.client, &ids[1], STATE_LEASE_MS);
+    make_jobs(&rig, &jobs);
+    state_submit(&rig.client, &late, NULL);
+    await_level(&rig);
+    char *back TY_FREE = ty_xasprintf("cp %s/kept %s/dump.rdb", redis_server_dir(server), redis_server_dir(server));
+    redis_server_kill(server);
+    assert_int_equal(system(back), 0);
+    redis_server_start(server);
+    STATE_UNTIL(&rig.client, rig.client.up);
+    STATE_UNTIL(&rig.client, ty_events_figures(rig.events).restored >= STATES + 4);
+    await_level(&rig);
+    assert_int_equal(state_get(&rig.client, &ids[0]).state, TY_JOB_COMPLETED);
+    assert_int_equal(state_get(&rig.client, &ids[1]).state, TY_JOB_IN_PROGRESS);
+    assert_int_equal(state_renew(&rig.client, &claims[1], TY_STAGE_TRAIN), TY_RENEWED);
+    assert_int_equal(state_get(&rig.client, &ids[2]).state, TY_JOB_CANCELED);
+    assert_false(state_get(&rig.client, &ids[3]).found);
+    assert_int_equal(state_get(&rig.client, &late).state, TY_JOB_PENDING);
+    assert_goes_on(&rig, &jobs);
+    free_jobs(&jobs);
+    rig_close(&rig);
+}
+
+// The commands were applied again before the events were read: what was asked counts, and so does what is known.
+static void commands_may_come_first(void **state)
+{
+    struct rig rig;
+    struct ty_id done = ty_id_new(), running = ty_id_new(), gone = ty_id_new();
+    (void)state;
+    rig_open(&rig, 1);
+    await_level(&rig);
+    struct ty_id *ids[] = {&done, &running, &gone};
+    struct state_claim claims[3];
+    for (int i = 0; i < 3; i++) {
+        state_submit(&rig.client, ids[i], &(struct state_job){.created_us = UINT64_C(1700000000000000)});
+        claims[i] = state_claim_one(&rig.client, ids[i], STATE_LEASE_MS);
+    }
+    state_finish(&rig.client, &claims[0], TY_FINISH_COMPLETED, TY_REASON_NONE);
+    await_level(&rig);
+    publisher_kill(&rig);
+    STATE_RAW(&rig.client, NULL, "FLUSHALL");
+    STATE_RAW(&rig.client, NULL, "HSET", "{ty:0}:m", "replay", "needed");
+    state_submit(&rig.client, &done, &(struct state_job){.created_us = UINT64_C(1700000000000000)});
+    state_control(&rig.client, TY_COMMAND_CANCEL, &running); // before its submit
+    state_control(&rig.client, TY_COMMAND_DELETE, &gone);
+    struct ty_token token = ty_token_new();
+    struct state_claim claim;
+    assert_int_equal(state_claim(&rig.client, 0, &token, 1, STATE_LEASE_MS, &claim), 0);
+    publisher_start(&rig, false);
+    await_level(&rig);
+    assert_int_equal(state_get(&rig.client, &done).state, TY_JOB_COMPLETED);
+    assert_int_equal(state_get(&rig.client, &running).state, TY_JOB_CANCELING);
+    assert_int_equal(state_get(&rig.client, &gone).state, TY_JOB_CANCELING);
+    state_check(&rig.client, &done, "acme");
+    state_check(&rig.client, &running, "acme");
+    assert_int_equal(state_renew(&rig.client, &claims[1], TY_STAGE_TRAIN), TY_RENEW_CANCEL);
+    assert_int_equal(state_renew(&rig.client, &claims[2], TY_STAGE_TRAIN), TY_RENEW_CANCEL);
+    assert_int_equal(state_finish(&rig.client, &claims[2], TY_FINISH_CANCELED, TY_REASON_CANCELED), TY_FINISH_DELETED);
+    assert_false(state_get(&rig.client, &gone).found);
+    rig_close(&rig);
+}
+
+static void an_empty_store_may_wait_for_the_operator(void **state)
+{
+    struct rig rig;
+    struct jobs jobs;
+    (void)state;
+    rig_open(&rig, 2);
+    await_level(&rig);
+    make_jobs(&rig, &jobs);
+    publisher_kill(&rig);
+    STATE_RAW(&rig.client, NULL, "FLUSHALL");
+    assert_int_equal(state_attach(&rig.client, "c", "submit", 0, NULL), 0);
+    publisher_start(&rig, true);
+    STATE_UNTIL(&rig.client, ty_events_figures(rig.events).shards == 1 &&
+                                 STATE_RAW(&rig.client, NULL, "HEXISTS", "{ty:0}:m", "read").integer == 1);
+    uint64_t turns = 4;
+    STATE_UNTIL(&rig.client, turns-- == 0);
+    assert_int_equal(ty_events_figures(rig.events).replays, 0);
+    assert_string_equal(STATE_RAW(&rig.client, NULL, "HGET", "{ty:0}:m", "replay").text, "needed");
+    STATE_RAW(&rig.client, NULL, "HSET", "{ty:0}:m", "replay", "asked");
+    await_level(&rig);
+    assert_same(&rig, &jobs);
+    free_jobs(&jobs);
+    rig_close(&rig);
+}
+
+// Deleted, forgotten 8 days later, and submitted again under the same idempotency key.
+static void an_id_that_came_anew_is_the_new_job(void **state)
+{
+    struct rig rig;
+    struct ty_id id = ty_id_new();
+    TY_BUF(before);
+    TY_BUF(after);
+    (void)state;
+    rig_open(&rig, 2);
+    await_level(&rig);
+    state_submit(&rig.client, &id, NULL);
+    assert_int_equal(state_control(&rig.client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
+    await_level(&rig);
+    STATE_RAW(&rig.client, &id, "DEL", "{ty:0}:j:%");
+    state_submit(&rig.client, &id, NULL);
+    await_level(&rig);
+    STATE_RAW(&rig.client, &id, "ZADD", "{ty:0}:x", "XX", "1", "%");
+    STATE_UNTIL(&rig.client, ty_events_figures(rig.events).nulls == 1);
+    await_level(&rig);
+    answer_of(&rig, &id, &before);
+    STATE_RAW(&rig.client, NULL, "FLUSHALL");
+    STATE_UNTIL(&rig.client, ty_events_figures(rig.events).replays == 2);
+    await_level(&rig);
+    answer_of(&rig, &id, &after);
+    assert_true(before.len > 0);
+    assert_int_equal(after.len, before.len);
+    assert_memory_equal(after.data, before.data, before.len);
+    rig_close(&rig);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_installation_is_ready_at_once),
+        cmocka_unit_test(a_store_that_was_emptied_is_made_again),
+        cmocka_unit_test(once_more_changes_nothing),
+        cmocka_unit_test(a_replay_that_dies_is_gone_on_with),
+        cmocka_unit_test(a_store_that_went_back_is_brought_forward),
+        cmocka_unit_test(commands_may_come_first),
+        cmocka_unit_test(an_id_that_came_anew_is_the_new_job),
+        cmocka_unit_test(an_empty_store_may_wait_for_the_operator),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    broker = kafka_broker_new();
+    server = redis_server_new(NULL);
+    redis_server_start(server);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    redis_server_free(server);
+    kafka_broker_free(broker);
+    return failed;
+}

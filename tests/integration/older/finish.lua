@@ -1,0 +1,71 @@
+#!lua flags=allow-oom
+-- An attempt ends. ARGV: prefix, tombstone_ms, default max attempts, then for each job: id, token, attempt, action
+-- (C completed, M completed with a model to be named, F failed, X stopped, H hand back, R retry), reason, patch.
+-- Answer, one each: 1 done, 2 already done by this token, 3 stale, 4 unknown, 5 done and deleted.
+local ttl_ms, default_attempts, now, out = ARGV[2], tonumber(ARGV[3]), now_us(), {}
+local EVENT = { C = 'complete', M = 'complete', F = 'fail', X = 'stopped', H = 'hand_back', R = 'retry' }
+local queued, ids, seen = false, {}, {}
+for i = 4, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
+local raws = fetch(ids)
+gather()
+for n, id in ipairs(ids) do
+    local i, raw = 6 * n - 2, raws[n]
+    local token, attempt = ARGV[i + 1], tonumber(ARGV[i + 2])
+    local action, reason, patch = ARGV[i + 3], tonumber(ARGV[i + 4]), ARGV[i + 5]
+    if seen[id] then
+        flush()
+        raw = redis.call('GET', K .. 'j:' .. id)
+    end
+    seen[id] = true
+    local result = 3
+    if not raw then
+        result = 4
+    else
+        local h = decode(raw)
+        if h.state == 0 then
+            result = has(h.flags, FLAG_DELETE) and 2 or 4
+        elseif is_owner(h, token, attempt) then
+            local event = EVENT[action]
+            if event == 'retry' and not terminal(h.state) and not given_back(h) then
+                h.errors = h.errors + 1
+                local limit = h.max_attempts > 0 and h.max_attempts or default_attempts
+                if h.errors + h.losses >= limit then event = 'give_up' end
+            end
+            local from, to = h.state, T[event][h.state]
+            if terminal(from) or given_back(h) then
+                result = 2
+            elseif to then
+                result = 1
+                h.state, h.reason = to, reason
+                if to == CANCELED then
+                    h.reason, patch = REASON_CANCELED, ''
+                elseif to == PENDING then
+                    patch, h.stage = '', 0
+                elseif to == COMPLETED and h.started == 0 then
+                    h.started = now
+                end
+                if to == PENDING then h.lease_ms = 0 end
+                if from == PENDING then dequeue(id, h, raw) end
+                raw = put(id, h, raw, from, tail(2, patch), now)
+                change('ZREM', K .. 'l', id)
+                if action == 'M' then change('ZADD', K .. 'u', int(now), id) end
+                if to == PENDING then
+                    enqueue(id, h, raw)
+                    queued = true
+                elseif has(h.flags, FLAG_DELETE) then
+                    flush()
+                    forget(id, h, raw, ttl_ms)
+                    result = 5
+                end
+            end
+        elseif h.state == PENDING and attempt > h.attempt then
+            -- The store went back to before this attempt's claim; its renewal will take the job up again first.
+            result = 4
+        end
+        if result == 3 then redis.call('HINCRBY', K .. 'm', 'stale_refused', 1) end
+    end
+    out[#out + 1] = result
+end
+flush()
+if queued then redis.call('PUBLISH', K .. 'n', 'r') end
+return out

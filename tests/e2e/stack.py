@@ -158,10 +158,10 @@ class Redis:
 class Broker:
     """Either kind; `address` is host:port."""
 
-    def __init__(self, kind, directory, partitions=None, properties=()):
-        """partitions: of the command topics, Kafka only. properties: settings of Kafka's, "key=value"."""
+    def __init__(self, kind, directory, partitions=None, kafka_words=()):
+        """Kafka only: partitions of the command topics, and more words for `deploy/kafka/kafka start`."""
         self.kind, self.dir = kind, directory
-        self.properties = [word for value in properties for word in ("--property", value)]
+        self.words = kafka_words
         if kind == "kafka":
             if os.environ.get("TRAINYARD_WITHOUT_KAFKA"):
                 skip(os.environ["TRAINYARD_WITHOUT_KAFKA"])
@@ -186,7 +186,7 @@ class Broker:
     def start(self):
         """Kafka only: over what the last run left."""
         done = subprocess.run([SOURCE / "deploy/kafka/kafka", "start", "--dir", self.dir / "kafka", "--die-with",
-                               str(os.getpid()), *self.properties], stdout=subprocess.PIPE, text=True)
+                               str(os.getpid()), *self.words], stdout=subprocess.PIPE, text=True)
         if done.returncode == 3:
             skip("Kafka is not here and cannot be fetched")
         if done.returncode:
@@ -226,7 +226,7 @@ TERMINAL = (COMPLETED, FAILED, CANCELED)
 
 
 class Stack(contextlib.AbstractContextManager):
-    def __init__(self, broker, partitions=None, properties=()):
+    def __init__(self, broker, partitions=None, kafka_words=()):
         if os.environ.get("TRAINYARD_WITHOUT_FOREIGN"):
             skip(os.environ["TRAINYARD_WITHOUT_FOREIGN"])
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="trainyard-e2e-"))
@@ -241,7 +241,7 @@ class Stack(contextlib.AbstractContextManager):
                 (self.store / name).mkdir(parents=True)
             self.messages = Messages(self.dir)
             self.redis = Redis(self.dir)
-            self.broker = Broker(broker, self.dir, partitions, properties)
+            self.broker = Broker(broker, self.dir, partitions, kafka_words)
             self._make_catalog()
             self.dataset("empty-set", ['{"image_path": "none.png"}'])
         except BaseException:

@@ -165,14 +165,16 @@ class Redis:
 class Broker:
     """Either kind; `address` is host:port."""
 
-    def __init__(self, kind, directory):
+    def __init__(self, kind, directory, partitions=None, kafka_words=()):
+        """Kafka only: partitions of the command topics, and more words for `deploy/kafka/kafka start`."""
         self.kind, self.dir = kind, directory
+        self.words = kafka_words
         if kind == "kafka":
             if os.environ.get("TRAINYARD_WITHOUT_KAFKA"):
                 skip(os.environ["TRAINYARD_WITHOUT_KAFKA"])
             self.start()
-            subprocess.run([BUILD / "bin" / "trainyard", "topics", "create", "--kafka-brokers", self.address], check=True,
-                           stdout=subprocess.DEVNULL)
+            subprocess.run([BUILD / "bin" / "trainyard", "topics", "create", "--kafka-brokers", self.address, "--file",
+                            self._topics(partitions)], check=True, stdout=subprocess.DEVNULL)
         else:
             port_file = directory / "broker.port"
             self.process = Process("devbroker", directory,
@@ -180,10 +182,18 @@ class Broker:
             wait_until(port_file.exists, lambda: f"the broker is up:\n{self.process.tail()}")
             self.address = port_file.read_text().strip()
 
+    def _topics(self, partitions):
+        described = json.loads((SOURCE / "schemas/topics.json").read_text())
+        for topic in described["topics"]:
+            if partitions and topic["name"] in ("submit", "cancel", "delete"):
+                topic["partitions"] = partitions
+        (self.dir / "topics.json").write_text(json.dumps(described))
+        return self.dir / "topics.json"
+
     def start(self):
         """Kafka only: over what the last run left."""
         done = subprocess.run([SOURCE / "deploy/kafka/kafka", "start", "--dir", self.dir / "kafka", "--die-with",
-                               str(os.getpid())], stdout=subprocess.PIPE, text=True)
+                               str(os.getpid()), *self.words], stdout=subprocess.PIPE, text=True)
         if done.returncode == 3:
             skip("Kafka is not here and cannot be fetched")
         if done.returncode:
@@ -206,13 +216,15 @@ class Messages:
         out = directory / "python"
         out.mkdir()
         protos = SOURCE / "proto"
-        ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto"]
+        ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
+                "trainyard/v1/event.proto"]
         if protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *ours]):
             raise AssertionError("protoc refused the protos")
         sys.path.insert(0, str(out))
         self.ml = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2")
         self.ml_grpc = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2_grpc")
         self.command = importlib.import_module("trainyard.v1.command_pb2")
+        self.event = importlib.import_module("trainyard.v1.event_pb2")
 
 
 ORGANIZATION = "6f1e2c7a-0c0e-4f6e-9a55-0d2f4f8f1c11"
@@ -221,7 +233,7 @@ TERMINAL = (COMPLETED, FAILED, CANCELED)
 
 
 class Stack(contextlib.AbstractContextManager):
-    def __init__(self, broker):
+    def __init__(self, broker, partitions=None, kafka_words=()):
         if os.environ.get("TRAINYARD_WITHOUT_FOREIGN"):
             skip(os.environ["TRAINYARD_WITHOUT_FOREIGN"])
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="trainyard-e2e-"))
@@ -236,7 +248,7 @@ class Stack(contextlib.AbstractContextManager):
                 (self.store / name).mkdir(parents=True)
             self.messages = Messages(self.dir)
             self.redis = Redis(self.dir)
-            self.broker = Broker(broker, self.dir)
+            self.broker = Broker(broker, self.dir, partitions, kafka_words)
             self._make_catalog()
             self.dataset("empty-set", ['{"image_path": "none.png"}'])
         except BaseException:

@@ -1,0 +1,226 @@
+"""One run of chaos: see `--help`, and docs/chaos.md."""
+import argparse
+import contextlib
+import os
+import pathlib
+import random
+import re
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import checker
+import clients
+import faults
+import feed
+import yard as yards
+import stack
+
+SETTLE_SECONDS = 120
+BETWEEN_SECONDS = 0.8  # after a fault, before the next may strike
+
+# What must have happened for a run to say anything, from the store's counters and the workers' logs.
+EVIDENCE = ("lease_lost", "stale_refused", "gap_replayed", "duplicate_applied", "publisher_fenced")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog="tests/chaos/run", description="Runs jobs on a real Kafka, a real Redis and several workers while faults strike "
+        "at random, and checks from outside that none was lost, done twice or left behind.",
+        epilog="Exit codes: 0 everything held and every kind of fault hit; 1 something did not hold; 2 wrong usage; "
+        "4 all held, but a kind of fault never hit, so the run proves less than it should; 77 Kafka or Python packages are missing.")
+    parser.add_argument("--jobs", type=int, default=500, help="jobs to submit (default 500)")
+    parser.add_argument("--seed", type=int, help="of jobs and faults; by default a random one, which is printed")
+    parser.add_argument("--faults", type=int, help="faults to strike; by default one for 12 jobs, and one of each kind at least")
+    parser.add_argument("--workers", type=int, default=4, help="workers, each with a work directory of its own (default 4)")
+    parser.add_argument("--without", action="append", default=[], metavar="KIND", help="leave out this kind of fault")
+    parser.add_argument("--only", action="append", default=[], metavar="KIND", help="only these kinds of faults")
+    parser.add_argument("--any-faults", action="store_true", help="do not insist that every kind of fault hits")
+    parser.add_argument("--keep", action="store_true", help="leave the directory of the run, with all logs, in place")
+    args = parser.parse_args()
+    for kind in args.without + args.only:
+        if kind not in faults.KINDS:
+            parser.error(f"no fault {kind}; there are {', '.join(faults.KINDS)}")
+    if args.only:
+        args.without = [kind for kind in faults.KINDS if kind not in args.only]
+    args.seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 32)
+    kinds = [kind for kind in faults.KINDS if kind not in args.without]
+    if args.faults is None:
+        args.faults = max(args.jobs // 12, sum(faults.KINDS[kind][1] for kind in kinds))
+    return args
+
+
+class Run:
+    def __init__(self, args, yard):
+        self.args, self.yard = args, yard
+        self.snapshots = yards.Snapshots(yard)
+        self.faults = faults.Faults(yard, self.snapshots, args.seed, args.without)
+        self.feed = feed.Feed(yard)
+        self.feed.start()
+        yard.start_all()
+        self.clients = clients.Clients(yard, args.jobs, args.seed + 1)
+        self.counting = threading.Event()
+        self.counter = threading.Thread(target=self.count, daemon=True)
+        self.began = time.monotonic()
+
+    def count(self):
+        while not self.counting.wait(0.25):
+            self.yard.count()
+
+    def go(self):
+        self.counter.start()
+        self.snapshots.start()
+        self.clients.start()
+        self.strike_all()
+        self.settle()
+        return self.judge()
+
+    def strike_all(self):
+        """The faults, spread over the submits; those that are left when the submits are out come one behind the other."""
+        struck, misses = 0, 0
+        while struck < self.args.faults and misses < 200:
+            share = struck / self.args.faults
+            while self.clients.submitted < share * self.args.jobs and self.clients.threads[0].is_alive():
+                time.sleep(0.02)
+            kind = self.faults.next_kind()
+            print(f"{time.monotonic() - self.began:7.1f} s  fault {struck + 1}/{self.args.faults} {kind}, "
+                  f"{self.clients.submitted} submitted, {len(self.clients.open)} open", flush=True)
+            if self.faults.strike(kind):
+                struck += 1
+            else:
+                misses += 1
+            time.sleep(BETWEEN_SECONDS)
+        self.faults.settle()
+
+    def settle(self):
+        """All is healed, and everything is given its time to come to its end."""
+        self.snapshots.over.set()
+        self.snapshots.join(60)
+        self.yard.heal()
+        print(f"{time.monotonic() - self.began:7.1f} s  no more faults", flush=True)
+        self.clients.threads[0].join(600)
+        self.until(self.clients.is_settled, "the clients are done")
+        self.clients.stop()
+        self.until(self.yard.outbox_is_empty, "the outbox is empty")
+        self.until(lambda: not self.without_name(), "the models have their names")
+        with contextlib.suppress(Exception):
+            self.until(self.feed.reached, "the feed is read")
+        self.final = {job.id: self.clients.get(job) for job in self.clients.jobs}
+        for job in self.clients.jobs:
+            if self.final[job.id] is None:
+                self.final[job.id] = self.clients.get(job)
+        self.feed.stop()
+        self.counting.set()
+        self.counter.join()
+        self.yard.count()
+        self.exits = {machine.name: machine.process.stop(60) for machine in self.yard.machines}
+
+    def until(self, check, what, seconds=SETTLE_SECONDS):
+        deadline = time.monotonic() + seconds
+        while not check():
+            if time.monotonic() > deadline:
+                print(f"  not within {seconds} s: {what}", flush=True)
+                return
+            time.sleep(0.05)
+
+    # ---- models
+
+    def model(self, job):
+        place = self.yard.store / "models" / stack.ORGANIZATION / job.model / "1" / "attempt"
+        with contextlib.suppress(OSError, ValueError):
+            attempt, fence = place.read_text().split()
+            return int(attempt), int(fence)
+        return None
+
+    def without_name(self):
+        completed = {reply.job for reply in self.clients.replies if reply.status == checker.COMPLETED}
+        return [job for job in self.clients.jobs if job.id in completed and not job.delete_asked and not self.model(job)]
+
+    # ---- the verdict
+
+    def history(self):
+        witnesses = []
+        for line in self.yard.witness.read_text().splitlines():
+            word, job, attempt, fence, ns = line.split()
+            witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9))
+        models = {job.id: self.model(job) for job in self.clients.jobs}
+        return checker.History(self.clients.jobs, self.clients.replies, self.feed.told, witnesses, self.final, models,
+                               self.yard.outages)
+
+    def evidence(self):
+        found = dict.fromkeys(EVIDENCE, 0)
+        found["stale_refused"] = self.yard.counters["stale_refused"]
+        fenced = 0
+        for text in self.yard.log_text().values():
+            found["lease_lost"] += sum(int(count) for count in re.findall(r"event=lease\.reclaimed count=(\d+)", text))
+            found["gap_replayed"] += text.count("event=intake.gap") + len(re.findall(r"store_behind=[1-9]", text))
+            fenced += text.count("event=events.fenced")
+            # Figures start anew with each process.
+            for life in text.split("event=worker.ready"):
+                figures = re.findall(r"event=intake\.figures .*?duplicates=(\d+)", life)
+                found["duplicate_applied"] += int(figures[-1]) if figures else 0
+        found["publisher_fenced"] = max(fenced, self.yard.counters["publisher_fenced"])
+        return found
+
+    def judge(self):
+        history, evidence = self.history(), self.evidence()
+        violations = checker.check(history)
+        kinds = dict.fromkeys(checker.KINDS, 0)
+        for violation in violations:
+            kinds[violation.kind] += 1
+        for violation in violations[:60]:
+            print(f"VIOLATION {violation.kind} {violation.job}: {violation.text}")
+            self.tell(history, violation.job)
+        trouble = list(self.clients.failures)
+        if self.feed.failure:
+            trouble.append(f"the feed: {self.feed.failure}")
+        trouble += [f"{name} ended with {status}" for name, status in self.exits.items() if status]
+        missing = [name for name, count in self.faults.counts.items() if not count]
+        missing += [name for name, count in evidence.items() if not count]
+        for line in trouble:
+            print(f"TROUBLE {line}")
+        states = {}
+        for status in self.final.values():
+            name = "no answer" if status is None else checker.NAMES[status]
+            states[name] = states.get(name, 0) + 1
+        print("jobs: " + ", ".join(f"{name} {count}" for name, count in sorted(states.items())))
+        print("faults: " + ", ".join(f"{name} {count}" for name, count in self.faults.counts.items()))
+        print("evidence: " + ", ".join(f"{name} {count}" for name, count in evidence.items()))
+        failed = bool(violations or trouble)
+        print(f"chaos: {len(history.jobs)} jobs, {sum(self.faults.counts.values())} faults, "
+              + ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+              + (f"; never hit: {', '.join(missing)}" if missing else "")
+              + f"; {len(history.feed)} events, {len(history.replies)} replies, {time.monotonic() - self.began:.0f} s, "
+              f"seed {self.args.seed}: {'FAILED' if failed else 'ok'}", flush=True)
+        return 1 if failed else 4 if missing and not self.args.any_faults else 0
+
+    def tell(self, history, job_id):
+        job = next(job for job in history.jobs if job.id == job_id)
+        print(f"    {job}, plan {self.clients.plans[job_id]}")
+        for seen in history.witnesses:
+            if seen.job == job_id:
+                print(f"    {seen.time:.3f} {seen.word} of attempt {seen.attempt}, fence {seen.fence}")
+        for told in history.feed:
+            if told.job == job_id:
+                print(f"    feed {told.place}: {told.order} {checker.NAMES[told.status]} attempt {told.attempt}, "
+                      f"fence {told.fence}{', deleted' if told.deleted else ''}{', null' if told.null else ''}"
+                      f"{', canceled' if told.canceled else ''}")
+        last = None
+        for reply in history.replies:
+            if reply.job == job_id and reply.status != last:
+                last = reply.status
+                print(f"    {reply.asked:.3f} a client was told {checker.NAMES[reply.status]}")
+
+
+def main():
+    args = arguments()
+    if args.keep:
+        os.environ["TRAINYARD_KEEP"] = "1"
+    print(f"chaos: {args.jobs} jobs, {args.faults} faults, {args.workers} workers, seed {args.seed}", flush=True)
+    with yards.Yard(args.workers) as yard:
+        return Run(args, yard).go()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

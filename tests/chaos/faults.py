@@ -1,0 +1,241 @@
+"""The faults: one function each, drawn from a seeded deck so that every kind comes as often as the others."""
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+
+import stack
+import yard as yards
+
+LEASE = yards.LEASE_MS / 1000
+EVENTS_LEASE = 5.0
+COMEBACK_SECONDS = 25  # after a restore: until the store must show what it had shown
+
+
+class Missed(Exception):
+    """The fault found nothing to strike; it is not counted."""
+
+
+class Faults:
+    def __init__(self, yard, snapshots, seed, gated=()):
+        self.yard, self.snapshots, self.random = yard, snapshots, random.Random(seed)
+        self.counts = {name: 0 for name in KINDS if name not in gated}
+        self.deck = []
+        self.over = threading.Event()
+        self.lingering = []  # of faults that last, while others strike
+
+    def next_kind(self):
+        if not self.deck:
+            self.deck = [name for name in self.counts for _ in range(KINDS[name][1])]
+            self.random.shuffle(self.deck)
+        return self.deck.pop()
+
+    def strike(self, kind):
+        """One fault. False: it missed."""
+        try:
+            KINDS[kind][0](self)
+        except Missed as why:
+            print(f"  {kind}: missed: {why}", flush=True)
+            return False
+        self.counts[kind] += 1
+        return True
+
+    def wait(self, seconds):
+        self.over.wait(seconds)
+
+    def settle(self):
+        for thread in self.lingering:
+            thread.join(120)
+
+    # ---- workers
+
+    @contextlib.contextmanager
+    def one(self, name=None):
+        """A machine that has no other fault."""
+        free = [machine for machine in self.yard.machines if not machine.busy.locked() and name in (None, machine.name)]
+        if len([m for m in self.yard.machines if m.busy.locked()]) >= len(self.yard.machines) - 1 or not free:
+            raise Missed("every machine has its fault")
+        machine = self.random.choice(free)
+        with machine.busy:
+            yield machine
+
+    def worker_killed(self):
+        with self.one() as machine:
+            machine.process.kill()
+            self.wait(self.random.choice([0, 0, 0.5, 2.5 * LEASE]))
+            machine.start(wait=False)
+
+    def worker_stopped(self):
+        with self.one() as machine:
+            machine.process.stop(40)
+            machine.start(wait=False)
+
+    def machine_killed(self):
+        """The worker, its supervisors and their jobs at once; half of the time the disk is gone with it."""
+        with self.one() as machine:
+            machine.signal_all(signal.SIGSTOP)
+            machine.signal_all(signal.SIGKILL)
+            machine.process.child.wait()
+            if self.random.random() < 0.5:
+                machine.wipe()
+            self.wait(self.random.choice([0, 2.5 * LEASE]))
+            machine.start(wait=False)
+
+    def worker_frozen(self):
+        with self.one() as machine:
+            machine.process.signal(signal.SIGSTOP)
+            self.wait(self.random.uniform(1.5, 4) * LEASE)
+            machine.process.signal(signal.SIGCONT)
+
+    def machine_frozen(self):
+        with self.one() as machine:
+            machine.signal_all(signal.SIGSTOP)
+            self.wait(self.random.uniform(2, 5) * LEASE)
+            machine.signal_all(signal.SIGCONT)
+
+    def supervisor_killed(self):
+        with self.one() as machine:
+            found = machine.supervisors()
+            if not found:
+                raise Missed("no supervisor runs")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.random.choice(found), signal.SIGKILL)
+
+    def publisher_overtaken(self):
+        """The publisher is frozen with a transaction of events before its end, and goes on when another one has the shard."""
+        name = self.yard.publisher()
+        if not name:
+            raise Missed("no publisher")
+        with self.one(name) as machine:
+            line = self.yard.kafka_line
+            line.holds = True
+            try:
+                held = self.until(lambda: line.held, 5)
+                machine.process.signal(signal.SIGSTOP)
+                if not held:
+                    raise Missed("no transaction was under way")
+                if not self.until(lambda: self.yard.publisher() not in (None, name), EVENTS_LEASE + 15):
+                    raise Missed("nobody took over")
+                time.sleep(1.5)  # the other one opens, which is what fences this one
+            finally:
+                line.release()
+                machine.process.signal(signal.SIGCONT)
+
+    def until(self, check, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self.over.is_set():
+            if check():
+                return True
+            time.sleep(0.02)
+        return False
+
+    # ---- lines
+
+    def redis_line_cut(self):
+        if not self.random.choice(self.yard.lines_of_redis()).cut():
+            raise Missed("no connection")
+
+    def kafka_lines_cut(self):
+        if not self.yard.kafka_line.cut():
+            raise Missed("no connection")
+
+    def worker_cut_off(self):
+        """No way to Redis for longer than a lease, while jobs run on."""
+        with self.one() as machine:
+            machine.line.refuse()
+            self.wait(self.random.uniform(1.5, 4) * LEASE)
+            machine.line.heal()
+
+    def reply_lost(self):
+        line = self.random.choice(self.yard.lines_of_redis()[1:])
+        before = line.lost
+        line.lose += 1
+        hit = self.until(lambda: line.lost > before, 5)
+        line.lose = 0
+        if not hit:
+            raise Missed("no call came")
+
+    # ---- servers
+
+    def redis_restarted(self):
+        with self.yard.redis_busy:
+            self.yard.count()
+            if self.random.random() < 0.5:
+                # Its append file is synced each second: a power cut may take the last one, which is a short way back.
+                self.yard.redis.process.kill()
+            else:
+                self.yard.redis.stop()
+            self.wait(self.random.choice([0, LEASE]))
+            self.yard.redis.start()
+
+    def kafka_restarted(self):
+        self.yard.broker.stop(now=self.random.random() < 0.5)
+        self.wait(self.random.choice([0, 2]))
+        self.yard.broker.start()
+
+    def restore(self, seconds):
+        deadline = time.monotonic() + seconds + 15
+        while not self.snapshots.older_than(seconds):
+            if time.monotonic() > deadline or self.over.is_set():
+                raise Missed("no snapshot is so old")
+            time.sleep(0.1)
+        with self.yard.redis_busy:
+            when, data = self.snapshots.older_than(seconds)
+            self.yard.count()
+            began = time.time()
+            self.yard.redis.restore(data)
+            self.yard.count()
+            # What lies between is no past of this store any more.
+            self.snapshots.taken = [kept for kept in self.snapshots.taken if kept[0] <= when]
+            self.yard.outages.append((began, time.time() + COMEBACK_SECONDS))
+
+    def redis_back_10_s(self):
+        self.restore(10)
+
+    def redis_back_60_s(self):
+        self.restore(60)
+
+    def redis_back_unpublished(self):
+        """Back to before the end of jobs whose end Kafka does not know yet: only the workers know of it."""
+        line = self.yard.kafka_line
+        with self.yard.redis_busy:
+            self.yard.count()
+            data = self.yard.redis.snapshot()
+            line.holds = True
+            try:
+                if not self.until(lambda: line.held, 5):
+                    raise Missed("no transaction was under way")
+                before = self.yard.ended()
+                if not self.until(lambda: self.yard.ended() >= before + 3, 2.5):
+                    raise Missed("no job ended")
+                self.yard.count()
+                began = time.time()
+                self.yard.redis.restore(data)
+                self.yard.count()
+                self.snapshots.taken = [kept for kept in self.snapshots.taken if kept[0] < began - 5]
+                self.yard.outages.append((began, time.time() + COMEBACK_SECONDS))
+            finally:
+                line.release()
+
+
+# The function, and how many of it are in a deck.
+KINDS = {
+    "worker_killed": (Faults.worker_killed, 2),
+    "worker_stopped": (Faults.worker_stopped, 1),
+    "machine_killed": (Faults.machine_killed, 2),
+    "worker_frozen": (Faults.worker_frozen, 2),
+    "machine_frozen": (Faults.machine_frozen, 2),
+    "supervisor_killed": (Faults.supervisor_killed, 2),
+    "publisher_overtaken": (Faults.publisher_overtaken, 1),
+    "redis_line_cut": (Faults.redis_line_cut, 2),
+    "kafka_lines_cut": (Faults.kafka_lines_cut, 1),
+    "worker_cut_off": (Faults.worker_cut_off, 2),
+    "reply_lost": (Faults.reply_lost, 4),
+    "redis_restarted": (Faults.redis_restarted, 1),
+    "kafka_restarted": (Faults.kafka_restarted, 1),
+    "redis_back_10_s": (Faults.redis_back_10_s, 1),
+    "redis_back_60_s": (Faults.redis_back_60_s, 1),
+    "redis_back_unpublished": (Faults.redis_back_unpublished, 1),
+}

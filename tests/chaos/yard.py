@@ -1,0 +1,211 @@
+"""The stack under test: each worker has a line of its own to Redis and all have one to Kafka, through proxies; its processes
+can be found, stopped and killed as one machine."""
+import contextlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import proxy  # noqa: E402
+import resp  # noqa: E402
+import stack  # noqa: E402
+
+LEASE_MS = 1500
+COUNTERS = ("gaps", "leases_taken", "stale_refused", "publisher_fenced", "rollbacks")
+
+JOB = """
+witness() { echo "$1 $TRAINYARD_JOB_ID $TRAINYARD_ATTEMPT $TRAINYARD_FENCE $(date +%s%N)" >> "$ARG_witness"; }
+witness start
+sleep "$ARG_seconds"
+[ "$ARG_exit" = 0 ] || { witness end; exit "$ARG_exit"; }
+echo "$TRAINYARD_ATTEMPT $TRAINYARD_FENCE" > "$OUTPUT/attempt"
+witness end
+"""
+
+
+def quiet_port():
+    """One that no outgoing connection takes while its server restarts."""
+    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(max(1024, low - 12000), low)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class Machine:
+    """A worker with its work directory and whatever it started."""
+
+    def __init__(self, yard, name):
+        self.yard, self.name = yard, name
+        self.line = proxy.Proxy(yard.lines, yard.redis.port)
+        self.work = yard.dir / f"{name}.work"
+        self.busy = threading.Lock()  # held by the fault that it has
+        self.process = None
+
+    def start(self, wait=True):
+        yard, ready = self.yard, self.yard.dir / f"{self.name}.ready"
+        ready.unlink(missing_ok=True)
+        command = [
+            stack.BUILD / "bin/trainyard-worker", "--name", self.name, "--redis", f"redis://127.0.0.1:{self.line.port}",
+            "--kafka-brokers", yard.kafka_for_workers, "--catalog-dir", yard.catalog, "--work-dir", self.work,
+            "--store-dir", yard.store, "--ready-file", ready, "--slots", "4", "--lease-ms", LEASE_MS, "--max-attempts", "100",
+            "--max-losses", "100", "--retry-base-ms", "100", "--retry-max-ms", "500", "--lost-lease-limit-ms", "4000",
+            "--drain-ms", "500", "--grace-ms", "500", "--redis-timeout-ms", "1000"]
+        if self.process:
+            self.process.start()
+        else:
+            self.process = yard.workers[self.name] = stack.Process(self.name, yard.dir, command)
+        if wait:
+            stack.wait_until(lambda: ready.exists() or not self.process.alive(), f"{self.name} is ready", 60)
+
+    def family(self):
+        """The worker's process and those of its jobs: supervisors by their command line, the rest by descent."""
+        parents, ours = {}, set()
+        mark = str(self.work).encode()
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    pid = int(entry.name)
+                    parents[pid] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                    words = (entry / "cmdline").read_bytes()
+                    if mark in words:
+                        ours.add(pid)
+        if self.process.alive():
+            ours.add(self.process.child.pid)
+        found = set(ours)
+        for pid in parents:
+            step = pid
+            while step in parents and step > 1:
+                if step in ours:
+                    found.add(pid)
+                    break
+                step = parents[step]
+        return found
+
+    def signal_all(self, number):
+        """All processes of the machine, those of its jobs after those that could tell of their end."""
+        family = self.family()
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return family
+
+    def supervisors(self):
+        return [pid for pid in self.yard.supervisors() if
+                str(self.work).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    def wipe(self):
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+class Yard(stack.Stack):
+    def __init__(self, machines):
+        stack._free_port = quiet_port
+        self.lines = proxy.Lines()
+        direct, inner, controller, outer = (quiet_port() for _ in range(4))
+        super().__init__("kafka", kafka_words=[
+            "--port", str(direct), "--property",
+            f"listeners=PLAINTEXT://127.0.0.1:{direct},PROXIED://127.0.0.1:{inner},CONTROLLER://127.0.0.1:{controller}",
+            "--property", f"advertised.listeners=PLAINTEXT://127.0.0.1:{direct},PROXIED://127.0.0.1:{outer}",
+            "--property", "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "--property", f"controller.quorum.voters=1@127.0.0.1:{controller}"])
+        self.kafka_line = proxy.Proxy(self.lines, inner, outer)
+        self.kafka_for_workers = f"127.0.0.1:{outer}"
+        self.script("witness", JOB)
+        self.witness = self.dir / "witness"
+        self.witness.touch()
+        self.responder_line = proxy.Proxy(self.lines, self.redis.port)
+        self.machines = [Machine(self, f"worker-{number}") for number in range(machines)]
+        self.redis_busy = threading.Lock()  # nobody else restarts, saves or restores it
+        self.outages = []  # (from, to) of restores, by the wall clock
+        self._last, self.counters = {}, dict.fromkeys(COUNTERS, 0)
+
+    def __exit__(self, *error):
+        for machine in self.machines if hasattr(self, "machines") else ():
+            if machine.process:
+                for pid in machine.family():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+        result = super().__exit__(*error)
+        self.lines.close()
+        return result
+
+    def start_all(self):
+        self.redis_url_for_responder = f"redis://127.0.0.1:{self.responder_line.port}"
+        real, self.redis.url = self.redis.url, self.redis_url_for_responder
+        self.start_responder()
+        self.redis.url = real
+        for machine in self.machines:
+            machine.start()
+
+    def heal(self):
+        """Every fault that lasts is over."""
+        for line in [self.kafka_line, self.responder_line, *(machine.line for machine in self.machines)]:
+            line.heal()
+        for machine in self.machines:
+            if machine.process.alive():
+                machine.signal_all(signal.SIGCONT)
+            else:
+                machine.start()
+
+    def lines_of_redis(self):
+        return [self.responder_line, *(machine.line for machine in self.machines)]
+
+    # ---- what the store counted; it forgets when it goes back
+
+    def count(self):
+        with contextlib.suppress(OSError):
+            facts = resp.table(self.redis.port, "{ty:0}:m")
+            for name in COUNTERS:
+                now = int(facts.get(name, b"0"))
+                last = self._last.get(name, 0)
+                self.counters[name] += max(now - last, 0)
+                self._last[name] = now
+
+    def publisher(self):
+        with contextlib.suppress(OSError):
+            name = resp.ask(self.redis.port, "GET", "{ty:0}:p")
+            return name.decode() if name else None
+
+    def ended(self):
+        """How many jobs are COMPLETED in the store."""
+        with contextlib.suppress(OSError):
+            return resp.ask(self.redis.port, "ZCARD", f"{{ty:0}}:s:{stack.COMPLETED}:{stack.ORGANIZATION}")
+        return 0
+
+    def outbox_is_empty(self):
+        with contextlib.suppress(OSError):
+            return resp.ask(self.redis.port, "ZCARD", "{ty:0}:o") == 0
+
+    def log_text(self):
+        return {machine.name: machine.process.text() for machine in self.machines}
+
+
+class Snapshots(threading.Thread):
+    """Saves the store every few seconds and keeps what may be asked for: (when, bytes), oldest first."""
+
+    EVERY_SECONDS = 4
+    KEEP_SECONDS = 90
+
+    def __init__(self, yard):
+        super().__init__(daemon=True)
+        self.yard, self.taken, self.over = yard, [], threading.Event()
+
+    def run(self):
+        while not self.over.wait(self.EVERY_SECONDS):
+            with self.yard.redis_busy, contextlib.suppress(OSError, AssertionError):
+                began = time.time()
+                data = self.yard.redis.snapshot()
+                self.taken = [kept for kept in self.taken if began - kept[0] < self.KEEP_SECONDS] + [(began, data)]
+
+    def older_than(self, seconds):
+        """The newest that is so old; None: there is none."""
+        old = [kept for kept in self.taken if time.time() - kept[0] >= seconds]
+        return old[-1] if old else None

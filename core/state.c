@@ -490,6 +490,28 @@ void ty_state_attach(struct ty_state *state, const char *cluster_id, const char 
 
 // ---- answers ----
 
+static void on_info(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    bool is_good = reply && reply->type == TY_REDIS_BYTES;
+    if (!reply)
+        err = *cause;
+    else if (!is_good)
+        ty_err_set(&err, TY_EINTERNAL, "Redis: INFO: %s", reply->bytes ? reply->bytes : "an unexpected kind of reply");
+    call->fn.info(call->context, is_good ? NULL : &err, is_good ? reply->bytes : NULL);
+    free(call);
+}
+
+void ty_state_info(struct ty_state *state, const char *section, ty_info_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.info = fn;
+    const char *argv[] = {"INFO", section};
+    size_t lens[] = {4, strlen(section)};
+    ty_redis_command(state->redis, 2, argv, lens, on_info, call);
+}
+
 // There is no such job, unless the store went back or was lost and has not been made again yet.
 static void on_whether_whole(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {

@@ -159,6 +159,10 @@ void ty_state_linked(struct ty_state *state, const struct ty_id *id);
 typedef void (*ty_notice_fn)(void *context, bool ready, const struct ty_id *cancel_id);
 int ty_state_listen(struct ty_state *state, ty_notice_fn fn, void *context, struct ty_err *err) TY_MUST_USE;
 
+// What Redis says of itself in one section of INFO ("memory"); borrowed.
+typedef void (*ty_info_fn)(void *context, const struct ty_err *err, const char *text);
+void ty_state_info(struct ty_state *state, const char *section, ty_info_fn fn, void *context);
+
 // ---- logs ----
 
 // next: the sequence number the store wants next. fresh (open only): the log had not seen this token before.

@@ -51,6 +51,7 @@ struct ty_call {
         ty_restored_fn restored;
         ty_asked_fn asked;
         ty_rebuild_fn rebuild;
+        ty_info_fn info;
     } fn;
     void *context;
     size_t count;

@@ -26,6 +26,15 @@ struct ty_responder {
     bool stopping, stopped;
 };
 
+// What is full is asked for with each submit; a store that would lose jobs is at least said.
+static void on_memory(void *context, enum ty_memory_level level, const struct ty_err *misfit)
+{
+    (void)context;
+    (void)level;
+    if (misfit)
+        ty_log(TY_LOG_ERROR, "store.misfit", TY_KV("error", "%s", misfit->message));
+}
+
 static int open_store(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
 {
     struct ty_state_options options = {
@@ -39,6 +48,11 @@ static int open_store(struct ty_responder *responder, const struct ty_responder_
     if (ty_state_new(responder->loop, &options, ty_service_on_store, &responder->service, &responder->service.state,
                      err) < 0)
         return err->code == TY_EINVALID ? ty_err_prefix(err, "--redis") : -(int)err->code;
+    struct ty_store_memory_options memory = {.budget_bytes = (uint64_t)settings->store_budget_bytes,
+                                             .admit_percent = (unsigned)settings->store_admit_percent,
+                                             .shed_percent = 100};
+    responder->service.memory =
+        ty_store_memory_new(responder->loop, responder->service.state, &memory, on_memory, responder);
     return 0;
 }
 
@@ -163,6 +177,7 @@ void ty_responder_free(struct ty_responder *responder)
     stop_now(responder);
     ty_publisher_free(responder->service.publisher, 1000);
     ty_grpc_free(responder->grpc);
+    ty_store_memory_free(responder->service.memory);
     ty_state_free(responder->service.state);
     ty_service_done(&responder->service);
     ty_catalog_free(responder->catalog);

@@ -67,6 +67,8 @@ void ty_service_on_store(void *context, bool up, const struct ty_err *err)
         ty_log(TY_LOG_INFO, "store.up");
     else if (strcmp(service->store_err.message, err->message) != 0)
         ty_log(TY_LOG_WARN, "store.down", TY_KV("error", "%s", err->message));
+    if (service->memory)
+        ty_store_memory_on_store(service->memory, up);
     service->store_err = up ? (struct ty_err){.code = TY_OK} : *err;
     ty_health_tell(service);
 }

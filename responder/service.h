@@ -8,6 +8,7 @@
 #include "core/kafka.h"
 #include "core/loop.h"
 #include "core/state.h"
+#include "core/store_memory.h"
 #include "responder/grpc_server.h"
 #include "responder/reflection.h"
 
@@ -18,6 +19,7 @@ struct ty_watcher;
 struct ty_service {
     struct ty_loop *loop;
     struct ty_state *state;
+    struct ty_store_memory *memory;
     struct ty_publisher *publisher;
     const struct ty_catalog *catalog;
     struct ty_reflection *reflection;

@@ -150,6 +150,10 @@ static void start(struct ty_rpc *rpc, const Managed *managed, const Custom *cust
     }
     if (!ty_service_needs_store(rpc))
         return;
+    if (ty_store_memory_admit(service->memory, &err) < 0) {
+        ty_rpc_fail(rpc, &err);
+        return;
+    }
     if (!submit->options.idempotency_key) {
         publish(rpc, request);
         return;

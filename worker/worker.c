@@ -17,6 +17,7 @@
 #include "core/limits.h"
 #include "core/log.h"
 #include "core/state.h"
+#include "core/store_memory.h"
 #include "worker/events/events.h"
 #include "worker/intake/intake.h"
 #include "worker/run/run.h"
@@ -35,6 +36,7 @@ struct ty_worker {
     struct ty_publisher *publisher; // dead letters
     struct ty_intake *intake;
     struct ty_events *events;
+    struct ty_store_memory *memory;
     struct ty_run *run;
     struct ty_timer report;
     char *name, *exec_path, *stage_path;
@@ -103,6 +105,8 @@ static void on_store(void *context, bool up, const struct ty_err *err)
         worker->failure = *err;
         ty_loop_stop(worker->loop);
     }
+    if (worker->memory)
+        ty_store_memory_on_store(worker->memory, up);
     if (worker->intake)
         ty_intake_on_store(worker->intake, up);
     if (worker->events)
@@ -124,6 +128,20 @@ static void on_notice(void *context, bool ready, const struct ty_id *cancel_id)
         ty_run_on_notice(worker->run, ready, cancel_id);
 }
 
+static void on_memory(void *context, enum ty_memory_level level, const struct ty_err *misfit)
+{
+    struct ty_worker *worker = context;
+    if (misfit) { // jobs would vanish from it: as bad as a store of another shape
+        worker->failure = *misfit;
+        ty_loop_stop(worker->loop);
+        return;
+    }
+    if (worker->intake)
+        ty_intake_hold_submits(worker->intake, level >= TY_MEMORY_NO_SUBMITS);
+    if (worker->run)
+        ty_run_shed_logs(worker->run, level >= TY_MEMORY_NO_LOGS);
+}
+
 static int open_store(struct ty_worker *worker, struct ty_err *err)
 {
     const struct ty_worker_settings *settings = worker->settings;
@@ -140,6 +158,10 @@ static int open_store(struct ty_worker *worker, struct ty_err *err)
     };
     if (ty_state_new(worker->loop, &options, on_store, worker, &worker->state, err) < 0)
         return err->code == TY_EINVALID ? ty_err_prefix(err, "--redis") : -(int)err->code;
+    struct ty_store_memory_options memory = {.budget_bytes = (uint64_t)settings->store_budget_bytes,
+                                             .admit_percent = (unsigned)settings->store_admit_percent,
+                                             .shed_percent = (unsigned)settings->store_shed_percent};
+    worker->memory = ty_store_memory_new(worker->loop, worker->state, &memory, on_memory, worker);
     return 0;
 }
 
@@ -298,6 +320,7 @@ void ty_worker_free(struct ty_worker *worker)
     ty_events_free(worker->events);
     ty_intake_free(worker->intake);
     ty_run_free(worker->run);
+    ty_store_memory_free(worker->memory);
     ty_state_free(worker->state);
     ty_publisher_free(worker->publisher, 1000);
     ty_catalog_free(worker->catalog);

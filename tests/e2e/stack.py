@@ -148,6 +148,13 @@ class Redis:
         loader.stop()
         self.start()
 
+    def info(self, section):
+        """What Redis says of itself."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as line:
+            line.sendall(b"INFO %s\r\n" % section.encode())
+            answer = line.makefile("rb")
+            return answer.read(int(answer.readline()[1:])).decode()
+
     def _info(self):
         with socket.create_connection(("127.0.0.1", self.port), 5) as line:
             line.sendall(b"INFO persistence\r\n")

@@ -197,7 +197,7 @@ static void many_jobs_are_all_there(void **state)
     assert_int_equal(feed->count, JOBS);
     for (size_t i = 0; i < JOBS; i++)
         assert_int_equal(of_job(feed, &ids[i], seen, 4), 1);
-    STATE_UNTIL(&rig.client, ty_events_figures(events).batches >= JOBS / 500);
+    STATE_UNTIL(&rig.client, ty_events_figures(events).batches >= JOBS / 1000);
     ty_events_free(events);
     rig_close(&rig);
 }

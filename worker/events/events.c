@@ -10,7 +10,7 @@
 #include "core/state_outbox.h"
 #include "worker/events/events_internal.h"
 
-#define BATCH_JOBS 500u
+#define BATCH_JOBS 1000u
 #define IDLE_MS 100u    // between looks at an outbox that was empty
 #define AGAIN_MS 500u   // after something failed
 #define LOG_EVERY_MS 30000u

@@ -156,6 +156,16 @@ void ty_intake_on_store(struct ty_intake *intake, bool up)
     ty_intake_restart(intake);
 }
 
+void ty_intake_hold_submits(struct ty_intake *intake, bool hold)
+{
+    if (intake->holds_submits == hold)
+        return;
+    intake->holds_submits = hold;
+    ty_log(hold ? TY_LOG_WARN : TY_LOG_INFO, "intake.submits", TY_KV("state", "%s", hold ? "held" : "taken"));
+    for (size_t i = 0; !hold && !intake->is_stopping && i < intake->count; i++)
+        ty_partition_pump(&intake->partitions[i]);
+}
+
 // ---- what the consumer says ----
 
 static void let_assignment_go(struct ty_intake *intake)

@@ -44,6 +44,8 @@ int ty_intake_new(struct ty_loop *loop, struct ty_state *state, const struct ty_
                   struct ty_intake **ret_intake, struct ty_err *err) TY_MUST_USE;
 // The store came or went.
 void ty_intake_on_store(struct ty_intake *intake, bool up);
+// Submits wait in Kafka, cancels and deletes go on: the store has no room for new jobs.
+void ty_intake_hold_submits(struct ty_intake *intake, bool hold);
 struct ty_intake_figures ty_intake_figures(const struct ty_intake *intake);
 // Takes nothing more, waits for what is on its way to the store, commits, leaves the group; then fn, once. Bounded by
 // timeout_ms.

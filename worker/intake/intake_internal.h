@@ -39,6 +39,7 @@ struct ty_intake {
     uint32_t turn;      // of the records that are taken; 0: none are
     uint32_t last_turn;
     bool store_is_up;
+    bool holds_submits; // partitions of submits wait: what comes stays with them, and then in Kafka
 
     // Attaching: all partitions at once.
     uint32_t round;

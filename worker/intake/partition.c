@@ -284,6 +284,8 @@ static bool has_room(const struct ty_batch *batch)
 void ty_partition_pump(struct ty_partition *partition)
 {
     struct ty_intake *intake = partition->intake;
+    if (intake->holds_submits && partition->claimed->kind == TY_TOPIC_SUBMIT)
+        return;
     for (;;) {
         while (partition->waiting && (!partition->filling || has_room(partition->filling))) {
             struct ty_intake_record *record = partition->waiting;

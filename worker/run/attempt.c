@@ -10,6 +10,7 @@
 #include "worker/run/plan.h"
 #include "worker/run/run_internal.h"
 
+#define FULL_WAIT_MS 5000 // for the rest of a log, by a store that is full
 #define PROBE_TICKS 5     // how often a supervisor that is not our child is looked for
 
 static bool holds_slot(enum ty_attempt_state state)
@@ -353,7 +354,11 @@ static void check_log_progress(struct ty_attempt *attempt)
     if (progress != attempt->log_progress || !attempt->run->up)
         attempt->waiting_since_ms = now_ms;
     attempt->log_progress = progress;
-    if (now_ms - attempt->waiting_since_ms >= attempt->run->options.log_wait_ms)
+    // A store that takes no log at all may take none for long: the job's end does not wait for that.
+    uint64_t wait_ms = attempt->run->options.log_wait_ms;
+    if (attempt->run->sheds_logs && wait_ms > FULL_WAIT_MS)
+        wait_ms = FULL_WAIT_MS;
+    if (now_ms - attempt->waiting_since_ms >= wait_ms)
         ty_attempt_on(attempt, TY_ATTEMPT_ON_LOG_TIMEOUT);
 }
 
@@ -414,6 +419,7 @@ void ty_attempt_open_log(struct ty_attempt *attempt)
         .fence = ticket->fence,
         .started_us = ticket->claimed_us,
         .entries = &attempt->run->figures.log_entries,
+        .is_shedding = &attempt->run->sheds_logs,
     };
     attempt->ship = ty_ship_new(&options, on_ship, attempt);
 }

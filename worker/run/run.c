@@ -324,6 +324,11 @@ struct ty_run_figures ty_run_figures(const struct ty_run *run)
     return figures;
 }
 
+void ty_run_shed_logs(struct ty_run *run, bool shed)
+{
+    run->sheds_logs = shed; // looked at with each tick
+}
+
 // ---- drain ----
 
 static void finish_drain(void *context)

@@ -51,6 +51,8 @@ int ty_run_new(struct ty_loop *loop, struct ty_state *state, const struct ty_cat
 void ty_run_on_store(struct ty_run *run, bool up);
 // A notice of ty_state_listen.
 void ty_run_on_notice(struct ty_run *run, bool ready, const struct ty_id *cancel_id);
+// The store has no room for logs (ship.h says what becomes of them), or has again.
+void ty_run_shed_logs(struct ty_run *run, bool shed);
 struct ty_run_figures ty_run_figures(const struct ty_run *run);
 // Claims nothing more; running jobs may end within drain_ms, then they are stopped (DRAIN) and handed back. fn comes
 // once, when nothing runs any more and the store has been told all of it, or after drain_ms + grace_ms + 10 s at the latest

@@ -27,6 +27,7 @@ struct ty_run {
     struct ty_attempt *attempts;
     unsigned attempt_count, busy, settling; // all; those that hold a slot; those in SETTLING
     bool up, freed;
+    bool sheds_logs; // the store has no room for them
     unsigned calls; // answers of the store that are to come
     struct ty_run_figures figures;
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ struct ty_ship {
     struct ty_buf bytes, offsets;
     size_t count;
     uint64_t progress;
+    uint64_t shed; // entries that were left out; those behind them move up
 };
 
 static void pump(struct ty_ship *ship);
@@ -77,6 +79,11 @@ static void on_entry(void *context, uint64_t sequence, const void *entry, size_t
     size_t at = ship->bytes.len;
     if (sequence < ship->wanted)
         return;
+    if (*ship->options.is_shedding && ship->reading == ENDING) {
+        ship->shed++;
+        return;
+    }
+    sequence -= ship->shed;
     if (!ship->count)
         ship->first = sequence;
     ty_buf_add(&ship->offsets, &at, sizeof at);
@@ -104,6 +111,7 @@ static void rewind_spool(struct ty_ship *ship)
     clear_batch(ship);
     ship->transcript = ty_transcript_new(ship->options.steps, ship->options.step_count, on_entry, ship);
     ship->spool_at = ship->flushes_at = 0;
+    ship->shed = 0;
     ship->has_flush = ship->flushes_read = false;
     if (ship->reading == CLOSED || ship->reading == READ)
         ship->reading = ENDING;
@@ -325,6 +333,10 @@ static void try_open(struct ty_ship *ship)
 
 static void say_closing(struct ty_ship *ship)
 {
+    if (ship->shed) {
+        char *text TY_FREE = ty_xasprintf("%" PRIu64 " lines are left out here: the job store was nearly full", ship->shed);
+        ty_transcript_say(ship->transcript, ship->closing.time_us, "error", text);
+    }
     ty_transcript_say(ship->transcript, ship->closing.time_us, ship->closing.level, ship->closing.message);
     ship->reading = CLOSED;
 }
@@ -345,7 +357,7 @@ static void set_timer(struct ty_ship *ship, uint64_t delay_ms)
 
 static void pump(struct ty_ship *ship)
 {
-    if (ship->link != OPEN)
+    if (ship->link != OPEN || (*ship->options.is_shedding && ship->reading == RUNNING))
         return;
     bool more = true;
     for (unsigned i = 0; i < READS_PER_TURN && more && !batch_is_full(ship) && ship->reading <= ENDING; i++)

@@ -36,6 +36,8 @@ struct ty_ship_options {
     uint32_t attempt;
     uint64_t fence, started_us;
     uint64_t *entries;                     // counts what the store has taken
+    const bool *is_shedding;               // the store has no room for logs: lines wait in the spool while the job runs, and are left
+                                           // out, with an entry that says how many, when it has ended
 };
 
 struct ty_ship *ty_ship_new(const struct ty_ship_options *options, ty_ship_fn fn, void *context);

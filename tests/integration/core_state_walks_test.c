@@ -190,8 +190,10 @@ static unsigned go_claim(void)
 
 static unsigned go_again(void)
 {
+    if (!kept_count)
+        return 0;
     const struct call *call = &kept[walk_below(kept_count < KEPT ? kept_count : KEPT)];
-    if (!kept_count || (call->kind == APPLY && call->is_marked && (size_t)call->expected + call->count > position))
+    if (call->kind == APPLY && call->is_marked && (size_t)call->expected + call->count > position)
         return 0;
     walk_send(call);
     return call->kind == CLAIM ? 1 : call->count;

@@ -205,7 +205,7 @@ static void on_restored(void *context, const struct ty_redis_reply *reply, const
     free(call);
 }
 
-void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, const char *topic,
+void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, const char *topic, uint64_t epoch,
                       const struct ty_event_mark *marks, size_t mark_count, const struct ty_restore *jobs, size_t count,
                       ty_restored_fn fn, void *context)
 {
@@ -217,6 +217,7 @@ void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, 
     ty_args_add_text(&args, name);
     ty_args_add_u64(&args, state->options.tombstone_ms);
     ty_args_add_text(&args, topic);
+    ty_args_add_u64(&args, epoch);
     ty_args_add_u64(&args, mark_count);
     for (size_t i = 0; i < mark_count; i++) {
         ty_args_add_u64(&args, marks[i].partition);

@@ -80,10 +80,10 @@ struct ty_restore {
     size_t record_len;
 };
 // Brings the jobs to where the events are, and the marks with them: marks[].next is where the reading has come to (`expected` is
-// not read). Under the publisher's lease. changed: how many jobs were not like that before. The same events once more change
+// not read); epoch: the highest of the events, 0: none. Under the publisher's lease. changed: how many jobs were not like that before. The same events once more change
 // nothing. All of one shard. is_ours false: another publisher has the lease, nothing was changed.
 typedef void (*ty_restored_fn)(void *context, const struct ty_err *err, bool is_ours, unsigned changed);
-void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, const char *topic,
+void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, const char *topic, uint64_t epoch,
                       const struct ty_event_mark *marks, size_t mark_count, const struct ty_restore *jobs, size_t count,
                       ty_restored_fn fn, void *context);
 // is_done false: another publisher has the lease.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- The store is brought to where the events are. ARGV: prefix, publisher, tombstone_ms, topic, m, then m times (partition, next
--- offset), then for each event: id, 'J' (a job), 'D' (its deletion) or 'N' (that is forgotten), version, record. Later events of a job come later.
+-- The store is brought to where the events are. ARGV: prefix, publisher, tombstone_ms, topic, the highest epoch of the
+-- events, m, then m times (partition, next offset), then for each event: id, 'J' (a job), 'D' (its deletion) or 'N' (that is forgotten), version, record. Later events of a job come later.
 -- Answer: {0} when another publisher has the lease, else {1, how many jobs changed, (id, latest attempt) of each job that was
 -- removed...}: the caller removes their logs.
 --
@@ -107,7 +107,7 @@ local function restore(id, record)
     return true
 end
 
-local marks, at = tonumber(ARGV[5]), 6
+local marks, at = tonumber(ARGV[6]), 7
 local first = at + 2 * marks
 for i = first, #ARGV, 4 do
     local id, changed = ARGV[i], false
@@ -127,5 +127,7 @@ for i = at, first - 1, 2 do
         redis.call('HSET', K .. 'w', name, ARGV[i + 1])
     end
 end
+-- What is published next must be above all that readers have seen.
+if tonumber(ARGV[5]) > tonumber(redis.call('HGET', K .. 'm', 'epoch') or 0) then redis.call('HSET', K .. 'm', 'epoch', ARGV[5]) end
 if queued then redis.call('PUBLISH', K .. 'n', 'r') end
 return out

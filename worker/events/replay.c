@@ -16,6 +16,7 @@ struct piece {
     struct ty_restore *jobs;
     struct ty_event *events;
     size_t count;
+    uint64_t epoch; // the highest of them
 };
 
 static void free_piece(struct piece *piece)
@@ -123,6 +124,8 @@ static void take(struct shard *shard, const struct ty_feed_order *order, const s
         ty_events_log_trouble(shard, "events.unreadable", &err);
         return;
     }
+    if (event.epoch > piece->epoch)
+        piece->epoch = event.epoch;
     piece->events[piece->count] = event;
     piece->jobs[piece->count++] = (struct ty_restore){
         .id = record->id, .is_deleted = event.is_deleted, .version = event.version,
@@ -147,7 +150,7 @@ void ty_replay_on_read(struct shard *shard, struct ty_feed_order *order)
     shard->read = order;
     shard->step = STEP_RESTORING;
     ty_events_hold(events);
-    ty_state_restore(events->state, shard->number, events->worker, TOPIC, marks, mark_count, piece.jobs, piece.count,
+    ty_state_restore(events->state, shard->number, events->worker, TOPIC, piece.epoch, marks, mark_count, piece.jobs, piece.count,
                      on_restored, shard);
     free_piece(&piece);
 }

@@ -79,7 +79,7 @@ static void on_entry(void *context, uint64_t sequence, const void *entry, size_t
     size_t at = ship->bytes.len;
     if (sequence < ship->wanted)
         return;
-    if (*ship->options.is_shedding && ship->reading == ENDING) {
+    if (ship->reading == ENDING && (ship->shed || *ship->options.is_shedding)) { // to the end, so that numbers go on
         ship->shed++;
         return;
     }

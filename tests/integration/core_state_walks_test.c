@@ -1,0 +1,475 @@
+// Random walks: events of every kind, late, repeated and out of order, on many jobs of a real store that now and then goes back in
+// time. Each answer, and every so often the whole state, must be what the small model of tests/integration/job_model.h says.
+// TRAINYARD_WALK_EVENTS: how many; TRAINYARD_WALK_SEED: the seed, which is printed; TRAINYARD_WALK_BREAK=token: the model
+// ignores tokens, so that the test must fail.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
+#include "core/clock.h"
+#include "tests/integration/state_walk.h"
+
+#define EVENTS 100000
+#define ROUND 240          // events on their way at once
+#define COMPARE_ROUNDS 8
+#define KEPT 128
+#define CLAIMS_KEPT 64
+#define RESTORE_BATCH 100
+
+static struct redis_server *server;
+static struct state_client clients[2];
+static struct model snapshot;
+static bool has_snapshot;
+static struct command latest[MODEL_JOBS]; // submit of each job
+static unsigned generations[MODEL_JOBS];
+static struct call kept[KEPT];
+static unsigned kept_count;
+static struct command *commands; // the topic
+static size_t command_count, command_cap, position;
+static size_t event_first;    // what is before it was freed
+static struct reading older;  // one that is told late
+static uint64_t restores, rollbacks_made, replays, expiries;
+
+// ---- what comes next ----
+
+static void append_command(void)
+{
+    static uint64_t clock_us = UINT64_C(1700000000000000);
+    unsigned job = walk_below(MODEL_JOBS);
+    const struct model_job *m = &walk.model.jobs[job];
+    struct command command = {.job = job, .kind = TY_COMMAND_SUBMIT_CUSTOM};
+    bool is_new = !m->exists || (m->state == TY_JOB_TOMBSTONE && !(m->flags & TY_FLAG_DELETE));
+    if (!walk_by_chance(is_new ? 90 : 12))
+        command.kind = walk_by_chance(model_is_terminal(m) ? 70 : 25) ? TY_COMMAND_DELETE : TY_COMMAND_CANCEL;
+    if (command.kind == TY_COMMAND_SUBMIT_CUSTOM && !is_new && latest[job].created_us && walk_by_chance(70)) {
+        command = latest[job]; // the same again
+    } else {
+        command.created_us = clock_us += 1 + walk_below(1000);
+        command.priority = walk_by_chance(20) ? walk_below(8) : 0;
+        command.submit = (struct model_submit){
+            .job = job, .body = ++generations[job], .max_attempts = walk_below(5), .is_refused = walk_by_chance(2),
+            .ready = (7 - command.priority) * UINT64_C(1000000000000000) + command.created_us - UINT64_C(1577836800000000)};
+        if (command.kind == TY_COMMAND_SUBMIT_CUSTOM)
+            latest[job] = command;
+    }
+    if (command_count == command_cap) {
+        command_cap = command_cap ? 2 * command_cap : 4096;
+        commands = ty_xrealloc(commands, command_cap * sizeof *commands);
+    }
+    commands[command_count++] = command;
+}
+
+static void send_and_keep(const struct call *call)
+{
+    kept[kept_count++ % KEPT] = *call;
+    walk_send(call);
+}
+
+// From an offset on, of one kind, as the intake sends them.
+static unsigned send_from(size_t from, size_t to)
+{
+    struct call call = {.kind = APPLY, .is_marked = true, .expected = (int64_t)from};
+    for (size_t i = from; i < to && call.count < BATCH; i++) {
+        bool is_submit = commands[i].kind == TY_COMMAND_SUBMIT_CUSTOM;
+        if (call.count && is_submit != (call.commands[0].kind == TY_COMMAND_SUBMIT_CUSTOM))
+            break;
+        call.commands[call.count++] = commands[i];
+    }
+    if (call.count)
+        send_and_keep(&call);
+    return call.count;
+}
+
+static unsigned go_commands(void)
+{
+    if (walk_by_chance(10) && position > 20) {
+        size_t back = position - 1 - walk_below(20);
+        return send_from(back, position); // read twice
+    }
+    if (walk_by_chance(5) && position) { // one more, not from a partition
+        struct call call = {.kind = APPLY, .count = 1, .commands = {commands[walk_below((unsigned)position)]}};
+        bool is_old = call.commands[0].kind == TY_COMMAND_SUBMIT_CUSTOM &&
+                      call.commands[0].submit.body != latest[call.commands[0].job].submit.body;
+        if (!is_old)
+            send_and_keep(&call);
+        return !is_old;
+    }
+    while (command_count < position + BATCH)
+        append_command();
+    unsigned count = send_from(position, command_count);
+    position += count;
+    return count;
+}
+
+static const struct attempt *some_attempt(unsigned *ret_job)
+{
+    for (int tries = 0; tries < 20; tries++) {
+        unsigned job = walk_below(MODEL_JOBS), n = walk.attempt_counts[job];
+        if (!n)
+            continue;
+        unsigned back = walk_by_chance(80) ? 1 : 1 + walk_below(n < ATTEMPTS ? n : ATTEMPTS);
+        *ret_job = job;
+        return &walk.attempts[job][(n - back) % ATTEMPTS];
+    }
+    return NULL;
+}
+
+static unsigned go_attempts(enum walk_kind kind)
+{
+    static const char actions[] = {'C', 'C', 'M', 'F', 'X', 'H', 'H', 'R', 'R', 'R'};
+    static const enum ty_job_reason reasons[] = {TY_REASON_SCRIPT_EXIT, TY_REASON_WORKER_LOST, TY_REASON_INTERNAL};
+    struct call call = {.kind = kind};
+    for (unsigned n = 1 + walk_below(BATCH); call.count < n; call.count++) {
+        unsigned job = 0;
+        const struct attempt *attempt = some_attempt(&job);
+        if (!attempt)
+            break;
+        struct attempt a = *attempt;
+        if (walk_by_chance(3))
+            walk_draw_bytes(a.token.bytes);
+        if (walk_by_chance(2))
+            a.attempt += 1 + walk_below(2);
+        if (walk_by_chance(2))
+            a.fence += walk_below(3) - 1u;
+        call.jobs[call.count] = job;
+        call.renewals[call.count] = (struct ty_renewal){.id = walk.ids[job], .token = a.token, .attempt = a.attempt, .fence = a.fence,
+                                                        .lease_ms = LEASE_MS, .stage = (uint8_t)walk_below(6), .worker = "v"};
+        enum ty_finish_action action = (enum ty_finish_action)actions[walk_below(sizeof actions)];
+        enum ty_job_reason reason = action == TY_FINISH_RETRY || action == TY_FINISH_FAILED ? reasons[walk_below(3)]
+                                    : action == TY_FINISH_HAND_BACK                        ? TY_REASON_HANDED_BACK
+                                                                                           : TY_REASON_NONE;
+        call.finishes[call.count] =
+            (struct ty_finish){.id = walk.ids[job], .token = a.token, .attempt = a.attempt, .action = action, .reason = reason};
+        call.settlings[call.count] = (struct ty_settling){.id = walk.ids[job], .token = a.token, .attempt = a.attempt, .fence = a.fence,
+                                                          .is_given_back = walk_by_chance(50)};
+    }
+    if (call.count)
+        send_and_keep(&call);
+    return call.count;
+}
+
+static unsigned go_publish(void)
+{
+    struct call call = {.kind = PUBLISHED, .count = 1};
+    bool is_late = walk_by_chance(10) && older.stamp_us;
+    if (walk.has_reading || is_late) {
+        call.reading = ty_xmalloc(sizeof *call.reading);
+        *call.reading = is_late ? older : walk.reading;
+        if (!is_late) {
+            walk.has_reading = false;
+            older = walk.reading;
+        }
+    } else if (!walk.is_reading) {
+        call.kind = OUTBOX;
+        call.publisher = walk_by_chance(4) && walk.model.publisher == 0;
+        walk.is_reading = true;
+    } else {
+        return 0;
+    }
+    walk_send(&call);
+    return 1;
+}
+
+static unsigned go_claim(void)
+{
+    struct call call = {.kind = CLAIM, .count = 1 + walk_below(MODEL_CLAIM_JOBS)};
+    walk_draw_bytes(call.token.bytes);
+    send_and_keep(&call);
+    if (walk_by_chance(10))
+        walk_send(&call);
+    return 1;
+}
+
+static unsigned go_again(void)
+{
+    if (!kept_count)
+        return 0;
+    const struct call *call = &kept[walk_below(kept_count < KEPT ? kept_count : KEPT)];
+    if (call->kind == APPLY && call->is_marked && (size_t)call->expected + call->count > position)
+        return 0;
+    walk_send(call);
+    return call->kind == CLAIM ? 1 : call->count;
+}
+
+static unsigned go(void)
+{
+    unsigned chance = walk_below(100);
+    return chance < 22 ? go_commands() : chance < 40 ? go_claim() : chance < 58 ? go_attempts(RENEW)
+           : chance < 76 ? go_attempts(FINISH) : chance < 82 ? go_attempts(SETTLED) : chance < 88 ? go_publish() : go_again();
+}
+
+// ---- between the rounds ----
+
+static void on_reclaimed(void *context, const struct ty_err *err, unsigned count)
+{
+    walk_check_no(err);
+    *(unsigned *)context = count;
+    walk.on_way--;
+}
+
+// Ticks until so many leases are taken; where the store waits for its events, one tick that takes none.
+static void tick(const unsigned *expired, unsigned count)
+{
+    uint64_t until = ty_clock_mono_ms() + WAIT_MS;
+    for (;;) {
+        unsigned taken = 0;
+        walk.on_way++;
+        ty_state_reclaim(walk.client->state, 0, 1, on_reclaimed, &taken);
+        walk_wait_all();
+        bool expires = model_tick(&walk.model, &walk.site);
+        if (taken || !count) {
+            walk_check(count ? expired[0] : 0, "leases taken", taken, expires ? count : 0);
+            break;
+        }
+        if (ty_clock_mono_ms() > until)
+            walk_wrong(expired[0], "its lease is not taken");
+    }
+    for (unsigned i = 0; i < count; i++) {
+        model_expire(&walk.model, &walk.site, expired[i]);
+        walk_note(expired[i], "expired");
+        expiries++;
+    }
+}
+
+static bool waits_for_events(void)
+{
+    return walk.model.must_replay || walk.site.seen_tick[walk.site.client] > walk.model.tick;
+}
+
+static void go_clock(void)
+{
+    unsigned expired[16], count = 0;
+    // What is in back-off for days is never due by itself, in whatever days those are.
+    STATE_RAW(walk.client, NULL, "EVAL",
+              "for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], 9e15, m) end return 1", "1",
+              "{ty:0}:d");
+    for (unsigned i = 0; i < MODEL_JOBS; i++) {
+        const struct model_job *job = &walk.model.jobs[i];
+        bool has_lease = job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING;
+        if (has_lease && count < 16 && walk_by_chance(10) && !waits_for_events()) {
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:l", "XX", "1", "%");
+            expired[count++] = i;
+        } else if (job->in_backoff && walk_by_chance(50)) {
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:d", "XX", "1", "%");
+            model_back_off_ends(&walk.model, i);
+            walk_note(i, "back-off ends");
+        } else if (job->exists && job->state == TY_JOB_TOMBSTONE && !job->in_outbox && walk_by_chance(50)) {
+            STATE_RAW(walk.client, &walk.ids[i], "DEL", "{ty:0}:j:%");
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:x", "XX", "1", "%");
+            model_forget(&walk.model, i);
+            walk_note(i, "tombstone expires");
+        }
+    }
+    tick(expired, count);
+}
+
+static void forget_claims(void)
+{
+    if (walk.model.claim_count <= CLAIMS_KEPT)
+        return;
+    unsigned old = walk.model.claim_count - CLAIMS_KEPT;
+    for (unsigned i = 0; i < old; i++) {
+        struct ty_id id;
+        memcpy(&id, &walk.model.claims[i].token, sizeof id);
+        STATE_RAW(walk.client, &id, "DEL", "{ty:0}:c:%");
+    }
+    memmove(walk.model.claims, walk.model.claims + old, CLAIMS_KEPT * sizeof *walk.model.claims);
+    walk.model.claim_count = CLAIMS_KEPT;
+}
+
+#define COPY "redis.call('SELECT', KEYS[2]) redis.call('FLUSHDB') redis.call('SELECT', KEYS[1]) " \
+    "for _, k in ipairs(redis.call('KEYS', '*')) do redis.call('COPY', k, k, 'DB', KEYS[2]) end return 1"
+
+static void take_snapshot(void)
+{
+    assert_int_equal(STATE_RAW(walk.client, NULL, "EVAL", COPY, "2", "0", "1").integer, 1);
+    snapshot = walk.model;
+    has_snapshot = true;
+    size_t first = walk.model.mark < 0 ? 0 : (size_t)walk.model.mark;
+    for (; event_first < first; event_first++)
+        ty_buf_done(&walk.events[event_first].record);
+}
+
+static void roll_back(void)
+{
+    assert_int_equal(STATE_RAW(walk.client, NULL, "EVAL", COPY, "2", "1", "0").integer, 1);
+    walk.model = snapshot;
+    rollbacks_made++;
+    for (unsigned i = 0; i < MODEL_JOBS; i++)
+        walk_note(i, "the store goes back");
+}
+
+static void on_restored(void *context, const struct ty_err *err, bool is_ours, unsigned changed)
+{
+    walk_check_no(err);
+    assert_true(is_ours);
+    *(unsigned *)context = changed;
+    walk.on_way--;
+}
+
+// One reading of the events from the store's mark; returns whether something was not like that before.
+static bool restore_from(size_t first)
+{
+    bool has_changed = false;
+    while (first < walk.event_count) {
+        struct ty_restore jobs[RESTORE_BATCH];
+        unsigned count = 0, changed = 0, must = 0;
+        for (; count < RESTORE_BATCH && first + count < walk.event_count; count++) {
+            const struct event *event = &walk.events[first + count];
+            jobs[count] = (struct ty_restore){.id = walk.ids[event->job], .is_deleted = event->kind == MODEL_EVENT_DELETED,
+                                              .is_null = event->kind == MODEL_EVENT_NULL, .version = event->image.version,
+                                              .record = event->record.data, .record_len = event->record.len};
+            bool one = model_restore(&walk.model, &walk.site, event->job, event->kind, &event->image);
+            walk_note(event->job, "restore %d version %" PRIu64 ": %d", (int)event->kind, event->image.version, one);
+            must += one;
+        }
+        struct ty_event_mark mark = {.partition = 0, .next = (int64_t)(first + count)};
+        walk.on_way++;
+        ty_state_restore(walk.client->state, 0, walk_publisher_name(walk.model.publisher), EVENTS_TOPIC, 0, &mark, 1, jobs, count, on_restored, &changed);
+        walk_wait_all();
+        walk_check(walk.events[first].job, "jobs restored", changed, must);
+        if (mark.next > walk.model.mark)
+            walk.model.mark = mark.next;
+        has_changed = has_changed || changed;
+        first += count;
+        restores += count;
+    }
+    return has_changed;
+}
+
+static void on_asked(void *context, const struct ty_err *err, bool is_done)
+{
+    walk_check_no(err);
+    *(bool *)context = is_done;
+    walk.on_way--;
+}
+
+static void replay(void)
+{
+    struct call call = {.kind = OUTBOX, .count = 1, .publisher = walk.model.publisher < 0 ? 0 : walk.model.publisher};
+    size_t first = walk.model.mark < 0 ? 0 : (size_t)walk.model.mark;
+    bool is_done = false;
+    walk.has_reading = false;
+    if (walk.model.publisher < 0) { // takes the lease
+        walk_send(&call);
+        walk_wait_all();
+        walk.has_reading = false;
+    }
+    bool has_changed = restore_from(first);
+    if (walk_by_chance(30) && restore_from(first))
+        has_changed = true; // read twice
+    walk.on_way++;
+    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 1, has_changed, on_asked, &is_done);
+    walk_wait_all();
+    assert_true(is_done);
+    model_replayed(&walk.model, has_changed);
+    walk.needs_replay = false;
+    replays++;
+}
+
+// ---- the walk ----
+
+static uint64_t number_of(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
+// The other program takes its turn: one makes no back-off, one makes it last days.
+static void change_client(void)
+{
+    walk.site.client = walk_below(2);
+    walk.site.backs_off = walk.site.client == 1;
+    walk.client = &clients[walk.site.client];
+}
+
+static void one_round(uint64_t number)
+{
+    change_client();
+    for (unsigned sent = 0; sent < ROUND;)
+        sent += go();
+    walk_wait_all();
+    if (walk.has_gap)
+        position = walk.gap_at;
+    walk.has_gap = false;
+    go_clock();
+    forget_claims();
+    if ((walk.model.must_replay || walk.needs_replay) && walk_by_chance(50))
+        replay();
+    if (walk_by_chance(12))
+        take_snapshot();
+    else if (has_snapshot && walk_by_chance(4))
+        roll_back();
+    if (number % COMPARE_ROUNDS == 0)
+        walk_compare();
+}
+
+static void the_store_does_what_the_model_says(void **state)
+{
+    uint64_t wanted = number_of("TRAINYARD_WALK_EVENTS", EVENTS), start = ty_clock_mono_ms();
+    const char *breaks = getenv("TRAINYARD_WALK_BREAK");
+    (void)state;
+    walk.seed = number_of("TRAINYARD_WALK_SEED", ty_clock_wall_us());
+    walk.random_state = walk.seed;
+    walk.site.ignores_tokens = breaks && !strcmp(breaks, "token");
+    print_message("TRAINYARD_WALK_SEED=%" PRIu64 " TRAINYARD_WALK_EVENTS=%" PRIu64 "\n", walk.seed, wanted);
+    model_init(&walk.model);
+    for (unsigned i = 0; i < MODEL_JOBS; i++)
+        walk_draw_bytes(walk.ids[i].bytes);
+    walk.model.must_replay = true; // a new store may be one that was lost
+    for (uint64_t number = 1; walk.events_done < wanted; number++)
+        one_round(number);
+    walk_compare();
+    uint64_t ms = ty_clock_mono_ms() - start;
+    print_message("%" PRIu64 " events in %" PRIu64 " ms: commands %" PRIu64 ", claims %" PRIu64 ", renewals %" PRIu64 ", ends %" PRIu64
+                  ", settled %" PRIu64 ", readings %" PRIu64 ", published %" PRIu64 "\n", walk.events_done, ms, walk.answers[APPLY],
+                  walk.answers[CLAIM], walk.answers[RENEW], walk.answers[FINISH], walk.answers[SETTLED], walk.answers[OUTBOX], walk.answers[PUBLISHED]);
+    print_message("rollbacks %" PRIu64 ", replays %" PRIu64 " of %" PRIu64 " events, leases expired %" PRIu64 "\n", rollbacks_made, replays,
+                  restores, expiries);
+    for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
+        if (wanted >= EVENTS && !walk.states[s])
+            fail_msg("no job was ever seen in state %d", s);
+}
+
+static int set_up(void **state)
+{
+    static const struct ty_state_options sites[] = {{.max_losses = 2},
+                                                    {.max_losses = 2, .retry_base_ms = UINT32_MAX, .retry_max_ms = UINT32_MAX}};
+    (void)state;
+    walk.site.max_attempts = 3;
+    walk.site.max_losses = 2;
+    server = redis_server_new(NULL);
+    redis_server_start(server);
+    for (int i = 0; i < 2; i++) {
+        state_client_open_site(&clients[i], server, &sites[i]);
+        state_attach(&clients[i], "kafka", TOPIC, 0, NULL);
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        state_client_close(&clients[i]);
+    redis_server_free(server);
+    for (; event_first < walk.event_count; event_first++)
+        ty_buf_done(&walk.events[event_first].record);
+    free(walk.events);
+    free(commands);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_store_does_what_the_model_says)};
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

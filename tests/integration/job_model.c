@@ -1,0 +1,519 @@
+#include "tests/integration/job_model.h"
+
+#include <string.h>
+
+#include "core/record.h"
+
+static const struct ty_token no_token;
+
+void model_init(struct model *model)
+{
+    memset(model, 0, sizeof *model);
+    model->publisher = -1;
+    model->mark = -1;
+}
+
+bool model_is_terminal(const struct model_job *job)
+{
+    return job->state == TY_JOB_COMPLETED || job->state == TY_JOB_FAILED || job->state == TY_JOB_CANCELED;
+}
+
+static bool same_token(const struct ty_token *a, const struct ty_token *b)
+{
+    return !memcmp(a, b, sizeof *a);
+}
+
+static bool is_owner(const struct model_site *site, const struct model_job *job, const struct ty_token *token, uint32_t attempt)
+{
+    return job->attempt == attempt && (site->ignores_tokens || same_token(&job->token, token));
+}
+
+static bool is_restored_owner(const struct model_job *job, uint32_t attempt, uint64_t fence)
+{
+    return same_token(&job->token, &no_token) && attempt > 0 && job->attempt == attempt && job->fence == fence;
+}
+
+static bool was_given_back(const struct model_job *job)
+{
+    return job->state == TY_JOB_PENDING && job->lease_ms == 0;
+}
+
+// Every change of a job.
+static void change(struct model_site *site, struct model_job *job)
+{
+    job->version++;
+    job->stamp = ++site->last_stamp;
+    job->has_ended = job->has_ended || model_is_terminal(job);
+    job->in_outbox = true;
+    if (job->state != TY_JOB_PENDING)
+        job->in_backoff = false;
+}
+
+static void to_tombstone(struct model_job *job, unsigned flags, uint64_t version)
+{
+    *job = (struct model_job){.exists = true, .flags = flags, .attempt = job->attempt, .version = version,
+                              .in_outbox = job->in_outbox, .in_nulls = job->in_nulls};
+}
+
+// A terminal job that was to be deleted goes.
+static void forget(struct model_job *job)
+{
+    to_tombstone(job, job->flags | TY_FLAG_CANCEL | TY_FLAG_DELETE, job->version + 1);
+    job->in_outbox = job->in_nulls = true;
+}
+
+// ---- commands ----
+
+bool model_advance(struct model *model, int64_t expected, int64_t next)
+{
+    if (model->watermark < expected) {
+        model->gaps++;
+        model->must_replay = true;
+        return false;
+    }
+    if (next > model->watermark)
+        model->watermark = next;
+    return true;
+}
+
+enum ty_applied model_submit(struct model *model, struct model_site *site, const struct model_submit *submit)
+{
+    struct model_job *job = &model->jobs[submit->job], old = *job;
+    if (old.exists && old.state != TY_JOB_TOMBSTONE)
+        return old.body == submit->body ? TY_APPLY_DUPLICATE : TY_APPLY_CONFLICT;
+    if (old.exists && (old.flags & TY_FLAG_DELETE))
+        return TY_APPLY_NOOP;
+    *job = (struct model_job){.exists = true, .state = TY_JOB_PENDING, .version = 1, .body = submit->body, .ready = submit->ready,
+                              .max_attempts = submit->max_attempts, .in_outbox = true,
+                              .in_nulls = old.in_nulls};
+    job->stamp = UINT64_C(1) << 63 | submit->ready; // the same submit once more has the same times
+    if (submit->is_refused) {
+        job->state = TY_JOB_FAILED;
+        job->reason = TY_REASON_REFUSED;
+        job->has_ended = true;
+    } else if (old.exists) { // it was canceled before it came
+        job->state = TY_JOB_CANCELED;
+        job->reason = TY_REASON_CANCELED;
+        job->flags = TY_FLAG_CANCEL;
+        change(site, job);
+    }
+    return TY_APPLIED;
+}
+
+enum ty_applied model_control(struct model *model, struct model_site *site, unsigned number, bool deletes)
+{
+    struct model_job *job = &model->jobs[number];
+    unsigned flags = deletes ? TY_FLAG_CANCEL | TY_FLAG_DELETE : TY_FLAG_CANCEL;
+    if (!job->exists || job->state == TY_JOB_TOMBSTONE) {
+        if (job->exists && (job->flags & flags) == flags)
+            return TY_APPLY_NOOP;
+        to_tombstone(job, job->flags | flags, job->version);
+        return TY_APPLY_TOMBSTONE;
+    }
+    if (model_is_terminal(job)) {
+        if (!deletes)
+            return TY_APPLY_NOOP;
+        forget(job);
+        return TY_APPLY_DELETED;
+    }
+    bool was_pending = job->state == TY_JOB_PENDING;
+    if (job->state == TY_JOB_CANCELING && (job->flags & flags) == flags)
+        return TY_APPLY_NOOP;
+    job->flags |= flags;
+    if (job->state != TY_JOB_CANCELING) {
+        job->state = was_pending ? TY_JOB_CANCELED : TY_JOB_CANCELING;
+        job->reason = TY_REASON_CANCELED;
+    }
+    change(site, job);
+    if (was_pending && deletes) {
+        forget(job);
+        return TY_APPLY_DELETED;
+    }
+    return TY_APPLIED;
+}
+
+// ---- attempts ----
+
+// A store whose clock is behind what a caller has seen went back.
+static bool must_wait(struct model *model, const struct model_site *site)
+{
+    if (site->seen_tick[site->client] > model->tick) {
+        model->tick = site->seen_tick[site->client];
+        model->must_replay = true;
+        model->rollbacks++;
+    }
+    return model->must_replay;
+}
+
+static int first_in_queue(const struct model *model)
+{
+    int first = -1;
+    for (int i = 0; i < MODEL_JOBS; i++) {
+        const struct model_job *job = &model->jobs[i];
+        if (job->exists && job->state == TY_JOB_PENDING && !job->in_backoff &&
+            (first < 0 || job->ready < model->jobs[first].ready))
+            first = i;
+    }
+    return first;
+}
+
+unsigned model_claim(struct model *model, struct model_site *site, const struct ty_token *token, unsigned max, uint32_t lease_ms,
+                     unsigned ret_jobs[MODEL_CLAIM_JOBS], bool *ret_repeated)
+{
+    unsigned count = 0;
+    *ret_repeated = false;
+    if (must_wait(model, site))
+        return 0;
+    for (unsigned i = 0; i < model->claim_count; i++) {
+        const struct model_claim *claim = &model->claims[i];
+        if (!same_token(&claim->token, token))
+            continue;
+        *ret_repeated = true;
+        for (unsigned k = 0; k < claim->count; k++) {
+            const struct model_job *job = &model->jobs[claim->jobs[k]];
+            if (job->exists && same_token(&job->token, token) && !model_is_terminal(job) && !was_given_back(job))
+                ret_jobs[count++] = claim->jobs[k];
+        }
+        return count;
+    }
+    for (int i; count < max && (i = first_in_queue(model)) >= 0; count++) {
+        struct model_job *job = &model->jobs[i];
+        job->state = TY_JOB_IN_PROGRESS;
+        job->stage = TY_STAGE_CLAIMED;
+        job->reason = TY_REASON_NONE;
+        job->token = *token;
+        job->attempt++;
+        job->lease_ms = lease_ms;
+        change(site, job);
+        ret_jobs[count] = (unsigned)i;
+    }
+    if (count && model->claim_count < MODEL_CLAIMS) {
+        struct model_claim *claim = &model->claims[model->claim_count++];
+        *claim = (struct model_claim){.token = *token, .count = count};
+        memcpy(claim->jobs, ret_jobs, count * sizeof *ret_jobs);
+    }
+    return count;
+}
+
+// The attempt that was taken for lost speaks again.
+static void take_loss_back(struct model_job *job)
+{
+    if (job->state == TY_JOB_PENDING && !was_given_back(job) && job->reason == TY_REASON_WORKER_LOST && job->losses > 0)
+        job->losses--;
+}
+
+enum ty_renewed model_renew(struct model *model, struct model_site *site, unsigned number, const struct ty_renewal *renewal)
+{
+    struct model_job *job = &model->jobs[number];
+    if (!job->exists)
+        return TY_RENEW_UNKNOWN;
+    if (job->state == TY_JOB_TOMBSTONE)
+        return job->flags & TY_FLAG_DELETE ? TY_RENEW_DELETED : TY_RENEW_UNKNOWN;
+    bool is_back = is_restored_owner(job, renewal->attempt, renewal->fence);
+    bool owner = is_back || is_owner(site, job, &renewal->token, renewal->attempt);
+    bool is_newer = renewal->attempt > job->attempt && renewal->fence > job->fence;
+    bool has_changed = is_back;
+    if (job->state == TY_JOB_PENDING && ((owner && !was_given_back(job)) || is_newer)) {
+        if (owner)
+            take_loss_back(job);
+        job->state = TY_JOB_IN_PROGRESS;
+        job->reason = TY_REASON_NONE;
+        job->token = renewal->token;
+        job->attempt = renewal->attempt;
+        job->fence = renewal->fence;
+        job->lease_ms = renewal->lease_ms;
+        has_changed = true;
+    } else if (!owner || (job->state != TY_JOB_IN_PROGRESS && job->state != TY_JOB_CANCELING)) {
+        if (!(owner && model_is_terminal(job)))
+            model->stale_refused++;
+        return TY_RENEW_LOST;
+    }
+    if (is_back)
+        job->token = renewal->token;
+    if (renewal->stage && renewal->stage != job->stage) {
+        job->stage = renewal->stage;
+        job->has_started = job->has_started || job->stage >= TY_STAGE_TRAIN;
+        has_changed = true;
+    }
+    if (has_changed)
+        change(site, job);
+    return job->state == TY_JOB_CANCELING ? TY_RENEW_CANCEL : TY_RENEWED;
+}
+
+enum early_end { AGAIN, NO_ATTEMPT_LEFT, QUARANTINE };
+
+static enum early_end count_early_end(const struct model_site *site, struct model_job *job, bool is_loss)
+{
+    uint32_t limit = job->max_attempts ? job->max_attempts : site->max_attempts;
+    if (is_loss)
+        job->losses++;
+    else
+        job->errors++;
+    if (is_loss && site->max_losses && job->losses >= site->max_losses)
+        return QUARANTINE;
+    return job->losses + job->errors >= limit ? NO_ATTEMPT_LEFT : AGAIN;
+}
+
+// To the queue, now or later.
+static void queue_again(struct model_job *job, bool backs_off)
+{
+    job->stage = TY_STAGE_NONE;
+    job->is_kept_back = backs_off;
+}
+
+// What becomes of a job whose attempt ended early, but for the reason of one that is tried again.
+static void end_early(struct model *model, const struct model_site *site, struct model_job *job, enum early_end end, unsigned reason)
+{
+    if (job->state == TY_JOB_CANCELING) {
+        job->state = TY_JOB_CANCELED;
+        job->reason = TY_REASON_CANCELED;
+    } else if (end == AGAIN) {
+        job->state = TY_JOB_PENDING;
+        job->reason = reason;
+        queue_again(job, site->backs_off);
+    } else {
+        job->state = TY_JOB_FAILED;
+        job->reason = end == QUARANTINE ? TY_REASON_QUARANTINED : reason;
+        model->quarantined += end == QUARANTINE;
+    }
+}
+
+static void end_attempt(struct model *model, const struct model_site *site, struct model_job *job, const struct ty_finish *finish)
+{
+    // Read before a loss is taken back: an attempt that was lost after it had started has started.
+    bool has_started = job->stage > TY_STAGE_CLAIMED || job->reason == TY_REASON_WORKER_LOST;
+    take_loss_back(job);
+    switch (finish->action) {
+    case TY_FINISH_COMPLETED:
+    case TY_FINISH_COMPLETED_MODEL:
+        job->state = TY_JOB_COMPLETED;
+        job->reason = finish->reason;
+        job->has_started = true;
+        break;
+    case TY_FINISH_FAILED:
+        job->state = TY_JOB_FAILED;
+        job->reason = finish->reason;
+        break;
+    case TY_FINISH_CANCELED:
+        job->state = TY_JOB_CANCELED;
+        job->reason = TY_REASON_CANCELED;
+        break;
+    case TY_FINISH_HAND_BACK:
+        job->reason = finish->reason;
+        if (job->state == TY_JOB_CANCELING) {
+            job->state = TY_JOB_CANCELED;
+            job->reason = TY_REASON_CANCELED;
+        } else {
+            job->state = TY_JOB_PENDING;
+            queue_again(job, false);
+        }
+        break;
+    case TY_FINISH_RETRY:
+        end_early(model, site, job, count_early_end(site, job, has_started && finish->reason == TY_REASON_WORKER_LOST), finish->reason);
+        break;
+    }
+}
+
+enum ty_finished model_finish(struct model *model, struct model_site *site, unsigned number, const struct ty_finish *finish)
+{
+    struct model_job *job = &model->jobs[number];
+    if (!job->exists)
+        return TY_FINISH_UNKNOWN;
+    if (job->state == TY_JOB_TOMBSTONE)
+        return job->flags & TY_FLAG_DELETE ? TY_FINISH_ALREADY : TY_FINISH_UNKNOWN;
+    if (!is_owner(site, job, &finish->token, finish->attempt)) {
+        if (same_token(&job->token, &no_token) && finish->attempt > 0 && finish->attempt == job->attempt)
+            return model_is_terminal(job) ? TY_FINISH_ALREADY : TY_FINISH_UNKNOWN;
+        if (job->state == TY_JOB_PENDING && finish->attempt > job->attempt)
+            return TY_FINISH_UNKNOWN;
+        model->stale_refused++;
+        return TY_FINISH_STALE;
+    }
+    if (model_is_terminal(job) || was_given_back(job))
+        return TY_FINISH_ALREADY;
+    end_attempt(model, site, job, finish);
+    change(site, job);
+    if (finish->action == TY_FINISH_COMPLETED_MODEL)
+        job->in_unlinked = true;
+    if (job->state == TY_JOB_PENDING) {
+        job->lease_ms = 0;
+        job->in_backoff = job->is_kept_back;
+    } else if (job->flags & TY_FLAG_DELETE) {
+        forget(job);
+        return TY_FINISH_DELETED;
+    }
+    return TY_FINISHED;
+}
+
+// ---- the lease clock ----
+
+bool model_tick(struct model *model, struct model_site *site)
+{
+    bool waits = must_wait(model, site);
+    model->tick = ++site->ticks;
+    if (model->has_publisher)
+        site->seen_tick[site->client] = model->tick;
+    return !waits;
+}
+
+void model_back_off_ends(struct model *model, unsigned job)
+{
+    model->jobs[job].in_backoff = false;
+}
+
+void model_expire(struct model *model, struct model_site *site, unsigned number)
+{
+    struct model_job *job = &model->jobs[number];
+    bool has_started = job->stage > TY_STAGE_CLAIMED;
+    enum early_end end = has_started ? count_early_end(site, job, true) : AGAIN;
+    end_early(model, site, job, end, has_started ? TY_REASON_WORKER_LOST : TY_REASON_NOT_STARTED);
+    change(site, job);
+    job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back;
+    if (job->state != TY_JOB_PENDING && (job->flags & TY_FLAG_DELETE))
+        forget(job);
+    model->leases_taken++;
+}
+
+void model_forget(struct model *model, unsigned number)
+{
+    struct model_job *job = &model->jobs[number];
+    *job = (struct model_job){.in_nulls = job->in_nulls, .in_outbox = job->in_outbox};
+}
+
+// ---- events ----
+
+bool model_outbox(struct model *model, int publisher)
+{
+    if (model->publisher >= 0 && model->publisher != publisher)
+        return false;
+    model->publisher = publisher;
+    model->has_publisher = true;
+    return true;
+}
+
+void model_outbox_read(struct model *model, struct model_site *site, uint64_t stamp_us, const bool is_null[MODEL_JOBS])
+{
+    bool has_any = false;
+    (void)site;
+    for (unsigned i = 0; i < MODEL_JOBS; i++) {
+        struct model_job *job = &model->jobs[i];
+        if (is_null[i] && job->exists && job->state != TY_JOB_TOMBSTONE)
+            job->in_outbox = true; // the null record ends what was before
+        if (!job->exists)
+            job->in_outbox = false;
+        has_any = has_any || is_null[i] || job->in_outbox;
+    }
+    if (has_any)
+        model->read_us = stamp_us;
+}
+
+enum ty_published_result model_published(struct model *model, int publisher, uint64_t stamp_us, int64_t expected, int64_t next,
+                                         const struct model_change *changes, size_t count, const unsigned *nulls,
+                                         size_t null_count)
+{
+    if (model->publisher != publisher)
+        return TY_PUBLISHED_LOST;
+    if (model->read_us != stamp_us || model->mark != expected)
+        return TY_PUBLISHED_GAP;
+    model->mark = next;
+    for (size_t i = 0; i < count; i++) {
+        struct model_job *job = &model->jobs[changes[i].job];
+        if (!job->exists || (job->version == changes[i].version && job->stamp == changes[i].stamp))
+            job->in_outbox = false;
+    }
+    for (size_t i = 0; i < null_count; i++)
+        model->jobs[nulls[i]].in_nulls = false;
+    return TY_PUBLISHED;
+}
+
+enum ty_settled model_settled(const struct model *model, const struct model_site *site, unsigned number,
+                              const struct ty_settling *settling)
+{
+    const struct model_job *job = &model->jobs[number];
+    bool stands = !model->has_publisher || !job->in_outbox;
+    bool owner = is_owner(site, job, &settling->token, settling->attempt) ||
+                 is_restored_owner(job, settling->attempt, settling->fence);
+    if (!job->exists)
+        return TY_SETTLED_NOT_YET;
+    if (job->state == TY_JOB_TOMBSTONE)
+        return (job->flags & TY_FLAG_DELETE) && stands ? TY_SETTLED : TY_SETTLED_NOT_YET;
+    if (model_is_terminal(job))
+        return !stands ? TY_SETTLED_NOT_YET : owner ? TY_SETTLED : TY_SETTLED_OTHER;
+    if (owner && was_given_back(job))
+        return stands ? TY_SETTLED : TY_SETTLED_NOT_YET;
+    if (owner || (job->state == TY_JOB_PENDING && settling->attempt > job->attempt))
+        return TY_SETTLED_TELL_AGAIN;
+    return settling->is_given_back ? TY_SETTLED : TY_SETTLED_NOT_YET;
+}
+
+static bool restore_deletion(struct model_job *job, uint64_t version)
+{
+    bool is_gone = job->exists && job->state == TY_JOB_TOMBSTONE && (job->flags & TY_FLAG_DELETE);
+    if (is_gone && job->version >= version)
+        return false;
+    to_tombstone(job, TY_FLAG_DELETE, job->exists && job->version > version ? job->version : version);
+    job->in_outbox = false;
+    job->in_nulls = true;
+    return true;
+}
+
+// The job is as the event says; then what was asked of it is done to it.
+static void take_event(struct model_site *site, struct model_job *job, const struct model_job *event)
+{
+    struct model_job old = *job;
+    unsigned flags = event->flags | (old.exists ? old.flags : 0);
+    *job = *event;
+    job->in_outbox = false;
+    job->in_nulls = old.in_nulls;
+    job->token = old.exists && old.state != TY_JOB_TOMBSTONE && old.attempt == event->attempt && old.fence == event->fence
+                     ? old.token
+                     : no_token;
+    job->flags = flags;
+    job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back;
+    job->in_unlinked = job->state == TY_JOB_COMPLETED;
+    if ((flags & TY_FLAG_CANCEL) && (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS)) {
+        job->state = job->state == TY_JOB_PENDING ? TY_JOB_CANCELED : TY_JOB_CANCELING;
+        job->reason = TY_REASON_CANCELED;
+        change(site, job);
+    } else if (flags != event->flags) {
+        job->in_outbox = true;
+    }
+    if (model_is_terminal(job) && (flags & TY_FLAG_DELETE))
+        forget(job);
+}
+
+bool model_restore(struct model *model, struct model_site *site, unsigned number, enum model_event_kind kind,
+                   const struct model_job *event)
+{
+    struct model_job *job = &model->jobs[number];
+    bool is_gone = job->exists && job->state == TY_JOB_TOMBSTONE && (job->flags & TY_FLAG_DELETE);
+    if (kind == MODEL_EVENT_DELETED)
+        return restore_deletion(job, event->version);
+    if (kind == MODEL_EVENT_NULL) {
+        if (is_gone)
+            *job = (struct model_job){0};
+        return false;
+    }
+    if (is_gone && job->version > event->version)
+        return false;
+    if (job->exists && job->version == event->version && job->state == event->state && job->stamp == event->stamp)
+        return false;
+    // An end that Kafka knows; else an end that the record has; else the higher version, and of two the event.
+    if (job->exists && job->state != TY_JOB_TOMBSTONE && !model_is_terminal(event)) {
+        if (job->version > event->version)
+            return false;
+        if (model_is_terminal(job)) {
+            job->version = event->version;
+            change(site, job);
+            return true;
+        }
+    }
+    take_event(site, job, event);
+    return true;
+}
+
+void model_replayed(struct model *model, bool has_changed)
+{
+    model->epoch += has_changed;
+    model->must_replay = false;
+}

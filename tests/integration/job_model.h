@@ -1,0 +1,107 @@
+// The job store in small: what becomes of some jobs on one shard, written from schemas/transitions.json, schemas/redis/README.md
+// and the heads of the scripts, so that what the scripts answer can be held against a second opinion. One call for each call of
+// the store; each changes the model as the store must have changed, and returns the answer it must have given. Jobs are named
+// by a number below MODEL_JOBS. What only the store can choose (a fence) is told to the model afterwards. Pure; one thread.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/state.h"
+#include "core/state_outbox.h"
+
+#define MODEL_JOBS 192
+#define MODEL_CLAIM_JOBS 4
+#define MODEL_CLAIMS 1024  // remembered claims at most; the caller forgets old ones in time
+
+struct model_job {
+    bool exists; // also a tombstone, whose state is 0
+    enum ty_job_state state;
+    unsigned stage, reason, flags;
+    uint32_t attempt, losses, errors, lease_ms, max_attempts;
+    uint64_t version, fence, ready;
+    uint64_t stamp;    // names the last change, as `modified` does in the record; 0 for a tombstone
+    struct ty_token token;
+    unsigned body;     // which submit it is of
+    bool is_kept_back; // its record says that it is due in some days
+    bool has_started, has_ended;
+    // Where it stands, besides what follows from its state:
+    bool in_backoff, in_outbox, in_nulls, in_unlinked;
+};
+
+struct model_claim {
+    struct ty_token token;
+    unsigned count;
+    unsigned jobs[MODEL_CLAIM_JOBS];
+};
+
+struct model {
+    struct model_job jobs[MODEL_JOBS];
+    struct model_claim claims[MODEL_CLAIMS];
+    unsigned claim_count;
+    int publisher;      // who has the publisher's lease; -1: nobody
+    bool has_publisher; // or ever had
+    uint64_t read_us;   // stamp of the last reading of the outbox that found something
+    int64_t mark;       // of the events; -1: none
+    int64_t watermark;  // of the commands
+    uint64_t tick;      // number of the lease clock's last tick
+    bool must_replay;
+    unsigned gaps, stale_refused, leases_taken, quarantined, rollbacks, epoch;
+};
+
+// What the model of a whole run keeps when the store goes back.
+struct model_site {
+    uint32_t max_attempts, max_losses;
+    bool ignores_tokens; // the model is wrong on purpose
+    uint64_t last_stamp;
+    bool backs_off;      // after a failure, for days: it ends only when the caller ends it
+    unsigned client;     // which of them calls
+    uint64_t seen_tick[2]; // of each client, the latest tick that it knows of; 0: none
+    uint64_t ticks;
+};
+
+// A job as its submit has it.
+struct model_submit {
+    unsigned job, body;
+    uint32_t max_attempts;
+    uint64_t ready;
+    bool is_refused;
+};
+
+void model_init(struct model *model);
+bool model_is_terminal(const struct model_job *job);
+
+// False: a gap, and nothing may be applied.
+bool model_advance(struct model *model, int64_t expected, int64_t next);
+enum ty_applied model_submit(struct model *model, struct model_site *site, const struct model_submit *submit);
+enum ty_applied model_control(struct model *model, struct model_site *site, unsigned job, bool deletes);
+
+// Which jobs the claim takes or, when the token claimed before, has; in any order.
+unsigned model_claim(struct model *model, struct model_site *site, const struct ty_token *token, unsigned max, uint32_t lease_ms,
+                     unsigned ret_jobs[MODEL_CLAIM_JOBS], bool *ret_repeated);
+enum ty_renewed model_renew(struct model *model, struct model_site *site, unsigned job, const struct ty_renewal *renewal);
+enum ty_finished model_finish(struct model *model, struct model_site *site, unsigned job, const struct ty_finish *finish);
+// The store's clock ticks. Returns false when nothing expires now.
+bool model_tick(struct model *model, struct model_site *site);
+void model_back_off_ends(struct model *model, unsigned job);
+void model_expire(struct model *model, struct model_site *site, unsigned job);
+// The tombstone expires, and its null record is due.
+void model_forget(struct model *model, unsigned job);
+
+bool model_outbox(struct model *model, int publisher);
+void model_outbox_read(struct model *model, struct model_site *site, uint64_t stamp_us, const bool is_null[MODEL_JOBS]);
+struct model_change {
+    unsigned job;
+    uint64_t version, stamp;
+};
+enum ty_published_result model_published(struct model *model, int publisher, uint64_t stamp_us, int64_t expected, int64_t next,
+                                         const struct model_change *changes, size_t count, const unsigned *nulls,
+                                         size_t null_count);
+enum ty_settled model_settled(const struct model *model, const struct model_site *site, unsigned job,
+                              const struct ty_settling *settling);
+enum model_event_kind { MODEL_EVENT_JOB, MODEL_EVENT_DELETED, MODEL_EVENT_NULL };
+// event: the job as it was published. Returns whether the store's job was not like that.
+bool model_restore(struct model *model, struct model_site *site, unsigned job, enum model_event_kind kind,
+                   const struct model_job *event);
+void model_replayed(struct model *model, bool has_changed);

@@ -1,0 +1,219 @@
+// What is told of a walk, and the whole state held against the model.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/integration/state_walk.h"
+
+#define HISTORY 30 // events of a job that are told when it is not as it must be
+#define LINE 112
+
+struct walk walk;
+static char history[MODEL_JOBS][HISTORY][LINE];
+static unsigned told[MODEL_JOBS];
+
+// ---- chance ----
+
+uint64_t walk_draw(void)
+{
+    walk.random_state += UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t z = walk.random_state;
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+unsigned walk_below(unsigned n)
+{
+    return (unsigned)(walk_draw() % n);
+}
+
+bool walk_by_chance(unsigned percent)
+{
+    return walk_below(100) < percent;
+}
+
+void walk_draw_bytes(uint8_t bytes[16])
+{
+    uint64_t parts[2] = {walk_draw(), walk_draw() | 1};
+    memcpy(bytes, parts, 16);
+}
+
+// ---- what is told when something is wrong ----
+
+void walk_note(unsigned job, const char *format, ...)
+{
+    char *line = history[job][told[job]++ % HISTORY];
+    int n = snprintf(line, LINE, "%" PRIu64 " ", walk.events_done);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line + n, (size_t)(LINE - n), format, arguments);
+    va_end(arguments);
+}
+
+void walk_wrong(unsigned job, const char *format, ...)
+{
+    const struct model_job *m = &walk.model.jobs[job];
+    unsigned first = told[job] > HISTORY ? told[job] - HISTORY : 0;
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    for (unsigned i = first; i < told[job]; i++)
+        print_message("  %s\n", history[job][i % HISTORY]);
+    print_message("  model: exists %d state %d stage %u reason %u flags %u attempt %u losses %u errors %u lease %u version %" PRIu64 "\n",
+                  m->exists, (int)m->state, m->stage, m->reason, m->flags, m->attempt, m->losses, m->errors, m->lease_ms, m->version);
+    fail_msg("seed %" PRIu64 ", event %" PRIu64 ", job %u: %s", walk.seed, walk.events_done, job, text);
+    abort();
+}
+
+void walk_check(unsigned job, const char *what, uint64_t is, uint64_t must)
+{
+    if (is != must)
+        walk_wrong(job, "%s: the store says %" PRIu64 ", the model %" PRIu64, what, is, must);
+}
+
+void walk_check_no(const struct ty_err *err)
+{
+    if (err)
+        fail_msg("seed %" PRIu64 ": %s", walk.seed, err->message);
+}
+
+unsigned walk_job_of(const struct ty_id *id)
+{
+    for (unsigned i = 0; i < MODEL_JOBS; i++)
+        if (ty_id_equal(&walk.ids[i], id))
+            return i;
+    fail_msg("seed %" PRIu64 ": a job that nobody submitted", walk.seed);
+    return 0;
+}
+
+// ---- the whole state ----
+
+enum place { QUEUE, BACKOFF, LEASES, OUT, NULLS, UNLINKED, INDEX, PLACES = INDEX + 7 };
+
+static bool places[PLACES][MODEL_JOBS];
+static bool is_record[MODEL_JOBS];
+
+static void on_members(void *context, const struct ty_redis_reply *reply, const struct ty_err *err)
+{
+    bool *place = context;
+    walk_check_no(err);
+    for (size_t i = 0; i < reply->count; i++) {
+        struct ty_id id;
+        assert_int_equal(reply->items[i].len, sizeof id);
+        memcpy(&id, reply->items[i].bytes, sizeof id);
+        place[walk_job_of(&id)] = true;
+    }
+    walk.on_way--;
+}
+
+static void check_record(unsigned i, const struct ty_record *r)
+{
+    const struct model_job *job = &walk.model.jobs[i];
+    walk_check(i, "state", r->state, job->state);
+    walk_check(i, "stage", r->stage, job->stage);
+    walk_check(i, "reason", r->reason, job->reason);
+    walk_check(i, "flags", r->flags & ~TY_FLAG_CUSTOM, job->flags & ~TY_FLAG_CUSTOM);
+    walk_check(i, "attempt", r->attempt, job->attempt);
+    walk_check(i, "losses", r->worker_losses, job->losses);
+    walk_check(i, "errors", r->errors, job->errors);
+    walk_check(i, "version", r->version, job->version);
+    walk_check(i, "has ended", r->ended_us != 0, job->has_ended);
+    walk_check(i, "has started", r->started_us != 0, job->has_started);
+    if (job->state == TY_JOB_TOMBSTONE)
+        return;
+    walk_check(i, "lease_ms", r->lease_ms, job->lease_ms);
+    walk_check(i, "ready", r->ready, job->ready);
+    walk_check(i, "max_attempts", r->max_attempts, job->max_attempts);
+    walk_check(i, "fence", r->fence, job->fence);
+    walk_check(i, "the token", (uint64_t)memcmp(&r->token, &job->token, 16), 0);
+}
+
+static void on_record(void *context, const struct ty_redis_reply *reply, const struct ty_err *err)
+{
+    unsigned i = (unsigned)((bool *)context - is_record);
+    struct ty_record record;
+    struct ty_err bad;
+    walk_check_no(err);
+    walk_check(i, "whether it is there", reply->type == TY_REDIS_BYTES, walk.model.jobs[i].exists);
+    if (reply->type == TY_REDIS_BYTES) {
+        if (ty_record_decode(reply->bytes, reply->len, &record, &bad) < 0)
+            walk_wrong(i, "%s", bad.message);
+        check_record(i, &record);
+    }
+    walk.on_way--;
+}
+
+static void ask_members(const char *key, bool *place)
+{
+    const char *words[] = {"ZRANGE", key, "0", "-1"};
+    size_t lens[] = {6, strlen(key), 1, 2};
+    memset(place, 0, sizeof places[0]);
+    walk.on_way++;
+    ty_redis_command(walk.client->redis, 4, words, lens, on_members, place);
+}
+
+static void check_places(void)
+{
+    for (unsigned i = 0; i < MODEL_JOBS; i++) {
+        const struct model_job *job = &walk.model.jobs[i];
+        bool is_pending = job->state == TY_JOB_PENDING;
+        walk_check(i, "in the queue", places[QUEUE][i], is_pending && !job->in_backoff);
+        walk_check(i, "in back-off", places[BACKOFF][i], is_pending && job->in_backoff);
+        walk_check(i, "among the leases", places[LEASES][i], job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING);
+        walk_check(i, "in the outbox", places[OUT][i], job->in_outbox);
+        walk_check(i, "among the null records", places[NULLS][i], job->in_nulls);
+        walk_check(i, "among the unlinked", places[UNLINKED][i], job->in_unlinked);
+        for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
+            walk_check(i, "in the index of a state", places[INDEX + s][i], job->state == (enum ty_job_state)s);
+        walk.states[job->state]++;
+    }
+}
+
+static void check_fact(const char *field, uint64_t must)
+{
+    struct state_raw raw = STATE_RAW(walk.client, NULL, "HGET", "{ty:0}:m", field);
+    uint64_t is = raw.type == TY_REDIS_BYTES ? strtoull(raw.text, NULL, 10) : 0;
+    walk_check(0, field, is, must);
+}
+
+void walk_compare(void)
+{
+    static const char *const names[] = {"d", "l", "o", "x", "u"};
+    char key[128];
+    snprintf(key, sizeof key, "{ty:0}:q:%s", state_pool(walk.client));
+    ask_members(key, places[QUEUE]);
+    for (int i = 0; i < 5; i++) {
+        snprintf(key, sizeof key, "{ty:0}:%s", names[i]);
+        ask_members(key, places[BACKOFF + i]);
+    }
+    for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++) {
+        snprintf(key, sizeof key, "{ty:0}:s:%d:acme", s);
+        ask_members(key, places[INDEX + s]);
+    }
+    for (unsigned i = 0; i < MODEL_JOBS; i++) {
+        const char *words[] = {"GET", key};
+        size_t lens[] = {3, 9 + sizeof walk.ids[i]};
+        memcpy(key, "{ty:0}:j:", 9);
+        memcpy(key + 9, &walk.ids[i], sizeof walk.ids[i]);
+        walk.on_way++;
+        ty_redis_command(walk.client->redis, 2, words, lens, on_record, &is_record[i]);
+    }
+    walk_wait_all();
+    check_places();
+    check_fact("gaps", walk.model.gaps);
+    check_fact("stale_refused", walk.model.stale_refused);
+    check_fact("leases_taken", walk.model.leases_taken);
+    check_fact("quarantined", walk.model.quarantined);
+    check_fact("rollbacks", walk.model.rollbacks);
+    check_fact("epoch", walk.model.epoch);
+}

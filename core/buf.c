@@ -155,3 +155,11 @@ void ty_buf_shift(struct ty_buf *buf, size_t count)
     memmove(buf->data, buf->data + count, buf->len - count);
     buf->len -= count;
 }
+
+uint64_t ty_get_le(const uint8_t *bytes, size_t width)
+{
+    uint64_t value = 0;
+    for (size_t i = width; i-- > 0;)
+        value = value << 8 | bytes[i];
+    return value;
+}

@@ -34,6 +34,8 @@ void ty_buf_add_tag_bytes(struct ty_buf *buf, uint32_t field, const void *bytes,
 void ty_buf_add_tag_varint(struct ty_buf *buf, uint32_t field, uint64_t value);
 // A google.protobuf.Timestamp field from microseconds since 1970.
 void ty_buf_add_tag_time(struct ty_buf *buf, uint32_t field, uint64_t time_us);
+// A little-endian number of `width` bytes, 1 to 8, as the store's records have them.
+uint64_t ty_get_le(const uint8_t *bytes, size_t width);
 // Ensures a NUL behind data[len-1] (not counted in len) and returns data as text.
 char *ty_buf_text(struct ty_buf *buf);
 // Drops the first `count` bytes.

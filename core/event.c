@@ -31,14 +31,6 @@ static void add_number(struct ty_buf *out, uint32_t field, uint64_t value)
         ty_buf_add_tag_varint(out, field, value);
 }
 
-static uint64_t get_le(const uint8_t *bytes, size_t width)
-{
-    uint64_t value = 0;
-    for (size_t i = width; i-- > 0;)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 static void add_token_hash(const struct ty_token *token, struct ty_buf *out)
 {
     static const struct ty_token none;
@@ -51,11 +43,11 @@ static void add_token_hash(const struct ty_token *token, struct ty_buf *out)
 static void add_move(const uint8_t *bytes, struct ty_buf *out)
 {
     TY_BUF(move);
-    ty_buf_add_tag_time(&move, MOVE_TIME, get_le(bytes + 5, 8));
+    ty_buf_add_tag_time(&move, MOVE_TIME, ty_get_le(bytes + 5, 8));
     add_number(&move, MOVE_STATUS, bytes[0]);
     add_number(&move, MOVE_STAGE, bytes[1]);
     add_number(&move, MOVE_REASON, bytes[2]);
-    add_number(&move, MOVE_ATTEMPT, get_le(bytes + 3, 2));
+    add_number(&move, MOVE_ATTEMPT, ty_get_le(bytes + 3, 2));
     ty_buf_add_tag_bytes(out, EVENT_HISTORY, move.data, move.len);
 }
 

@@ -24,14 +24,6 @@ enum {
 #define READY_EPOCH_US UINT64_C(1577836800000000)
 #define READY_BAND_US UINT64_C(1000000000000000)
 
-static uint64_t get_le(const uint8_t *bytes, size_t width)
-{
-    uint64_t value = 0;
-    for (size_t i = width; i-- > 0;)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 static void put_le(uint8_t *bytes, size_t width, uint64_t value)
 {
     for (size_t i = 0; i < width; i++)
@@ -52,21 +44,21 @@ int ty_record_decode(const void *bytes, size_t len, struct ty_record *ret_record
         .reason = at[AT_REASON],
         .flags = at[AT_FLAGS],
         .priority = at[AT_PRIORITY],
-        .max_attempts = (uint16_t)get_le(at + AT_MAX_ATTEMPTS, 2),
-        .attempt = (uint32_t)get_le(at + AT_ATTEMPT, 4),
-        .worker_losses = (uint32_t)get_le(at + AT_LOSSES, 4),
-        .errors = (uint32_t)get_le(at + AT_ERRORS, 4),
-        .lease_ms = (uint32_t)get_le(at + AT_LEASE_MS, 4),
-        .version = get_le(at + AT_VERSION, 8),
-        .created_us = get_le(at + AT_CREATED, 8),
-        .modified_us = get_le(at + AT_MODIFIED, 8),
-        .started_us = get_le(at + AT_STARTED, 8),
-        .ended_us = get_le(at + AT_ENDED, 8),
-        .fence = get_le(at + AT_FENCE, 8),
-        .ready = get_le(at + AT_READY, 8),
-        .pool_len = (size_t)get_le(at + AT_POOL_LEN, 2),
-        .metadata_len = (size_t)get_le(at + AT_METADATA_LEN, 4),
-        .options_len = (size_t)get_le(at + AT_OPTIONS_LEN, 4),
+        .max_attempts = (uint16_t)ty_get_le(at + AT_MAX_ATTEMPTS, 2),
+        .attempt = (uint32_t)ty_get_le(at + AT_ATTEMPT, 4),
+        .worker_losses = (uint32_t)ty_get_le(at + AT_LOSSES, 4),
+        .errors = (uint32_t)ty_get_le(at + AT_ERRORS, 4),
+        .lease_ms = (uint32_t)ty_get_le(at + AT_LEASE_MS, 4),
+        .version = ty_get_le(at + AT_VERSION, 8),
+        .created_us = ty_get_le(at + AT_CREATED, 8),
+        .modified_us = ty_get_le(at + AT_MODIFIED, 8),
+        .started_us = ty_get_le(at + AT_STARTED, 8),
+        .ended_us = ty_get_le(at + AT_ENDED, 8),
+        .fence = ty_get_le(at + AT_FENCE, 8),
+        .ready = ty_get_le(at + AT_READY, 8),
+        .pool_len = (size_t)ty_get_le(at + AT_POOL_LEN, 2),
+        .metadata_len = (size_t)ty_get_le(at + AT_METADATA_LEN, 4),
+        .options_len = (size_t)ty_get_le(at + AT_OPTIONS_LEN, 4),
     };
     memcpy(r.token.bytes, at + AT_TOKEN, sizeof r.token.bytes);
     memcpy(r.digest, at + AT_DIGEST, sizeof r.digest);
@@ -170,7 +162,7 @@ bool ty_record_tail_next(const struct ty_record *record, size_t *offset, uint8_t
     if (*offset + 3 > record->tail_len)
         return false;
     const uint8_t *entry = record->tail + *offset;
-    size_t len = (size_t)get_le(entry + 1, 2);
+    size_t len = (size_t)ty_get_le(entry + 1, 2);
     if (len > record->tail_len - *offset - 3)
         return false;
     *ret_type = entry[0];
@@ -229,7 +221,7 @@ uint64_t ty_record_due_us(const struct ty_record *record)
         return 0;
     while (ty_record_tail_next(record, &offset, &type, &bytes, &len))
         if (type == TY_TAIL_BACKOFF && len >= 8)
-            due_us = get_le(bytes, 8);
+            due_us = ty_get_le(bytes, 8);
     return due_us;
 }
 

@@ -11,7 +11,7 @@
 #define PART_JOBS 500
 #define PART_INDEXES 64
 #define SEEN_SLOTS 1024 // a power of two, about twice PART_JOBS
-#define INDEXES_OF_A_JOB 3
+#define INDEXES_OF_A_JOB 4
 
 struct index {
     const char *key;
@@ -111,6 +111,9 @@ static void add_indexes(struct part *part, const struct ty_apply *command, const
     } else if (record->state == TY_JOB_PENDING) {
         score = ty_args_number(part->args, record->ready, &score_len);
         enter(part, "q:", record->pool, record->pool_len, score, score_len, id);
+    } else if (ty_record_is_terminal(record)) {
+        score = ty_args_number(part->args, record->ended_us, &score_len);
+        enter(part, "e", "", 0, score, score_len, id);
     }
 }
 

@@ -81,6 +81,8 @@ static const struct ty_setting rows[] = {
         "Of that budget, from where on submits wait in Kafka. Cancel, complete and delete always go on."),
     INT("store-shed-percent", "TRAINYARD_STORE_SHED_PERCENT", store_shed_percent, 1, 100, "85", "%",
         "Of that budget, from where on log lines are kept back, and left out when their job ends."),
+    INT("retention-days", "TRAINYARD_RETENTION_DAYS", retention_days, 0, 36500, "90", "days",
+        "How long a job is kept after its end; then it is removed with its log as by a delete; 0: for ever."),
     INT("log-retention-hours", "TRAINYARD_LOG_RETENTION_HOURS", log_retention_hours, 0, 87600, "168", "h",
         "How long a job's log is kept after its end; 0: for ever."),
     {.key = "rebuild", .environment = "TRAINYARD_REBUILD", .type = TY_SETTING_CHOICE, .offset = AT(rebuild),

@@ -150,6 +150,7 @@ static int open_store(struct ty_worker *worker, struct ty_err *err)
         .shards = (unsigned)settings->shards,
         .command_ms = (uint64_t)settings->redis_timeout_ms,
         .tombstone_ms = (uint64_t)settings->tombstone_hours * HOUR_MS,
+        .job_retention_ms = (uint64_t)settings->retention_days * 24 * HOUR_MS,
         .log_retention_ms = (uint64_t)settings->log_retention_hours * HOUR_MS,
         .default_max_attempts = (uint32_t)settings->max_attempts,
         .max_losses = (uint32_t)settings->max_losses,
@@ -306,7 +307,7 @@ void ty_worker_report(const struct ty_worker *worker)
                TY_KV("failed", "%" PRIu64, run.failed), TY_KV("canceled", "%" PRIu64, run.canceled),
                TY_KV("handed_back", "%" PRIu64, run.handed_back), TY_KV("retried", "%" PRIu64, run.retried),
                TY_KV("lost", "%" PRIu64, run.lost), TY_KV("told_again", "%" PRIu64, run.told_again),
-               TY_KV("adopted", "%" PRIu64, run.adopted),
+               TY_KV("adopted", "%" PRIu64, run.adopted), TY_KV("retired", "%" PRIu64, run.retired),
                TY_KV("log_entries", "%" PRIu64, run.log_entries));
     }
 }

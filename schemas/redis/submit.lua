@@ -18,6 +18,8 @@ local function enter(id, h, record)
     if h.state == PENDING then
         enqueue(id, h, record)
         queued = true
+    else
+        redis.call('ZADD', K .. 'e', int(h.ended), id)
     end
 end
 

@@ -118,10 +118,9 @@ static void tombstones_do_not_stay_for_ever(void **state)
     state_control(&client, TY_COMMAND_CANCEL, &early);
     state_submit(&client, &deleted, NULL);
     state_control(&client, TY_COMMAND_DELETE, &deleted);
-    for (int i = 0; i < 2; i++) {
-        int64_t left_ms = STATE_RAW(&client, i ? &early : &deleted, "PTTL", "{ty:0}:j:%").integer;
-        assert_in_range(left_ms, 3500000, 3600000);
-    }
+    assert_in_range(STATE_RAW(&client, &early, "PTTL", "{ty:0}:j:%").integer, 3500000, 3600000);
+    // A deletion that Kafka does not know yet is known to nobody else (core_state_outbox_test has when it expires).
+    assert_int_equal(STATE_RAW(&client, &deleted, "PTTL", "{ty:0}:j:%").integer, -1);
     // The submit of a canceled job stays.
     state_submit(&client, &early, NULL);
     assert_int_equal(STATE_RAW(&client, &early, "PTTL", "{ty:0}:j:%").integer, -1);

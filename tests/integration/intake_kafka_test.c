@@ -130,6 +130,7 @@ int main(void)
         cmocka_unit_test(intake_case_redis_restored), cmocka_unit_test(intake_case_redis_away),
         cmocka_unit_test(intake_case_stop_and_start), cmocka_unit_test(intake_case_killed),
         cmocka_unit_test(intake_case_two_share),      cmocka_unit_test(intake_case_back_pressure),
+        cmocka_unit_test(intake_case_horizon),
         cmocka_unit_test(test_latency),               cmocka_unit_test(test_topics_come_later),
         cmocka_unit_test(test_topic_is_made_anew),    cmocka_unit_test(test_broker_is_killed),
     };

@@ -60,6 +60,7 @@ class Run:
         self.feed.start()
         yard.start_all()
         self.clients = clients.Clients(yard, args.jobs, args.seed + 1)
+        self.faults.since = self.since
         self.counting = threading.Event()
         self.counter = threading.Thread(target=self.count, daemon=True)
         self.began = time.monotonic()
@@ -67,6 +68,12 @@ class Run:
     def count(self):
         while not self.counting.wait(0.25):
             self.yard.count()
+
+    def since(self, when):
+        """How many jobs have ended, been claimed and been deleted since."""
+        return (sum(at > when for at in list(self.clients.ends.values())),
+                sum(told.seen > when and told.status == checker.IN_PROGRESS for told in self.feed.told[-2000:]),
+                sum((job.deleted or 0) > when for job in self.clients.jobs[-2000:]))
 
     def go(self):
         self.counter.start()
@@ -81,6 +88,7 @@ class Run:
         struck, misses = 0, 0
         while struck < self.args.faults and misses < 200:
             share = struck / self.args.faults
+            self.clients.allowed = clients.IN_FLIGHT + share * self.args.jobs
             while self.clients.submitted < share * self.args.jobs and self.clients.threads[0].is_alive():
                 time.sleep(0.02)
             kind = self.faults.next_kind()
@@ -91,6 +99,7 @@ class Run:
             else:
                 misses += 1
             time.sleep(BETWEEN_SECONDS)
+        self.clients.allowed = self.args.jobs
         self.faults.settle()
 
     def settle(self):
@@ -146,7 +155,7 @@ class Run:
             witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9))
         models = {job.id: self.model(job) for job in self.clients.jobs}
         return checker.History(self.clients.jobs, self.clients.replies, self.feed.told, witnesses, self.final, models,
-                               self.yard.outages)
+                               self.yard.outages, self.yard.wipes)
 
     def evidence(self):
         found = dict.fromkeys(EVIDENCE, 0)

@@ -125,6 +125,7 @@ class Yard(stack.Stack):
         self.machines = [Machine(self, f"worker-{number}") for number in range(machines)]
         self.redis_busy = threading.Lock()  # nobody else restarts, saves or restores it
         self.outages = []  # (from, to) of restores, by the wall clock
+        self.wipes = []    # when a machine lost its disk
         self._last, self.counters = {}, dict.fromkeys(COUNTERS, 0)
 
     def __exit__(self, *error):
@@ -192,7 +193,7 @@ class Snapshots(threading.Thread):
     """Saves the store every few seconds and keeps what may be asked for: (when, bytes), oldest first."""
 
     EVERY_SECONDS = 4
-    KEEP_SECONDS = 90
+    KEEP_SECONDS = 100
 
     def __init__(self, yard):
         super().__init__(daemon=True)
@@ -205,7 +206,7 @@ class Snapshots(threading.Thread):
                 data = self.yard.redis.snapshot()
                 self.taken = [kept for kept in self.taken if began - kept[0] < self.KEEP_SECONDS] + [(began, data)]
 
-    def older_than(self, seconds):
-        """The newest that is so old; None: there is none."""
-        old = [kept for kept in self.taken if time.time() - kept[0] >= seconds]
-        return old[-1] if old else None
+    def aged(self, youngest, oldest):
+        """The newest whose age in seconds is between; None: there is none."""
+        fitting = [kept for kept in self.taken if youngest <= time.time() - kept[0] <= oldest]
+        return fitting[-1] if fitting else None

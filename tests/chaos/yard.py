@@ -185,6 +185,25 @@ class Yard(stack.Stack):
         with contextlib.suppress(OSError):
             return resp.ask(self.redis.port, "ZCARD", "{ty:0}:o") == 0
 
+    def commands_are_applied(self):
+        """The intake has come to the end of every partition, by the marks that it leaves in the store."""
+        with contextlib.suppress(OSError):
+            marks = resp.table(self.redis.port, "{ty:0}:w")
+            return all(int(marks.get(f"{kind}/{part}", b"0")) >= end for (kind, part), end in self.command_ends().items())
+        return False
+
+    def command_ends(self):
+        from confluent_kafka import Consumer, TopicPartition
+        asker, ends = Consumer({"bootstrap.servers": self.broker.address, "group.id": "chaos-ends"}), {}
+        try:
+            topics = asker.list_topics(timeout=20).topics
+            for kind in ("submit", "cancel", "delete"):
+                for part in topics[stack.PREFIX + kind].partitions:
+                    ends[kind, part] = asker.get_watermark_offsets(TopicPartition(stack.PREFIX + kind, part), 20)[1]
+        finally:
+            asker.close()
+        return ends
+
     def log_text(self):
         return {machine.name: machine.process.text() for machine in self.machines}
 

@@ -201,6 +201,17 @@ static bool write_all(struct ty_feed *feed, struct ty_feed_order *order)
     return wait_for_acks(feed, order);
 }
 
+// librdkafka says it on a thread of its own, and maybe a little later than that the call has failed.
+static bool was_fenced(struct ty_feed *feed)
+{
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(feed->producer, NULL, 0);
+    for (int i = 0; !fatal && i < 2; i++) {
+        rd_kafka_poll(feed->producer, POLL_MS);
+        fatal = rd_kafka_fatal_error(feed->producer, NULL, 0);
+    }
+    return is_fence(fatal);
+}
+
 static void do_send(struct ty_feed *feed, struct ty_feed_order *order)
 {
     if (!feed->producer) {
@@ -211,8 +222,7 @@ static void do_send(struct ty_feed *feed, struct ty_feed_order *order)
     // Whatever goes wrong, the producer is made anew by the next OPEN, which aborts what this one has left.
     if (failed(feed, order, rd_kafka_begin_transaction(feed->producer), "no transaction") || !write_all(feed, order) ||
         failed(feed, order, rd_kafka_commit_transaction(feed->producer, TY_FEED_STEP_MS), "not committed")) {
-        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(feed->producer, NULL, 0);
-        if (is_fence(fatal))
+        if (was_fenced(feed))
             order->outcome = TY_FEED_FENCED;
         drop_producer(feed);
     }

@@ -11,7 +11,7 @@
 enum ty_script {
     TY_SCRIPT_ATTACH, TY_SCRIPT_CLAIM, TY_SCRIPT_CONTROL, TY_SCRIPT_FINISH, TY_SCRIPT_HELLO, TY_SCRIPT_LIST,
     TY_SCRIPT_LOG_APPEND, TY_SCRIPT_LOG_OPEN, TY_SCRIPT_LOG_PAGE, TY_SCRIPT_OUTBOX, TY_SCRIPT_PUBLISHED, TY_SCRIPT_REBUILD,
-    TY_SCRIPT_RECLAIM, TY_SCRIPT_RENEW, TY_SCRIPT_REPLAYED, TY_SCRIPT_RESTORE, TY_SCRIPT_SETTLED, TY_SCRIPT_SUBMIT, TY_SCRIPT_UNLINKED, TY_SCRIPTS
+    TY_SCRIPT_RECLAIM, TY_SCRIPT_RENEW, TY_SCRIPT_REPLAYED, TY_SCRIPT_RESTORE, TY_SCRIPT_RETIRE, TY_SCRIPT_SETTLED, TY_SCRIPT_SUBMIT, TY_SCRIPT_UNLINKED, TY_SCRIPTS
 };
 
 struct ty_state {
@@ -21,7 +21,7 @@ struct ty_state {
     struct ty_state_options options;
     ty_state_up_fn on_up;
     void *up_context;
-    bool is_up;
+    bool is_up, was_up;
     unsigned hellos_left;     // shards that have not said yes
     unsigned hellos_out;      // of them asked
     bool misfit, refused;     // was told: the store does not fit; it does not answer for now
@@ -42,6 +42,7 @@ struct ty_call {
         ty_claim_fn claim;
         ty_results_fn results;
         ty_reclaim_fn reclaim;
+        ty_retire_fn retire;
         ty_log_fn log;
         ty_get_fn get;
         ty_list_fn list;

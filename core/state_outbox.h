@@ -88,10 +88,9 @@ void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, 
                       ty_restored_fn fn, void *context);
 // is_done false: another publisher has the lease.
 typedef void (*ty_asked_fn)(void *context, const struct ty_err *err, bool is_done);
-// The store has all that the events say: claims and expiry go on. has_changed: something was restored; a new epoch begins, and
-// nothing expires for lease_ms.
-void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, bool has_changed,
-                       ty_asked_fn fn, void *context);
+// The store has all that the events say: claims and expiry go on. When something was restored, by this publisher or one that
+// died over it, a new epoch begins, and nothing expires for lease_ms.
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, ty_asked_fn fn, void *context);
 // The store is found to have gone back: no claims until it was replayed. Nobody waits for the answer.
 void ty_state_need_replay(struct ty_state *state, unsigned shard);
 // The operator wants everything to be read again from Kafka, events and commands (asks true), or to know how that goes.

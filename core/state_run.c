@@ -11,6 +11,8 @@
 #define RECLAIM_LIMIT 256
 #define RECLAIM_TICK_MS 1000
 #define SITE_BYTES 48
+#define RETIRE_LIMIT 256
+#define RETIRE_KEYS 1000 // of the store looked over in one step
 
 static void on_claimed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
@@ -194,6 +196,36 @@ void ty_state_reclaim(struct ty_state *state, unsigned shard, uint32_t lease_ms,
     call->shard = shard;
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_RECLAIM, key, &args, on_reclaimed, call);
+}
+
+static void on_retired(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    if (ty_state_check_array(reply, cause, 1, &err) < 0) {
+        call->fn.retire(call->context, &err, 0, 0);
+    } else {
+        ty_state_remove_logs(call->state, reply, 1);
+        call->fn.retire(call->context, NULL, (unsigned)(reply->count / 2), (unsigned)reply->items[0].integer);
+    }
+    free(call);
+}
+
+void ty_state_retire(struct ty_state *state, unsigned shard, uint64_t interval_ms, ty_retire_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.retire = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_u64(&args, state->options.tombstone_ms);
+    ty_args_add_u64(&args, state->options.job_retention_ms);
+    ty_args_add_u64(&args, RETIRE_LIMIT);
+    ty_args_add_u64(&args, interval_ms);
+    ty_args_add_u64(&args, state->tick[shard]);
+    ty_args_add_u64(&args, RETIRE_KEYS);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_RETIRE, key, &args, on_retired, call);
 }
 
 void ty_state_unlinked(struct ty_state *state, unsigned shard, uint64_t age_ms, unsigned max, ty_claim_fn fn, void *context)

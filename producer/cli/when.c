@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #define SECOND INT64_C(1000000)
@@ -100,4 +101,36 @@ const char *ty_when_duration(int64_t duration_us, char out[TY_WHEN_BYTES])
     else
         snprintf(out, TY_WHEN_BYTES, "%" PRId64 "d %02" PRId64 "h", s / 86400, s % 86400 / 3600);
     return out;
+}
+
+static bool parse_fraction(const char *text, uint64_t *us)
+{
+    size_t digits = *text == '.' ? strspn(text + 1, "0123456789") : 0;
+    uint64_t unit = SECOND;
+    if (*text == '.' && (digits < 1 || digits > 6))
+        return false;
+    for (size_t i = 1; i <= digits; i++)
+        *us += (unit /= 10) * (uint64_t)(text[i] - '0');
+    return !strcmp(text + (digits ? digits + 1 : 0), "Z");
+}
+
+bool ty_when_parse(const char *text, uint64_t *ret_us)
+{
+    static const char form[] = "dddd-dd-ddTdd:dd:dd";
+    struct tm tm = {0}, again;
+    for (size_t i = 0; form[i]; i++)
+        if (form[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
+            return false;
+    if (!strptime(text, "%Y-%m-%dT%H:%M:%S", &tm))
+        return false;
+    again = tm;
+    time_t seconds = timegm(&again);
+    // A day or hour that there is not comes back as another one.
+    if (seconds < 0 || !gmtime_r(&seconds, &again) || again.tm_mday != tm.tm_mday || again.tm_hour != tm.tm_hour)
+        return false;
+    uint64_t us = (uint64_t)seconds * SECOND;
+    if (!parse_fraction(text + sizeof form - 1, &us))
+        return false;
+    *ret_us = us;
+    return true;
 }

@@ -1,6 +1,7 @@
 // Times as people and programs read them. All in UTC. Pure.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "google/protobuf/timestamp.pb-c.h"
@@ -18,5 +19,7 @@ const char *ty_when_day(int64_t time_us, char out[TY_WHEN_BYTES]);     // "2026-
 const char *ty_when_ago(int64_t time_us, int64_t now_us, char out[TY_WHEN_BYTES]);
 // "0.4s", "12s", "3m 05s", "1h 02m", "3d 04h"; negative ones count as 0.
 const char *ty_when_duration(int64_t duration_us, char out[TY_WHEN_BYTES]);
+// Reads "2026-11-24T18:42:24Z" or with a fraction of up to six digits, in UTC, from 1970 on; false for anything else.
+bool ty_when_parse(const char *text, uint64_t *ret_us);
 // For model versions: "2026-11-24T18-42-24".
 const char *ty_when_version(int64_t time_us, char out[TY_WHEN_BYTES]);

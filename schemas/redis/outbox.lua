@@ -23,10 +23,14 @@ local stamp, marks, jobs = int(now), {}, {}
 for partition = 0, tonumber(ARGV[7]) - 1 do
     marks[partition + 1] = tonumber(redis.call('HGET', K .. 'w', ARGV[6] .. '/' .. partition) or -1)
 end
-local due = redis.call('ZRANGEBYSCORE', K .. 'x', '-inf', stamp, 'LIMIT', 0, limit)
-for i, raw in ipairs(fetch(due)) do
+local due = {}
+local past = redis.call('ZRANGEBYSCORE', K .. 'x', '-inf', stamp, 'LIMIT', 0, limit)
+for i, raw in ipairs(fetch(past)) do
+    local is_gone = not raw or string.byte(raw, 2) == 0
+    -- The event of a deletion comes before its null record, however long it had to wait.
+    if not (raw and is_gone and redis.call('ZSCORE', K .. 'o', past[i])) then due[#due + 1] = past[i] end
     -- The same id may have been submitted anew by now: the null record ends what was before, and an event follows it.
-    if raw and string.byte(raw, 2) ~= 0 then to_outbox(due[i], now) end
+    if not is_gone then to_outbox(past[i], now) end
 end
 -- In steps, so that not more is fetched than is given by far.
 local STEP = 50

@@ -22,8 +22,24 @@ gather()
 for i, raw in ipairs(fetch(ids)) do
     -- What changed again since it was read stays in the outbox. By version and time: a version alone can come twice when the
     -- store goes back.
-    if not raw or string.sub(raw, 33, 40) .. string.sub(raw, 49, 56) == changes[i] then change('ZREM', K .. 'o', ids[i]) end
+    if not raw or string.sub(raw, 33, 40) .. string.sub(raw, 49, 56) == changes[i] then
+        change('ZREM', K .. 'o', ids[i])
+        local due = raw and string.byte(raw, 2) == 0 and redis.call('ZSCORE', K .. 'x', ids[i])
+        if due then redis.call('PEXPIREAT', K .. 'j:' .. ids[i], int(tonumber(due) / 1000)) end
+    end
 end
-for i = at + 2 * count + 1, #ARGV do change('ZREM', K .. 'x', ARGV[i]) end
 flush()
+local now = now_us()
+for i = at + 2 * count + 1, #ARGV do
+    local id = ARGV[i]
+    local due, key = tonumber(redis.call('ZSCORE', K .. 'x', id) or 0), K .. 'j:' .. id
+    -- One that is due later is of a deletion that came meanwhile.
+    if due > 0 and due <= now then
+        redis.call('ZREM', K .. 'x', id)
+        -- A tombstone whose event was published by a program that did not make it expire then.
+        if redis.call('GETRANGE', key, 1, 1) == '\0' and redis.call('PTTL', key) == -1 and not redis.call('ZSCORE', K .. 'o', id) then
+            redis.call('DEL', key)
+        end
+    end
+end
 return 1

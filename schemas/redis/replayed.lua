@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms, 1 when jobs were
--- changed. Answer: 1, or 0 when another publisher has the lease.
+-- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms.
+-- Answer: 1, or 0 when another publisher has the lease.
 local meta = K .. 'm'
 if redis.call('GET', K .. 'p') ~= ARGV[2] then return 0 end
-if ARGV[4] == '1' then
+if redis.call('HDEL', meta, 'changed') == 1 then
     -- Who runs a job has a lease's time to say so before anything expires.
     redis.call('HINCRBY', meta, 'epoch', 1)
     redis.call('HSET', meta, 'grace_until', int(now_us() + tonumber(ARGV[3]) * 1000))

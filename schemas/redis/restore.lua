@@ -17,6 +17,7 @@ local function unlist(id, h, raw)
     if h.state == PENDING then dequeue(id, h, raw) end
     redis.call('ZREM', K .. 'l', id)
     redis.call('ZREM', K .. 'u', id)
+    redis.call('ZREM', K .. 'e', id)
 end
 
 local function list(id, h, raw)
@@ -26,8 +27,11 @@ local function list(id, h, raw)
         queued = true
     elseif not terminal(h.state) then
         redis.call('ZADD', K .. 'l', int(now + h.lease_ms * 1000), id)
-    elseif h.state == COMPLETED and now - h.ended < RELINK_US then
-        redis.call('ZADD', K .. 'u', int(now), id) -- whether its model has its name is not in the event
+    else
+        redis.call('ZADD', K .. 'e', int(h.ended), id)
+        if h.state == COMPLETED and now - h.ended < RELINK_US then
+            redis.call('ZADD', K .. 'u', int(now), id) -- whether its model has its name is not in the event
+        end
     end
 end
 
@@ -127,6 +131,8 @@ for i = at, first - 1, 2 do
         redis.call('HSET', K .. 'w', name, ARGV[i + 1])
     end
 end
+-- Until `replayed`, whoever calls that: this publisher may not come to it.
+if out[2] > 0 then redis.call('HSET', K .. 'm', 'changed', '1') end
 -- What is published next must be above all that readers have seen.
 if tonumber(ARGV[5]) > tonumber(redis.call('HGET', K .. 'm', 'epoch') or 0) then redis.call('HSET', K .. 'm', 'epoch', ARGV[5]) end
 if queued then redis.call('PUBLISH', K .. 'n', 'r') end

@@ -196,14 +196,58 @@ static void a_deletion_is_an_event_above_all_before(void **state)
     assert_true(view.jobs[0].record.flags & TY_FLAG_DELETE);
     assert_true(view.jobs[0].record.version > before.jobs[0].record.version + 1); // canceled, then deleted
     assert_int_equal(view.null_count, 0);
+    assert_int_equal(STATE_RAW(&client, &id, "PTTL", "{ty:0}:j:%").integer, -1);
     publish_all();
     // Its null record is due when the tombstone goes.
+    assert_in_range(STATE_RAW(&client, &id, "PTTL", "{ty:0}:j:%").integer, 3500000, 3600000);
     STATE_RAW(&client, &id, "ZADD", "{ty:0}:x", "XX", "1", "%");
     view = outbox_of("p", LEASE_MS);
     assert_int_equal(view.null_count, 1);
     assert_true(ty_id_equal(&view.nulls[0], &id));
     assert_int_equal(publish_as("p", &view, 1), TY_PUBLISHED);
     assert_int_equal(outbox_of("p", LEASE_MS).null_count, 0);
+}
+
+// Kafka was away for longer than a tombstone lives.
+static void a_deletion_waits_for_kafka_however_long(void **state)
+{
+    struct ty_id id = submit();
+    (void)state;
+    publish_all();
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
+    STATE_RAW(&client, &id, "ZADD", "{ty:0}:x", "XX", "1", "%");
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &id), TY_APPLY_NOOP);
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLY_NOOP);
+    struct view view = outbox_of("p", LEASE_MS);
+    assert_int_equal(view.null_count, 0); // not before the event
+    assert_int_equal(view.job_count, 1);
+    assert_true(view.jobs[0].record.version > 1);
+    assert_int_equal(publish_as("p", &view, 1), TY_PUBLISHED);
+    assert_int_equal(STATE_RAW(&client, &id, "EXISTS", "{ty:0}:j:%").integer, 0);
+    view = outbox_of("p", LEASE_MS);
+    assert_int_equal(view.null_count, 1);
+    assert_int_equal(view.job_count, 0);
+    assert_int_equal(publish_as("p", &view, 1), TY_PUBLISHED);
+    assert_int_equal(outbox_of("p", LEASE_MS).null_count, 0);
+}
+
+// A null record is on its way while the id is used anew and deleted again: that deletion has a null record of its own.
+static void a_null_record_is_not_taken_for_the_next_one(void **state)
+{
+    struct ty_id id = submit();
+    (void)state;
+    state_control(&client, TY_COMMAND_DELETE, &id);
+    publish_all();
+    STATE_RAW(&client, &id, "DEL", "{ty:0}:j:%");
+    STATE_RAW(&client, &id, "ZADD", "{ty:0}:x", "XX", "1", "%");
+    struct view view = outbox_of("p", LEASE_MS);
+    assert_int_equal(view.null_count, 1);
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
+    assert_int_equal(publish_as("p", &view, 1), TY_PUBLISHED);
+    assert_int_equal(STATE_RAW(&client, &id, "ZSCORE", "{ty:0}:x", "%").type, TY_REDIS_BYTES);
+    assert_int_equal(STATE_RAW(&client, &id, "EXISTS", "{ty:0}:j:%").integer, 1);
+    publish_all();
 }
 
 // The tombstone has passed and somebody submits under the same idempotency key: what Kafka keeps last must be the new job.
@@ -288,6 +332,62 @@ static void what_is_no_record_is_said_and_can_be_passed(void **state)
     STATE_RAW(&client, &gone, "ZREM", "{ty:0}:o", "%");
     state_control(&client, TY_COMMAND_DELETE, &id);
     STATE_RAW(&client, NULL, "DEL", "{ty:0}:o");
+}
+
+// ---- the store made again ----
+
+static void on_restored(void *context, const struct ty_err *err, bool is_ours, unsigned changed)
+{
+    assert_null(err);
+    assert_true(is_ours);
+    assert_int_equal(changed, 1);
+    *(bool *)context = true;
+}
+
+static void on_replayed(void *context, const struct ty_err *err, bool is_done)
+{
+    assert_null(err);
+    assert_true(is_done);
+    *(bool *)context = true;
+}
+
+static uint64_t fact(const char *name)
+{
+    struct state_raw raw = STATE_RAW(&client, NULL, "HGET", "{ty:0}:m", name);
+    return raw.type == TY_REDIS_BYTES ? strtoull(raw.text, NULL, 10) : 0;
+}
+
+static void replayed(const char *publisher)
+{
+    bool done = false;
+    ty_state_replayed(client.state, 0, publisher, LEASE_MS, on_replayed, &done);
+    STATE_UNTIL(&client, done);
+}
+
+// A publisher dies between the last piece that it has restored and the word that all is there: the next one has nothing to
+// restore, and readers must see another epoch all the same.
+static void a_replay_that_dies_before_its_end_is_ended_by_the_next(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct ty_event_mark mark = {.partition = 0, .next = 1000};
+    struct ty_restore deletion = {.id = id, .is_deleted = true, .version = 7};
+    uint64_t epoch = fact("epoch");
+    bool done = false;
+    (void)state;
+    outbox_of("p", LEASE_MS);
+    replayed("p"); // nothing was restored
+    assert_int_equal(fact("epoch"), epoch);
+    STATE_RAW(&client, NULL, "HDEL", "{ty:0}:m", "grace_until");
+    ty_state_restore(client.state, 0, "p", TOPIC, 0, &mark, 1, &deletion, 1, on_restored, &done);
+    STATE_UNTIL(&client, done);
+    STATE_RAW(&client, NULL, "DEL", "{ty:0}:p"); // its lease passes
+    assert_int_equal(outbox_of("q", LEASE_MS).marks[0], 1000);
+    replayed("q");
+    assert_int_equal(fact("epoch"), epoch + 1);
+    assert_true(fact("grace_until") > ty_clock_wall_us());
+    replayed("q"); // once
+    assert_int_equal(fact("epoch"), epoch + 1);
+    STATE_RAW(&client, NULL, "DEL", "{ty:0}:p", "{ty:0}:w");
 }
 
 // ---- what stands ----
@@ -376,10 +476,13 @@ int main(void)
         cmocka_unit_test(every_change_stands_in_it_once),
         cmocka_unit_test(submits_of_every_kind_are_in_it),
         cmocka_unit_test(a_deletion_is_an_event_above_all_before),
+        cmocka_unit_test(a_deletion_waits_for_kafka_however_long),
+        cmocka_unit_test(a_null_record_is_not_taken_for_the_next_one),
         cmocka_unit_test(an_id_that_comes_anew_has_its_event_after_the_null_record),
         cmocka_unit_test(one_publisher_at_a_time),
         cmocka_unit_test(a_store_that_went_back_is_not_told),
         cmocka_unit_test(what_is_no_record_is_said_and_can_be_passed),
+        cmocka_unit_test(a_replay_that_dies_before_its_end_is_ended_by_the_next),
         cmocka_unit_test(an_end_stands_when_kafka_has_it),
         cmocka_unit_test(who_gave_back_waits_for_kafka_or_the_next),
         cmocka_unit_test(an_end_that_another_took_over_waits_for_that_one),

@@ -36,7 +36,7 @@ static struct command *commands; // the topic
 static size_t command_count, command_cap, position;
 static size_t event_first;    // what is before it was freed
 static struct reading older;  // one that is told late
-static uint64_t restores, rollbacks_made, replays, expiries;
+static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, retired;
 
 // ---- what comes next ----
 
@@ -244,6 +244,49 @@ static bool waits_for_events(void)
     return walk.model.must_replay || walk.site.seen_tick[walk.site.client] > walk.model.tick;
 }
 
+static void on_retired(void *context, const struct ty_err *err, unsigned removed, unsigned passed)
+{
+    unsigned *counts = context;
+    walk_check_no(err);
+    counts[0] = removed;
+    counts[1] = passed;
+    walk.on_way--;
+}
+
+// Some jobs have ended long ago, and the others not.
+static void go_sweep(void)
+{
+    unsigned chosen[8], count = 0, must[2] = {0}, counts[2] = {0};
+    uint64_t until = ty_clock_mono_ms() + WAIT_MS;
+    STATE_RAW(walk.client, NULL, "EVAL",
+              "for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], 9e15, m) end return 1", "1",
+              "{ty:0}:e");
+    for (unsigned i = 0; i < MODEL_JOBS && count < 8; i++)
+        if (model_is_terminal(&walk.model.jobs[i]) && walk_by_chance(10)) {
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:e", "XX", "1", "%");
+            chosen[count++] = i;
+        }
+    bool waits = waits_for_events();
+    for (unsigned i = 0; i < count && !waits; i++) {
+        bool goes = model_retire(&walk.model, chosen[i]);
+        walk_note(chosen[i], "ended long ago: %d", goes);
+        must[goes ? 0 : 1]++;
+    }
+    for (unsigned removed = 0, passed = 0; count;) { // what has ended in this very millisecond is taken in the next
+        walk.on_way++;
+        ty_state_retire(walk.client->state, 0, 0, on_retired, counts);
+        walk_wait_all();
+        removed += counts[0];
+        passed += counts[1];
+        if (removed == must[0] && passed == must[1])
+            break;
+        if (removed > must[0] || passed > must[1] || ty_clock_mono_ms() > until)
+            walk_wrong(chosen[0], "of those that ended long ago %u were removed, %u passed over; the model: %u, %u", removed, passed,
+                       must[0], must[1]);
+    }
+    retired += must[0];
+}
+
 static void go_clock(void)
 {
     unsigned expired[16], count = 0;
@@ -315,10 +358,9 @@ static void on_restored(void *context, const struct ty_err *err, bool is_ours, u
     walk.on_way--;
 }
 
-// One reading of the events from the store's mark; returns whether something was not like that before.
-static bool restore_from(size_t first)
+// One reading of the events from the store's mark.
+static void restore_from(size_t first)
 {
-    bool has_changed = false;
     while (first < walk.event_count) {
         struct ty_restore jobs[RESTORE_BATCH];
         unsigned count = 0, changed = 0, must = 0;
@@ -338,11 +380,9 @@ static bool restore_from(size_t first)
         walk_check(walk.events[first].job, "jobs restored", changed, must);
         if (mark.next > walk.model.mark)
             walk.model.mark = mark.next;
-        has_changed = has_changed || changed;
         first += count;
         restores += count;
     }
-    return has_changed;
 }
 
 static void on_asked(void *context, const struct ty_err *err, bool is_done)
@@ -363,14 +403,18 @@ static void replay(void)
         walk_wait_all();
         walk.has_reading = false;
     }
-    bool has_changed = restore_from(first);
-    if (walk_by_chance(30) && restore_from(first))
-        has_changed = true; // read twice
+    restore_from(first);
+    if (walk_by_chance(30))
+        restore_from(first); // read twice
+    if (walk_by_chance(20)) { // the publisher dies over it
+        replays_cut++;
+        return;
+    }
     walk.on_way++;
-    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 1, has_changed, on_asked, &is_done);
+    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 1, on_asked, &is_done);
     walk_wait_all();
     assert_true(is_done);
-    model_replayed(&walk.model, has_changed);
+    model_replayed(&walk.model);
     walk.needs_replay = false;
     replays++;
 }
@@ -401,6 +445,7 @@ static void one_round(uint64_t number)
         position = walk.gap_at;
     walk.has_gap = false;
     go_clock();
+    go_sweep();
     forget_claims();
     if ((walk.model.must_replay || walk.needs_replay) && walk_by_chance(50))
         replay();
@@ -432,8 +477,8 @@ static void the_store_does_what_the_model_says(void **state)
     print_message("%" PRIu64 " events in %" PRIu64 " ms: commands %" PRIu64 ", claims %" PRIu64 ", renewals %" PRIu64 ", ends %" PRIu64
                   ", settled %" PRIu64 ", readings %" PRIu64 ", published %" PRIu64 "\n", walk.events_done, ms, walk.answers[APPLY],
                   walk.answers[CLAIM], walk.answers[RENEW], walk.answers[FINISH], walk.answers[SETTLED], walk.answers[OUTBOX], walk.answers[PUBLISHED]);
-    print_message("rollbacks %" PRIu64 ", replays %" PRIu64 " of %" PRIu64 " events, leases expired %" PRIu64 "\n", rollbacks_made, replays,
-                  restores, expiries);
+    print_message("rollbacks %" PRIu64 ", replays %" PRIu64 " and %" PRIu64 " cut off, of %" PRIu64 " events, leases expired %" PRIu64
+                  ", retired %" PRIu64 "\n", rollbacks_made, replays, replays_cut, restores, expiries, retired);
     for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
         if (wanted >= EVENTS && !walk.states[s])
             fail_msg("no job was ever seen in state %d", s);
@@ -441,8 +486,8 @@ static void the_store_does_what_the_model_says(void **state)
 
 static int set_up(void **state)
 {
-    static const struct ty_state_options sites[] = {{.max_losses = 2},
-                                                    {.max_losses = 2, .retry_base_ms = UINT32_MAX, .retry_max_ms = UINT32_MAX}};
+    static const struct ty_state_options sites[] = {{.max_losses = 2, .job_retention_ms = 1},
+                                                    {.max_losses = 2, .job_retention_ms = 1, .retry_base_ms = UINT32_MAX, .retry_max_ms = UINT32_MAX}};
     (void)state;
     walk.site.max_attempts = 3;
     walk.site.max_losses = 2;

@@ -52,7 +52,7 @@ static void change(struct model_site *site, struct model_job *job)
 static void to_tombstone(struct model_job *job, unsigned flags, uint64_t version)
 {
     *job = (struct model_job){.exists = true, .flags = flags, .attempt = job->attempt, .version = version,
-                              .in_outbox = job->in_outbox, .in_nulls = job->in_nulls};
+                              .in_outbox = job->in_outbox, .in_nulls = job->in_nulls, .is_null_due = job->is_null_due};
 }
 
 // A terminal job that was to be deleted goes.
@@ -60,6 +60,7 @@ static void forget(struct model_job *job)
 {
     to_tombstone(job, job->flags | TY_FLAG_CANCEL | TY_FLAG_DELETE, job->version + 1);
     job->in_outbox = job->in_nulls = true;
+    job->is_null_due = false;
 }
 
 // ---- commands ----
@@ -85,7 +86,7 @@ enum ty_applied model_submit(struct model *model, struct model_site *site, const
         return TY_APPLY_NOOP;
     *job = (struct model_job){.exists = true, .state = TY_JOB_PENDING, .version = 1, .body = submit->body, .ready = submit->ready,
                               .max_attempts = submit->max_attempts, .in_outbox = true,
-                              .in_nulls = old.in_nulls};
+                              .in_nulls = old.in_nulls, .is_null_due = old.is_null_due};
     job->stamp = UINT64_C(1) << 63 | submit->ready; // the same submit once more has the same times
     if (submit->is_refused) {
         job->state = TY_JOB_FAILED;
@@ -374,10 +375,20 @@ void model_expire(struct model *model, struct model_site *site, unsigned number)
     model->leases_taken++;
 }
 
+bool model_retire(struct model *model, unsigned number)
+{
+    struct model_job *job = &model->jobs[number];
+    if (!job->exists || !model_is_terminal(job) || job->in_outbox || job->in_unlinked)
+        return false;
+    forget(job);
+    model->retired++;
+    return true;
+}
+
 void model_forget(struct model *model, unsigned number)
 {
     struct model_job *job = &model->jobs[number];
-    *job = (struct model_job){.in_nulls = job->in_nulls, .in_outbox = job->in_outbox};
+    *job = (struct model_job){.in_nulls = job->in_nulls, .is_null_due = job->in_nulls, .in_outbox = job->in_outbox};
 }
 
 // ---- events ----
@@ -422,7 +433,8 @@ enum ty_published_result model_published(struct model *model, int publisher, uin
             job->in_outbox = false;
     }
     for (size_t i = 0; i < null_count; i++)
-        model->jobs[nulls[i]].in_nulls = false;
+        if (model->jobs[nulls[i]].is_null_due) // else it is of a deletion that came meanwhile
+            model->jobs[nulls[i]].in_nulls = model->jobs[nulls[i]].is_null_due = false;
     return TY_PUBLISHED;
 }
 
@@ -453,6 +465,7 @@ static bool restore_deletion(struct model_job *job, uint64_t version)
         return false;
     to_tombstone(job, TY_FLAG_DELETE, job->exists && job->version > version ? job->version : version);
     job->in_outbox = false;
+    job->is_null_due = job->in_nulls && job->is_null_due;
     job->in_nulls = true;
     return true;
 }
@@ -465,6 +478,7 @@ static void take_event(struct model_site *site, struct model_job *job, const str
     *job = *event;
     job->in_outbox = false;
     job->in_nulls = old.in_nulls;
+    job->is_null_due = old.is_null_due;
     job->token = old.exists && old.state != TY_JOB_TOMBSTONE && old.attempt == event->attempt && old.fence == event->fence
                      ? old.token
                      : no_token;
@@ -482,10 +496,8 @@ static void take_event(struct model_site *site, struct model_job *job, const str
         forget(job);
 }
 
-bool model_restore(struct model *model, struct model_site *site, unsigned number, enum model_event_kind kind,
-                   const struct model_job *event)
+static bool restore(struct model_site *site, struct model_job *job, enum model_event_kind kind, const struct model_job *event)
 {
-    struct model_job *job = &model->jobs[number];
     bool is_gone = job->exists && job->state == TY_JOB_TOMBSTONE && (job->flags & TY_FLAG_DELETE);
     if (kind == MODEL_EVENT_DELETED)
         return restore_deletion(job, event->version);
@@ -512,8 +524,17 @@ bool model_restore(struct model *model, struct model_site *site, unsigned number
     return true;
 }
 
-void model_replayed(struct model *model, bool has_changed)
+bool model_restore(struct model *model, struct model_site *site, unsigned number, enum model_event_kind kind,
+                   const struct model_job *event)
 {
-    model->epoch += has_changed;
+    bool has_changed = restore(site, &model->jobs[number], kind, event);
+    model->has_restored = model->has_restored || has_changed;
+    return has_changed;
+}
+
+void model_replayed(struct model *model)
+{
+    model->epoch += model->has_restored;
+    model->has_restored = false;
     model->must_replay = false;
 }

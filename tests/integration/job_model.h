@@ -28,6 +28,7 @@ struct model_job {
     bool has_started, has_ended;
     // Where it stands, besides what follows from its state:
     bool in_backoff, in_outbox, in_nulls, in_unlinked;
+    bool is_null_due; // in_nulls, and now
 };
 
 struct model_claim {
@@ -46,8 +47,8 @@ struct model {
     int64_t mark;       // of the events; -1: none
     int64_t watermark;  // of the commands
     uint64_t tick;      // number of the lease clock's last tick
-    bool must_replay;
-    unsigned gaps, stale_refused, leases_taken, quarantined, rollbacks, epoch;
+    bool must_replay, has_restored;
+    unsigned gaps, retired, stale_refused, leases_taken, quarantined, rollbacks, epoch;
 };
 
 // What the model of a whole run keeps when the store goes back.
@@ -86,6 +87,8 @@ enum ty_finished model_finish(struct model *model, struct model_site *site, unsi
 bool model_tick(struct model *model, struct model_site *site);
 void model_back_off_ends(struct model *model, unsigned job);
 void model_expire(struct model *model, struct model_site *site, unsigned job);
+// Whether the store's sweep takes a job that ended long enough ago, and takes it.
+bool model_retire(struct model *model, unsigned job);
 // The tombstone expires, and its null record is due.
 void model_forget(struct model *model, unsigned job);
 
@@ -104,4 +107,4 @@ enum model_event_kind { MODEL_EVENT_JOB, MODEL_EVENT_DELETED, MODEL_EVENT_NULL }
 // event: the job as it was published. Returns whether the store's job was not like that.
 bool model_restore(struct model *model, struct model_site *site, unsigned job, enum model_event_kind kind,
                    const struct model_job *event);
-void model_replayed(struct model *model, bool has_changed);
+void model_replayed(struct model *model);

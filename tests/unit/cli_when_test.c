@@ -85,6 +85,26 @@ static void test_duration(void **state)
     expect_duration((3 * 86400 + 4 * 3600) * SECOND, "3d 04h");
 }
 
+static void test_parse(void **state)
+{
+    static const char *const wrong[] = {"", "2026-11-24", "2026-11-24 18:42:24Z", "2026-11-24T18:42:24", "2026-11-24T18:42:24.Z",
+                                        "2026-11-24T18:42:24.1234567Z", "2026-11-24T18:42:24Zx", "2026-11-24T18:42:24+01:00",
+                                        "2026-02-30T00:00:00Z", "2026-11-24T24:00:00Z", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z",
+                                        "2026-11-24T18:42:2"};
+    uint64_t us = 7;
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        if (ty_when_parse(wrong[i], &us))
+            fail_msg("\"%s\" was taken", wrong[i]);
+    assert_int_equal(us, 7);
+    assert_true(ty_when_parse("2026-11-24T18:42:24.123456Z", &us));
+    assert_int_equal(us, NOW);
+    assert_true(ty_when_parse("2026-11-24T18:42:24.1Z", &us));
+    assert_int_equal(us, NOW - 23456);
+    assert_true(ty_when_parse("1970-01-01T00:00:00Z", &us));
+    assert_int_equal(us, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -92,6 +112,7 @@ int main(void)
         cmocka_unit_test(test_any_timestamp_can_be_shown),
         cmocka_unit_test(test_relative),
         cmocka_unit_test(test_duration),
+        cmocka_unit_test(test_parse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,7 @@ static void finish(struct shard *shard)
     struct ty_events *events = shard->events;
     shard->step = STEP_RESTORING;
     ty_events_hold(events);
-    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, shard->restored > 0, on_replayed, shard);
+    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, on_replayed, shard);
 }
 
 // ---- piece by piece ----

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/letter.h"
 #include "core/log.h"
 #include "worker/intake/log_limit.h"
 #include "core/mailbox.h"
@@ -58,16 +59,16 @@ static void add_origin(rd_kafka_headers_t *headers, const char *topic, const str
     char text[64], stamp[40];
     struct tm utc;
     time_t seconds = (time_t)(record->time_us / 1000000);
-    add_header(headers, "trainyard-origin-topic", topic);
+    add_header(headers, TY_LETTER_TOPIC, topic);
     snprintf(text, sizeof text, "%" PRId32, record->claimed->number);
-    add_header(headers, "trainyard-origin-partition", text);
+    add_header(headers, TY_LETTER_PARTITION, text);
     snprintf(text, sizeof text, "%" PRId64, record->offset);
-    add_header(headers, "trainyard-origin-offset", text);
+    add_header(headers, TY_LETTER_OFFSET, text);
     gmtime_r(&seconds, &utc);
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
     snprintf(text, sizeof text, "%s.%03uZ", stamp, (unsigned)(record->time_us / 1000 % 1000));
-    add_header(headers, "trainyard-origin-time", text);
-    add_header(headers, "trainyard-origin-reason", reason);
+    add_header(headers, TY_LETTER_TIME, text);
+    add_header(headers, TY_LETTER_REASON, reason);
 }
 
 rd_kafka_headers_t *ty_letter_headers(const rd_kafka_headers_t *own, const char *topic, const struct ty_intake_record *record,
@@ -86,9 +87,9 @@ static void add_digest(rd_kafka_headers_t *headers, const struct ty_intake_recor
         abort(); // libcrypto without SHA-256, or without memory
     for (size_t i = 0; i < 32; i++)
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
-    add_header(headers, "trainyard-origin-value-sha256", text);
+    add_header(headers, TY_LETTER_VALUE_SHA256, text);
     snprintf(text, sizeof text, "%zu", record->value_len);
-    add_header(headers, "trainyard-origin-value-bytes", text);
+    add_header(headers, TY_LETTER_VALUE_BYTES, text);
 }
 
 rd_kafka_headers_t *ty_letter_stub(const char *topic, const struct ty_intake_record *record, const char *reason,
@@ -96,7 +97,7 @@ rd_kafka_headers_t *ty_letter_stub(const char *topic, const struct ty_intake_rec
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(8);
     add_origin(headers, topic, record, reason);
-    add_header(headers, "trainyard-stub", "1");
+    add_header(headers, TY_LETTER_STUB, "1");
     add_digest(headers, record);
     *ret_key_len = record->key_len <= TY_STUB_KEY_BYTES ? record->key_len : 0;
     *ret_value_len = record->value_len < TY_STUB_BYTES ? record->value_len : TY_STUB_BYTES;
@@ -187,12 +188,14 @@ static void dispatch(struct ty_letter *letter)
 {
     struct ty_letters *letters = letter->letters;
     const struct ty_intake_record *record = letter->record;
+    const uint8_t *key = record->key;
     size_t key_len = record->key_len, value_len = record->value_len;
     char *topic TY_FREE = ty_xasprintf("%s%s", letters->topic_prefix, ty_topic_kind_name(record->claimed->kind));
     rd_kafka_headers_t *own = NULL, *headers;
     struct ty_err err;
     if (letter->is_stub) {
         headers = ty_letter_stub(topic, record, letter->reason, &key_len, &value_len);
+        key = key_len ? key : NULL;
     } else {
         if (rd_kafka_message_headers(record->message, &own))
             own = NULL;
@@ -202,7 +205,7 @@ static void dispatch(struct ty_letter *letter)
     flight->mailbox = ty_mailbox_ref(letters->mailbox);
     flight->letter = letter;
     letter->flight = flight;
-    if (ty_publisher_send_raw(letters->publisher, TOPIC, key_len ? record->key : NULL, key_len, record->value, value_len,
+    if (ty_publisher_send_raw(letters->publisher, TOPIC, key, key_len, record->value, value_len,
                               headers, on_published, flight, &err) == 0)
         return;
     letter->flight = NULL;

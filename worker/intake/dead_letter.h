@@ -1,6 +1,6 @@
 // Dead letters: what no store could take goes to the topic dead-letter, and its writer hears when Kafka has acknowledged it.
 // Key, value and headers stay as they came; added behind them are trainyard-origin-topic, -partition, -offset, -time (the
-// record's, RFC 3339) and -reason. A reader takes the last header of each name: a letter that was published again and failed
+// record's, RFC 3339) and -reason (core/letter.h). A reader takes the last header of each name: a letter that was published again and failed
 // again has them twice.
 //
 // A record that Kafka refuses for good (too large) is replaced by a stub: the same headers without the record's own, and

@@ -34,7 +34,7 @@ struct ty_intake_options {
 
 // What it has done since the start.
 struct ty_intake_figures {
-    uint64_t received, applied, duplicates, conflicts, noops, tombstones, deleted, refused, dead_lettered, gaps, dropped_stale;
+    uint64_t received, applied, duplicates, conflicts, noops, tombstones, deleted, refused, too_old, dead_lettered, gaps, dropped_stale;
 };
 
 // Subscribes in the background; Kafka need not be there. state, catalog and publisher (for dead letters) are borrowed and

@@ -225,6 +225,11 @@ static void count_results(struct ty_batch *batch, const int *results)
             entry->reason = ty_xstrdup("job_id: there is another job under it, and the first one stands");
             write_letter(entry);
             break;
+        case TY_APPLY_TOO_OLD:
+            figures->too_old++;
+            entry->reason = ty_xstrdup("time: the submit is older than horizon-hours and nothing is known of its job; it was not run");
+            write_letter(entry);
+            break;
         default: break;
         }
     }

@@ -18,6 +18,7 @@
 #define RECLAIM_MS 1000
 #define LOG_WAIT_MS 60000
 #define SETTLE_DRAIN_MS 2000
+#define SWEEP_MS 10000
 #define DRAIN_SLACK_MS 10000
 #define PENDING_ATTEMPTS 16 // beyond two a slot: ended attempts whose logs and ends the store has yet to take
 
@@ -214,6 +215,8 @@ static void copy_options(struct ty_run *run, const struct ty_run_options *option
     run->options = *options;
     if (!run->options.log_wait_ms)
         run->options.log_wait_ms = LOG_WAIT_MS;
+    if (!run->options.sweep_ms)
+        run->options.sweep_ms = SWEEP_MS;
     run->options.worker = ty_xstrdup(options->worker);
     run->options.work_dir = ty_xstrdup(options->work_dir);
     run->options.store_dir = ty_xstrdup(options->store_dir);
@@ -281,6 +284,8 @@ int ty_run_new(struct ty_loop *loop, struct ty_state *state, const struct ty_cat
     ty_null_runner_start(run);
     ty_sweep_start(run);
     ty_relink_start(run);
+    ty_retire_start(run);
+    ty_orphans_start(run);
     if (run->attempts)
         start_ticks(run);
     ty_loop_set_timer(loop, &run->poll_timer, 0, on_poll, run);
@@ -428,6 +433,8 @@ void ty_run_free(struct ty_run *run)
     ty_null_runner_free(run);
     ty_sweep_stop(run);
     ty_relink_stop(run);
+    ty_retire_stop(run);
+    ty_orphans_stop(run);
     if (run->lock_fd >= 0)
         close(run->lock_fd);
     if (!run->calls)

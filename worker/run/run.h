@@ -33,12 +33,15 @@ struct ty_run_options {
     uint64_t lost_lease_limit_ms; // how long a job whose lease passed runs on
     uint64_t install_timeout_ms, prepare_timeout_ms, collect_timeout_ms;
     uint64_t log_wait_ms;         // how long an ended job waits for a store that takes nothing of its log; 0: 60 s
+    uint64_t sweep_ms;            // between two looks for what is to go; 0: 10 s
     bool keep_job_dirs;           // finished attempts' directories stay (for debugging)
+    uint64_t job_dirs_ms;         // and how long; 0: for ever
     char **containers;            // keys that this worker serves, NULL-terminated; NULL: all it can run
 };
 
 struct ty_run_figures {
     uint64_t claimed, started, completed, failed, canceled, handed_back, retried, lost, adopted, log_entries;
+    uint64_t retired;    // jobs that had ended long ago, removed from the store
     uint64_t told_again; // ends that were told once more, since the store had gone back
     unsigned running;
 };

@@ -43,6 +43,9 @@ struct ty_run {
     uint64_t settle_ms; // until the next look
     uint64_t settle_looked_ms, settle_logged_ms;
     unsigned settle_round;
+    struct ty_timer retire_timer;
+    unsigned retires; // on their way
+    struct ty_timer orphans_timer;
     struct ty_timer relink_timer;
     struct ty_relink *relinks; // programs that give names
     unsigned seed;     // of the jitter
@@ -112,6 +115,16 @@ void ty_settle_stop(struct ty_run *run);
 
 void ty_relink_start(struct ty_run *run);
 void ty_relink_stop(struct ty_run *run);
+
+// ---- retire.c: jobs that ended long ago leave the store ----
+
+void ty_retire_start(struct ty_run *run);
+void ty_retire_stop(struct ty_run *run);
+
+// ---- orphans.c: directories of attempts that nobody has any more ----
+
+void ty_orphans_start(struct ty_run *run);
+void ty_orphans_stop(struct ty_run *run);
 
 // ---- sweep.c: removes directories without waiting for it ----
 

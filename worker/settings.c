@@ -95,6 +95,8 @@ static const struct ty_setting rows[] = {
     {.key = "keep-job-dirs", .environment = "TRAINYARD_KEEP_JOB_DIRS", .type = TY_SETTING_BOOL,
      .offset = AT(keep_job_dirs), .fallback = "false", .unit = "",
      .help = "Leave the directories of ended attempts in place, to look into them."},
+    INT("job-dir-hours", "TRAINYARD_JOB_DIR_HOURS", job_dir_hours, 0, 87600, "168", "h",
+        "How long keep-job-dirs leaves them there; 0: for ever."),
     {.key = "log-level", .environment = "TRAINYARD_LOG_LEVEL", .type = TY_SETTING_CHOICE, .offset = AT(log_level),
      .choices = "debug|info|warn|error", .fallback = "info", .unit = "", .help = "Lowest level that is logged."},
     {.key = "log-format", .environment = "TRAINYARD_LOG_FORMAT", .type = TY_SETTING_CHOICE, .offset = AT(log_format),

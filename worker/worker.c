@@ -213,6 +213,7 @@ static int start_run(struct ty_worker *worker, struct ty_err *err)
         .prepare_timeout_ms = (uint64_t)settings->prepare_timeout_s * 1000,
         .collect_timeout_ms = (uint64_t)settings->collect_timeout_s * 1000,
         .keep_job_dirs = settings->keep_job_dirs,
+        .job_dirs_ms = (uint64_t)settings->job_dir_hours * HOUR_MS,
         .containers = settings->containers,
     };
     if (ty_run_new(worker->loop, worker->state, worker->catalog, &options, &worker->run, err) < 0)

@@ -45,6 +45,7 @@ struct ty_run {
     unsigned settle_round;
     struct ty_timer retire_timer;
     unsigned retires; // on their way
+    struct ty_timer orphans_timer;
     struct ty_timer relink_timer;
     struct ty_relink *relinks; // programs that give names
     unsigned seed;     // of the jitter
@@ -119,6 +120,11 @@ void ty_relink_stop(struct ty_run *run);
 
 void ty_retire_start(struct ty_run *run);
 void ty_retire_stop(struct ty_run *run);
+
+// ---- orphans.c: directories of attempts that nobody has any more ----
+
+void ty_orphans_start(struct ty_run *run);
+void ty_orphans_stop(struct ty_run *run);
 
 // ---- sweep.c: removes directories without waiting for it ----
 

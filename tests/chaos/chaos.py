@@ -12,12 +12,14 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 import checker
 import clients
+import defects
 import faults
 import feed
 import yard as yards
 import stack
 
 SETTLE_SECONDS = 120
+SEEDED_SETTLE_SECONDS = 12  # with a defect, some of it never settles
 BETWEEN_SECONDS = 0.8  # after a fault, before the next may strike
 
 # What must have happened for a run to say anything, from the store's counters and the workers' logs.
@@ -37,11 +39,15 @@ def arguments():
     parser.add_argument("--without", action="append", default=[], metavar="KIND", help="leave out this kind of fault")
     parser.add_argument("--only", action="append", default=[], metavar="KIND", help="only these kinds of faults")
     parser.add_argument("--any-faults", action="store_true", help="do not insist that every kind of fault hits")
+    parser.add_argument("--defect", choices=list(defects.DEFECTS), help="the programs, of a build with TRAINYARD_SEED_DEFECTS, "
+                        "have this defect; exit code 0 means that the checker found what it does, 1 that it did not")
     parser.add_argument("--keep", action="store_true", help="leave the directory of the run, with all logs, in place")
     args = parser.parse_args()
     for kind in args.without + args.only:
         if kind not in faults.KINDS:
             parser.error(f"no fault {kind}; there are {', '.join(faults.KINDS)}")
+    if args.defect:
+        args.only = args.only or list(defects.DEFECTS[args.defect].faults)
     if args.only:
         args.without = [kind for kind in faults.KINDS if kind not in args.only]
     args.seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 32)
@@ -60,6 +66,7 @@ class Run:
         self.feed.start()
         yard.start_all()
         self.clients = clients.Clients(yard, args.jobs, args.seed + 1)
+        self.faults.since = self.since
         self.counting = threading.Event()
         self.counter = threading.Thread(target=self.count, daemon=True)
         self.began = time.monotonic()
@@ -67,6 +74,12 @@ class Run:
     def count(self):
         while not self.counting.wait(0.25):
             self.yard.count()
+
+    def since(self, when):
+        """How many jobs have ended, been claimed and been deleted since."""
+        return (sum(at > when for at in list(self.clients.ends.values())),
+                sum(told.seen > when and told.status == checker.IN_PROGRESS for told in self.feed.told[-2000:]),
+                sum((job.deleted or 0) > when for job in self.clients.jobs[-2000:]))
 
     def go(self):
         self.counter.start()
@@ -81,6 +94,7 @@ class Run:
         struck, misses = 0, 0
         while struck < self.args.faults and misses < 200:
             share = struck / self.args.faults
+            self.clients.allowed = clients.IN_FLIGHT + share * self.args.jobs
             while self.clients.submitted < share * self.args.jobs and self.clients.threads[0].is_alive():
                 time.sleep(0.02)
             kind = self.faults.next_kind()
@@ -91,6 +105,7 @@ class Run:
             else:
                 misses += 1
             time.sleep(BETWEEN_SECONDS)
+        self.clients.allowed = self.args.jobs
         self.faults.settle()
 
     def settle(self):
@@ -102,6 +117,7 @@ class Run:
         self.clients.threads[0].join(600)
         self.until(self.clients.is_settled, "the clients are done")
         self.clients.stop()
+        self.until(self.yard.commands_are_applied, "the commands are applied")
         self.until(self.yard.outbox_is_empty, "the outbox is empty")
         self.until(lambda: not self.without_name(), "the models have their names")
         with contextlib.suppress(Exception):
@@ -116,13 +132,14 @@ class Run:
         self.yard.count()
         self.exits = {machine.name: machine.process.stop(60) for machine in self.yard.machines}
 
-    def until(self, check, what, seconds=SETTLE_SECONDS):
+    def until(self, check, what):
+        seconds = SEEDED_SETTLE_SECONDS if self.args.defect else SETTLE_SECONDS
         deadline = time.monotonic() + seconds
         while not check():
             if time.monotonic() > deadline:
                 print(f"  not within {seconds} s: {what}", flush=True)
                 return
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     # ---- models
 
@@ -146,7 +163,7 @@ class Run:
             witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9))
         models = {job.id: self.model(job) for job in self.clients.jobs}
         return checker.History(self.clients.jobs, self.clients.replies, self.feed.told, witnesses, self.final, models,
-                               self.yard.outages)
+                               self.yard.outages, self.yard.wipes)
 
     def evidence(self):
         found = dict.fromkeys(EVIDENCE, 0)
@@ -169,7 +186,7 @@ class Run:
         kinds = dict.fromkeys(checker.KINDS, 0)
         for violation in violations:
             kinds[violation.kind] += 1
-        for violation in violations[:60]:
+        for violation in violations[:6 if self.args.defect else 60]:
             print(f"VIOLATION {violation.kind} {violation.job}: {violation.text}")
             self.tell(history, violation.job)
         trouble = list(self.clients.failures)
@@ -193,6 +210,8 @@ class Run:
               + (f"; never hit: {', '.join(missing)}" if missing else "")
               + f"; {len(history.feed)} events, {len(history.replies)} replies, {time.monotonic() - self.began:.0f} s, "
               f"seed {self.args.seed}: {'FAILED' if failed else 'ok'}", flush=True)
+        if self.args.defect:
+            return defects.judge(self.args.defect, kinds)
         return 1 if failed else 4 if missing and not self.args.any_faults else 0
 
     def tell(self, history, job_id):
@@ -217,6 +236,8 @@ def main():
     args = arguments()
     if args.keep:
         os.environ["TRAINYARD_KEEP"] = "1"
+    if args.defect:
+        os.environ["TRAINYARD_SEED_DEFECT"] = args.defect
     print(f"chaos: {args.jobs} jobs, {args.faults} faults, {args.workers} workers, seed {args.seed}", flush=True)
     with yards.Yard(args.workers) as yard:
         return Run(args, yard).go()

@@ -12,6 +12,7 @@ import checker
 import stack
 
 IN_FLIGHT = 48     # jobs that have not been seen to end
+ALWAYS_OPEN = 4    # at least, as long as there are more to submit: no fault strikes an empty yard
 RPC_SECONDS = 8
 AGAIN_SECONDS = 0.5
 # What is done with a job, and how often of 100.
@@ -31,6 +32,8 @@ class Clients:
         self.ties = 0
         self.over = threading.Event()
         self.submitted = 0  # acknowledged
+        self.allowed = IN_FLIGHT  # submits so far, but for those that keep ALWAYS_OPEN; the run moves it
+        self.ends = {}      # id -> when it was first seen to have ended, by the wall clock
         self.producer = Producer({"bootstrap.servers": yard.broker.address, "enable.idempotence": True,
                                   "message.timeout.ms": 120000, "linger.ms": 1})
         self.failures = []
@@ -106,12 +109,15 @@ class Clients:
         # The first of each kind, so that a short run has them all.
         plans = list(names) + self.random.choices(names, weights, k=self.count)
         for number in range(self.count):
-            while len(self.open) >= IN_FLIGHT:
+            while not self.may_submit():
                 if self.over.wait(0.02):
                     return
             if self.over.is_set():
                 return
             self.submit(plans[number])
+
+    def may_submit(self):
+        return len(self.open) < (IN_FLIGHT if self.submitted < self.allowed else ALWAYS_OPEN)
 
     def submit(self, plan):
         job = checker.Job(str(uuid.UUID(int=self.random.getrandbits(128), version=4)),
@@ -218,8 +224,10 @@ class Clients:
             for job in jobs:
                 if self.over.is_set():
                     return
-                if self.get(job) in checker.TERMINAL and self.open.pop(job.id, None) and self.plans[job.id] == "delete":
-                    self.later(looker.uniform(0, 3), lambda job=job: self.delete(job))
+                if self.get(job) in checker.TERMINAL and self.open.pop(job.id, None):
+                    self.ends[job.id] = time.time()
+                    if self.plans[job.id] == "delete":
+                        self.later(looker.uniform(0, 3), lambda job=job: self.delete(job))
             self.over.wait(0.1)
 
     def is_settled(self):

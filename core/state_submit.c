@@ -111,8 +111,14 @@ static void add_indexes(struct part *part, const struct ty_apply *command, const
         score = ty_args_number(part->args, due_us, &score_len);
         enter(part, "d", "", 0, score, score_len, id);
     } else if (record->state == TY_JOB_PENDING) {
+        // The organization's queue in its pool; a container's key has no bar.
+        size_t queue_len = record->pool_len + 1 + len;
+        char *queue = ty_args_keep(part->args, queue_len);
+        memcpy(queue, record->pool, record->pool_len);
+        queue[record->pool_len] = '|';
+        memcpy(queue + record->pool_len + 1, organization, len);
         score = ty_args_number(part->args, record->ready, &score_len);
-        enter(part, "q:", record->pool, record->pool_len, score, score_len, id);
+        enter(part, "f:", queue, queue_len, score, score_len, id);
     } else if (ty_record_is_terminal(record)) {
         score = ty_args_number(part->args, record->ended_us, &score_len);
         enter(part, "e", "", 0, score, score_len, id);

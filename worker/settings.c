@@ -87,6 +87,8 @@ static const struct ty_setting rows[] = {
         "Of that budget, from where on log lines are kept back, and left out when their job ends."),
     INT("retention-days", "TRAINYARD_RETENTION_DAYS", retention_days, 0, 36500, "90", "days",
         "How long a job is kept after its end; then it is removed with its log as by a delete; 0: for ever."),
+    INT("model-retention-days", "TRAINYARD_MODEL_RETENTION_DAYS", model_retention_days, 0, 36500, "0", "days",
+        "How long a model is kept whose job is gone, since it was made; 0: for ever."),
     INT("log-retention-hours", "TRAINYARD_LOG_RETENTION_HOURS", log_retention_hours, 0, 87600, "168", "h",
         "How long a job's log is kept after its end; 0: for ever."),
     {.key = "rebuild", .environment = "TRAINYARD_REBUILD", .type = TY_SETTING_CHOICE, .offset = AT(rebuild),

@@ -212,6 +212,7 @@ static int start_run(struct ty_worker *worker, struct ty_err *err)
         .install_timeout_ms = (uint64_t)settings->install_timeout_s * 1000,
         .prepare_timeout_ms = (uint64_t)settings->prepare_timeout_s * 1000,
         .collect_timeout_ms = (uint64_t)settings->collect_timeout_s * 1000,
+        .model_retention_ms = (uint64_t)settings->model_retention_days * 24 * HOUR_MS,
         .keep_job_dirs = settings->keep_job_dirs,
         .job_dirs_ms = (uint64_t)settings->job_dir_hours * HOUR_MS,
         .containers = settings->containers,

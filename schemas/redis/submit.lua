@@ -7,7 +7,7 @@
 local stored = advance()
 if stored then return { -1, stored } end
 local argv, results, queued = ARGV, {}, false
-local QUEUE = K .. 'q:'
+local QUEUE = K .. 'f:'
 local horizon_ms = tonumber(ARGV[7])
 local oldest = horizon_ms > 0 and now_us() - horizon_ms * 1000 or 0
 
@@ -56,7 +56,11 @@ while at <= last do
         local key, stop = argv[at], at + 1 + tonumber(argv[at + 1])
         if fresh then
             redis.call('ZADD', key, unpack(argv, at + 2, stop))
-            queued = queued or string.sub(key, 1, #QUEUE) == QUEUE
+            if string.sub(key, 1, #QUEUE) == QUEUE then
+                local bar = string.find(key, '|', #QUEUE + 1, true)
+                give_turn(string.sub(key, #QUEUE + 1, bar - 1), string.sub(key, bar + 1))
+                queued = true
+            end
         end
         at = stop + 1
     end

@@ -121,6 +121,84 @@ static void kept_directories_are_kept_for_so_long(void **state)
     assert_true(is_there(young));
 }
 
+// ---- stages ----
+
+static const char *stage_path(const struct ty_id *id, uint64_t fence, bool is_half)
+{
+    return site_path(&site, "store/models/.staged/%s%s-%llu%s", is_half ? "." : "", text_of(id), (unsigned long long)fence,
+                     is_half ? ".partial" : "");
+}
+
+static const char *make_stage(const struct ty_id *id, uint64_t fence, bool is_half)
+{
+    const char *path = stage_path(id, fence, is_half);
+    if (mkdir(path, 0755) < 0)
+        fail_msg("%s", path);
+    make_old(path, 100);
+    return path;
+}
+
+// A job that has made its model, which has its name.
+static struct ty_id job_with_model(void)
+{
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "leaves"});
+    site_wait(&site, &id, TY_JOB_COMPLETED);
+    site_wait_file(&site, site_path(&site, "store/models/acme/%s/1/m", text_of(&id)));
+    uint64_t fence = site_view(&site, &id).fence;
+    make_old(stage_path(&id, fence, false), 100);
+    make_old(site_path(&site, "store/models/.staged/%s-%llu.manifest.json", text_of(&id), (unsigned long long)fence), 100);
+    return id;
+}
+
+static void stages_of_no_use_are_removed(void **state)
+{
+    (void)state;
+    site_start(&site, &worker);
+    struct ty_id done = job_with_model(), unknown = ty_id_new();
+    uint64_t fence = site_view(&site, &done).fence;
+    struct ty_id runs = site_submit(&site, &(struct site_job){.script = "waits", .arguments = {"go", site_path(&site, "go")}});
+    site_wait_stage(&site, &runs, TY_STAGE_TRAIN);
+    site_kill(&worker);
+    const char *of_the_lost = make_stage(&done, fence - 1, false), *half = make_stage(&done, fence - 2, true);
+    const char *half_of_unknown = make_stage(&unknown, 5, true), *whole_of_unknown = make_stage(&unknown, 6, false);
+    const char *of_the_running = make_stage(&runs, 5, false), *half_of_the_running = make_stage(&runs, 6, true);
+    const char *young = make_stage(&done, fence - 3, false);
+    make_old(young, 47);
+    worker.name = "w2"; // another one than whose it was
+    worker.stage_look_ms = 100;
+    site_start(&site, &worker);
+    wait_gone(of_the_lost);
+    wait_gone(half);
+    wait_gone(half_of_unknown);
+    site_wait_word(&site, &worker, "kind=partial age_h=100");
+    assert_true(is_there(whole_of_unknown));
+    assert_true(is_there(of_the_running));
+    assert_true(is_there(half_of_the_running));
+    assert_true(is_there(young));
+    assert_true(is_there(site_path(&site, "store/models/acme/%s/1/m", text_of(&done))));
+}
+
+static void models_go_when_their_job_is_gone_and_they_are_old(void **state)
+{
+    (void)state;
+    site_start(&site, &worker);
+    struct ty_id stays = job_with_model(), old = job_with_model(), young = job_with_model(), unknown = ty_id_new();
+    uint64_t young_fence = site_view(&site, &young).fence, old_fence = site_view(&site, &old).fence;
+    site_kill(&worker);
+    make_old(stage_path(&young, young_fence, false), 49);
+    site_delete(&site, &old);
+    site_delete(&site, &young);
+    const char *never_named = make_stage(&unknown, 6, false);
+    worker.model_retention_ms = 72 * HOUR_S * 1000;
+    worker.stage_look_ms = 100;
+    site_start(&site, &worker);
+    wait_gone(stage_path(&old, old_fence, false));
+    wait_gone(never_named);
+    wait_gone(site_path(&site, "store/models/acme/%s/1", text_of(&old)));
+    assert_true(is_there(site_path(&site, "store/models/acme/%s/1/m", text_of(&stays))));
+    assert_true(is_there(site_path(&site, "store/models/acme/%s/1/m", text_of(&young))));
+}
+
 // ---- jobs ----
 
 static void jobs_that_ended_long_ago_leave_the_store(void **state)
@@ -156,6 +234,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(directories_that_nobody_has_are_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_directories_are_kept_for_so_long, setup, teardown),
+        cmocka_unit_test_setup_teardown(stages_of_no_use_are_removed, setup, teardown),
+        cmocka_unit_test_setup_teardown(models_go_when_their_job_is_gone_and_they_are_old, setup, teardown),
         cmocka_unit_test_setup_teardown(jobs_that_ended_long_ago_leave_the_store, setup, teardown),
     };
     if (argc > 1)

@@ -23,6 +23,10 @@ SEEDED_SETTLE_SECONDS = 12  # with a defect, some of it never settles
 BETWEEN_SECONDS = 0.8  # after a fault, before the next may strike
 
 # What must have happened for a run to say anything, from the store's counters and the workers' logs.
+MISSES_MAX = 200
+EVIDENCE_TRIES = 6
+BROUGHT_BY = {"lease_lost": "worker_cut_off", "stale_refused": "worker_cut_off", "gap_replayed": "redis_back_10_s",
+              "publisher_fenced": "publisher_overtaken"}
 EVIDENCE = ("lease_lost", "stale_refused", "gap_replayed", "duplicate_applied", "publisher_fenced")
 
 
@@ -36,8 +40,10 @@ def arguments():
     parser.add_argument("--seed", type=int, help="of jobs and faults; by default a random one, which is printed")
     parser.add_argument("--faults", type=int, help="faults to strike; by default one for 12 jobs, and one of each kind at least")
     parser.add_argument("--workers", type=int, default=4, help="workers, each with a work directory of its own (default 4)")
+    parser.add_argument("--job-seconds", type=float, default=2.0, help="the longest job that ends by itself (default 2)")
     parser.add_argument("--without", action="append", default=[], metavar="KIND", help="leave out this kind of fault")
     parser.add_argument("--only", action="append", default=[], metavar="KIND", help="only these kinds of faults")
+    parser.add_argument("--short", action="store_true", help=f"60 jobs and one fault each of {', '.join(faults.SHORT)}")
     parser.add_argument("--any-faults", action="store_true", help="do not insist that every kind of fault hits")
     parser.add_argument("--defect", choices=list(defects.DEFECTS), help="the programs, of a build with TRAINYARD_SEED_DEFECTS, "
                         "have this defect; exit code 0 means that the checker found what it does, 1 that it did not")
@@ -46,6 +52,8 @@ def arguments():
     for kind in args.without + args.only:
         if kind not in faults.KINDS:
             parser.error(f"no fault {kind}; there are {', '.join(faults.KINDS)}")
+    if args.short:
+        args.jobs, args.faults, args.only = 60, len(faults.SHORT), list(faults.SHORT)
     if args.defect:
         args.only = args.only or list(defects.DEFECTS[args.defect].faults)
     if args.only:
@@ -65,7 +73,7 @@ class Run:
         self.feed = feed.Feed(yard)
         self.feed.start()
         yard.start_all()
-        self.clients = clients.Clients(yard, args.jobs, args.seed + 1)
+        self.clients = clients.Clients(yard, args.jobs, args.seed + 1, args.job_seconds)
         self.faults.since = self.since
         self.counting = threading.Event()
         self.counter = threading.Thread(target=self.count, daemon=True)
@@ -91,8 +99,8 @@ class Run:
 
     def strike_all(self):
         """The faults, spread over the submits; those that are left when the submits are out come one behind the other."""
-        struck, misses = 0, 0
-        while struck < self.args.faults and misses < 200:
+        struck = 0
+        while struck < self.args.faults and self.faults.misses < MISSES_MAX:
             share = struck / self.args.faults
             self.clients.allowed = clients.IN_FLIGHT + share * self.args.jobs
             while self.clients.submitted < share * self.args.jobs and self.clients.threads[0].is_alive():
@@ -100,13 +108,23 @@ class Run:
             kind = self.faults.next_kind()
             print(f"{time.monotonic() - self.began:7.1f} s  fault {struck + 1}/{self.args.faults} {kind}, "
                   f"{self.clients.submitted} submitted, {len(self.clients.open)} open", flush=True)
-            if self.faults.strike(kind):
-                struck += 1
-            else:
-                misses += 1
+            struck += self.faults.strike(kind)
             time.sleep(BETWEEN_SECONDS)
+        self.strike_for_evidence()
         self.clients.allowed = self.args.jobs
+        self.clients.faults_are_over.set()
         self.faults.settle()
+
+    def strike_for_evidence(self):
+        """What has struck may have had less effect than it can: some more of the kinds that bring what is missing."""
+        for _ in range(0 if self.args.any_faults else EVIDENCE_TRIES):
+            found = self.evidence()
+            kinds = [kind for name, kind in BROUGHT_BY.items() if not found[name] and kind in self.faults.counts]
+            if not kinds:
+                return
+            print(f"{time.monotonic() - self.began:7.1f} s  one more fault, for what is missing: {kinds[0]}", flush=True)
+            self.faults.strike(kinds[0])
+            time.sleep(BETWEEN_SECONDS)
 
     def settle(self):
         """All is healed, and everything is given its time to come to its end."""

@@ -86,6 +86,13 @@ class CheckerTest(unittest.TestCase):
         made.feed.append(made.feed[-1])
         self.expect(made)
 
+    def test_one_that_was_deleted_before_kafka_knew_it(self):
+        made = deleted()
+        made.feed.clear()
+        self.expect(made, "feed")
+        made.outages = [(1004.5, 1010.0)]
+        self.expect(made)
+
     # ---- lost
 
     def test_a_lost_job(self):

@@ -8,7 +8,7 @@ Defect = collections.namedtuple("Defect", "faults kinds")
 
 DEFECTS = {
     # Any worker may write for any attempt: the end of one that lost its lease counts as that of the one that has it.
-    "no-token-check": Defect(("machine_frozen", "worker_cut_off"), ("double",)),
+    "no-token-check": Defect(("worker_frozen", "worker_cut_off"), ("double",)),
     # The offset is stored before the effect: what is under way when the store or the worker goes is never applied.
     "commit-before-apply": Defect(("redis_line_cut", "worker_cut_off", "redis_restarted"), ("lost", "canceled", "deleted")),
     # A cancel or delete of what is not there leaves nothing behind.

@@ -24,13 +24,15 @@ class Faults:
         self.yard, self.snapshots, self.random = yard, snapshots, random.Random(seed)
         self.since = None  # the run's: from a time, how many jobs have (ended, been claimed, been deleted) since
         self.counts = {name: 0 for name in KINDS if name not in gated}
-        self.deck = []
+        self.deck, self.dealt, self.misses = [], False, 0
         self.over = threading.Event()
         self.lingering = []  # of faults that last, while others strike
 
     def next_kind(self):
         if not self.deck:
-            self.deck = [name for name in self.counts for _ in range(KINDS[name][1])]
+            # Once each at first, so that a short run has all.
+            self.deck = [name for name, count in self.counts.items() for _ in range(KINDS[name][1] if self.dealt else 1)]
+            self.dealt = True
             self.random.shuffle(self.deck)
         # A restore waits in the deck for its snapshot.
         ready = [at for at, name in enumerate(self.deck) if name not in RESTORES or self.snapshots.aged(*RESTORES[name])]
@@ -42,6 +44,8 @@ class Faults:
             KINDS[kind][0](self)
         except Missed as why:
             print(f"  {kind}: missed: {why}", flush=True)
+            self.misses += 1
+            self.deck.insert(0, kind)
             return False
         self.counts[kind] += 1
         return True
@@ -102,9 +106,9 @@ class Faults:
 
     def supervisor_killed(self):
         with self.one() as machine:
-            if not self.until(machine.supervisors, 5):
+            found = []
+            if not self.until(lambda: found.extend(machine.supervisors()) or found, 5):
                 raise Missed("no supervisor runs")
-            found = machine.supervisors()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.random.choice(found), signal.SIGKILL)
 
@@ -229,6 +233,10 @@ class Faults:
 
 # How old the snapshot is, in seconds: at least, at most.
 RESTORES = {"redis_back_10_s": (10, 25), "redis_back_60_s": (60, 120)}
+
+# Of a short run: what it takes to bring out all that a run must show.
+SHORT = ("worker_killed", "machine_frozen", "worker_cut_off", "supervisor_killed", "publisher_overtaken", "reply_lost",
+         "redis_back_10_s", "redis_back_unpublished")
 
 # The function, and how many of it are in a deck.
 KINDS = {

@@ -98,8 +98,12 @@ class Machine:
         return family
 
     def supervisors(self):
-        return [pid for pid in self.yard.supervisors() if
-                str(self.work).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
+        found = []
+        for pid in self.yard.supervisors():
+            with contextlib.suppress(OSError):
+                if str(self.work).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
 
     def wipe(self):
         shutil.rmtree(self.work, ignore_errors=True)

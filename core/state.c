@@ -77,6 +77,7 @@ static void set_up(struct ty_state *state, bool up, const struct ty_err *err)
     if (state->is_up == up && !(err && !up))
         return;
     state->is_up = up;
+    state->was_up = state->was_up || up;
     state->on_up(state->up_context, up, err);
 }
 
@@ -91,13 +92,23 @@ static void say_hello(void *context)
     send_hello(state, 0);
 }
 
-// A store that is loading, or may not write (a full disk, no replica), keeps its connections: it is asked again.
-static void on_hello_refused(struct ty_state *state, const struct ty_err *err)
+// A replica: of the store that it was before, one that another took over from. At the start it is the wrong address.
+static int replica_err(const struct ty_state *state, struct ty_err *err)
 {
+    return ty_err_set(err, state->was_up ? TY_EUNAVAILABLE : TY_EPRECONDITION,
+                      "this Redis is a replica of another (role:slave), where jobs cannot be kept; name its master");
+}
+
+// A store that is loading, or may not write (a full disk, no replica), keeps its connections: it is asked again.
+static void on_hello_refused(struct ty_state *state, const struct ty_err *cause)
+{
+    struct ty_err err = *cause;
     if (!ty_redis_is_up(state->redis))
         return;
+    if (strstr(cause->message, "READONLY"))
+        replica_err(state, &err);
     if (!state->refused)
-        set_up(state, false, err);
+        set_up(state, false, &err);
     state->refused = true;
     state->hellos_left = 0;
     if (!state->hellos_out)
@@ -114,7 +125,7 @@ static void on_hello(void *context, const struct ty_redis_reply *reply, const st
         on_hello_refused(state, cause);
         return;
     }
-    if (ty_state_check_array(reply, cause, 2, &err) < 0) {
+    if (ty_state_check_array(reply, cause, 3, &err) < 0) {
         set_up(state, false, &err); // the script itself is refused: that does not mend itself
         return;
     }
@@ -124,6 +135,11 @@ static void on_hello(void *context, const struct ty_redis_reply *reply, const st
     }
     if (state->misfit || !state->hellos_left)
         return;
+    if (reply->items[2].integer) {
+        replica_err(state, &err);
+        on_hello_refused(state, &err);
+        return;
+    }
     if (reply->items[0].integer > TY_RECORD_FORMAT || reply->items[1].integer != (int64_t)state->options.shards) {
         ty_err_set(&err, TY_EPRECONDITION,
                    "the store was made with record format %lld and %lld shards; this program has format %d and %u shards",
@@ -373,6 +389,8 @@ static void apply_part(struct ty_state *state, struct ty_apply_batch *batch, con
     ty_state_args(state, shard, &args);
     ty_args_add_u64(&args, state->options.tombstone_ms);
     add_watermark(&args, mark, state->incarnation[shard], name);
+    if (!control)
+        ty_args_add_u64(&args, mark ? state->options.horizon_ms : 0);
     for (size_t i = 0; i < batch->count; i++) {
         const struct ty_apply *command = &commands[i];
         if (!belongs(state, command, shard, control))

@@ -24,6 +24,7 @@ struct ty_state_options {
     unsigned shards;             // 1 to 64; must be what the store was made with
     uint64_t command_ms;         // deadline of one call
     uint64_t tombstone_ms;       // how long a cancel or delete waits for its submit (default 8 days)
+    uint64_t horizon_ms;         // submits of a partition that are older make no job (0: any does); below tombstone_ms
     uint64_t job_retention_ms;   // of jobs that have ended (0: kept)
     uint64_t log_retention_ms;   // after the end of a job's log (default 7 days; 0: kept)
     uint32_t default_max_attempts;
@@ -32,7 +33,8 @@ struct ty_state_options {
     uint32_t retry_max_ms;       // and at most
 };
 
-// up: connected and the store's format and shard count fit. A misfit is reported once as up=false with err (TY_EPRECONDITION).
+// up: connected and the store's format and shard count fit. A misfit is reported once as up=false with err (TY_EPRECONDITION), and so
+// is a replica unless the store was up before (TY_EUNAVAILABLE then: another has taken over from it).
 typedef void (*ty_state_up_fn)(void *context, bool up, const struct ty_err *err);
 int ty_state_new(struct ty_loop *loop, const struct ty_state_options *options, ty_state_up_fn on_up, void *context,
                  struct ty_state **ret_state, struct ty_err *err) TY_MUST_USE;
@@ -50,6 +52,7 @@ enum ty_applied {
     TY_APPLY_NOOP,        // nothing to change (terminal, or asked before)
     TY_APPLY_TOMBSTONE,   // unknown job: remembered until its submit comes
     TY_APPLY_DELETED,     // the job is gone; its logs are being removed
+    TY_APPLY_TOO_OLD,     // a submit from beyond the horizon of a job that is not known: nothing was done
 };
 
 // One command for apply. For a submit: record is what ty_record_encode_new made.

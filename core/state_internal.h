@@ -21,7 +21,7 @@ struct ty_state {
     struct ty_state_options options;
     ty_state_up_fn on_up;
     void *up_context;
-    bool is_up;
+    bool is_up, was_up;
     unsigned hellos_left;     // shards that have not said yes
     unsigned hellos_out;      // of them asked
     bool misfit, refused;     // was told: the store does not fit; it does not answer for now

@@ -25,6 +25,7 @@ struct part {
     struct ty_args *args; // of the whole call
     struct ty_args jobs;  // key, record, key, record, ...
     size_t job_count, index_count;
+    uint64_t oldest_us; // when the first of the jobs was created
     struct index indexes[PART_INDEXES];
     const struct ty_id *seen[SEEN_SLOTS];
 };
@@ -35,6 +36,7 @@ static void flush(struct part *part)
     if (!part->job_count)
         return;
     ty_args_add_u64(part->args, part->job_count);
+    ty_args_add_u64(part->args, part->oldest_us);
     ty_args_add_all(part->args, &part->jobs);
     ty_args_add_u64(part->args, part->index_count);
     for (size_t i = 0; i < part->index_count; i++) {
@@ -109,8 +111,14 @@ static void add_indexes(struct part *part, const struct ty_apply *command, const
         score = ty_args_number(part->args, due_us, &score_len);
         enter(part, "d", "", 0, score, score_len, id);
     } else if (record->state == TY_JOB_PENDING) {
+        // The organization's queue in its pool; a container's key has no bar.
+        size_t queue_len = record->pool_len + 1 + len;
+        char *queue = ty_args_keep(part->args, queue_len);
+        memcpy(queue, record->pool, record->pool_len);
+        queue[record->pool_len] = '|';
+        memcpy(queue + record->pool_len + 1, organization, len);
         score = ty_args_number(part->args, record->ready, &score_len);
-        enter(part, "q:", record->pool, record->pool_len, score, score_len, id);
+        enter(part, "f:", queue, queue_len, score, score_len, id);
     } else if (ty_record_is_terminal(record)) {
         score = ty_args_number(part->args, record->ended_us, &score_len);
         enter(part, "e", "", 0, score, score_len, id);
@@ -134,7 +142,8 @@ static int add_job(struct part *part, const struct ty_apply *command, struct ty_
     memcpy(key + prefix_len + 2, command->job_id.bytes, sizeof command->job_id.bytes);
     ty_args_add(&part->jobs, key, len);
     ty_args_add(&part->jobs, command->record, command->record_len);
-    part->job_count++;
+    if (!part->job_count++ || record.created_us < part->oldest_us)
+        part->oldest_us = record.created_us;
     add_indexes(part, command, &record);
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "worker/settings.h"
 
+#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -76,8 +77,11 @@ static const struct ty_setting rows[] = {
         "Longest time for installing the script and what it needs."),
     INT("collect-timeout-s", "TRAINYARD_COLLECT_TIMEOUT_S", collect_timeout_s, 1, 86400, "3600", "s",
         "Longest time for staging the model."),
+    INT("horizon-hours", "TRAINYARD_HORIZON_HOURS", horizon_hours, 0, 8759, "168", "h",
+        "A submit that stands in Kafka for longer makes no job any more, but a dead letter; 0: any does."),
     INT("tombstone-hours", "TRAINYARD_TOMBSTONE_HOURS", tombstone_hours, 1, 8760, "192", "h",
-        "How long a cancel or delete waits for its submit; longer than the command topics keep records."),
+        "How long a cancel or delete waits for its submit, and a job that is gone is remembered; above horizon-hours, and "
+        "longer than the command topics keep records."),
     INT("store-budget-bytes", "TRAINYARD_STORE_BUDGET_BYTES", store_budget_bytes, 0, INT64_C(1) << 50, "0", "bytes",
         "Memory that the job store may take; 0: Redis' maxmemory."),
     INT("store-admit-percent", "TRAINYARD_STORE_ADMIT_PERCENT", store_admit_percent, 1, 100, "75", "%",
@@ -86,6 +90,8 @@ static const struct ty_setting rows[] = {
         "Of that budget, from where on log lines are kept back, and left out when their job ends."),
     INT("retention-days", "TRAINYARD_RETENTION_DAYS", retention_days, 0, 36500, "90", "days",
         "How long a job is kept after its end; then it is removed with its log as by a delete; 0: for ever."),
+    INT("model-retention-days", "TRAINYARD_MODEL_RETENTION_DAYS", model_retention_days, 0, 36500, "0", "days",
+        "How long a model is kept whose job is gone, since it was made; 0: for ever."),
     INT("log-retention-hours", "TRAINYARD_LOG_RETENTION_HOURS", log_retention_hours, 0, 87600, "168", "h",
         "How long a job's log is kept after its end; 0: for ever."),
     {.key = "rebuild", .environment = "TRAINYARD_REBUILD", .type = TY_SETTING_CHOICE, .offset = AT(rebuild),
@@ -94,6 +100,8 @@ static const struct ty_setting rows[] = {
     {.key = "keep-job-dirs", .environment = "TRAINYARD_KEEP_JOB_DIRS", .type = TY_SETTING_BOOL,
      .offset = AT(keep_job_dirs), .fallback = "false", .unit = "",
      .help = "Leave the directories of ended attempts in place, to look into them."},
+    INT("job-dir-hours", "TRAINYARD_JOB_DIR_HOURS", job_dir_hours, 0, 87600, "168", "h",
+        "How long keep-job-dirs leaves them there; 0: for ever."),
     {.key = "log-level", .environment = "TRAINYARD_LOG_LEVEL", .type = TY_SETTING_CHOICE, .offset = AT(log_level),
      .choices = "debug|info|warn|error", .fallback = "info", .unit = "", .help = "Lowest level that is logged."},
     {.key = "log-format", .environment = "TRAINYARD_LOG_FORMAT", .type = TY_SETTING_CHOICE, .offset = AT(log_format),
@@ -106,6 +114,19 @@ const struct ty_settings_table ty_worker_settings_table = {
     .rows = rows,
     .count = sizeof rows / sizeof *rows,
 };
+
+int ty_worker_settings_check(const struct ty_worker_settings *settings, struct ty_err *err)
+{
+    if (settings->store_admit_percent > settings->store_shed_percent)
+        return ty_err_set(err, TY_EINVALID,
+                          "--store-admit-percent: %" PRId64 " is above store-shed-percent, %" PRId64 ": jobs would be taken without room for their logs",
+                          settings->store_admit_percent, settings->store_shed_percent);
+    if (settings->horizon_hours && settings->tombstone_hours <= settings->horizon_hours)
+        return ty_err_set(err, TY_EINVALID,
+                          "--tombstone-hours: %" PRId64 " is not above horizon-hours, %" PRId64 ": a submit that is read again could make a deleted job anew",
+                          settings->tombstone_hours, settings->horizon_hours);
+    return 0;
+}
 
 int ty_worker_roles(const struct ty_worker_settings *settings, struct ty_worker_roles *ret_roles, struct ty_err *err)
 {

@@ -166,6 +166,7 @@ static int open_store(struct ty_worker *worker, struct ty_err *err)
         .shards = (unsigned)settings->shards,
         .command_ms = (uint64_t)settings->redis_timeout_ms,
         .tombstone_ms = (uint64_t)settings->tombstone_hours * HOUR_MS,
+        .horizon_ms = (uint64_t)settings->horizon_hours * HOUR_MS,
         .job_retention_ms = (uint64_t)settings->retention_days * 24 * HOUR_MS,
         .log_retention_ms = (uint64_t)settings->log_retention_hours * HOUR_MS,
         .default_max_attempts = (uint32_t)settings->max_attempts,
@@ -230,7 +231,9 @@ static int start_run(struct ty_worker *worker, struct ty_err *err)
         .install_timeout_ms = (uint64_t)settings->install_timeout_s * 1000,
         .prepare_timeout_ms = (uint64_t)settings->prepare_timeout_s * 1000,
         .collect_timeout_ms = (uint64_t)settings->collect_timeout_s * 1000,
+        .model_retention_ms = (uint64_t)settings->model_retention_days * 24 * HOUR_MS,
         .keep_job_dirs = settings->keep_job_dirs,
+        .job_dirs_ms = (uint64_t)settings->job_dir_hours * HOUR_MS,
         .containers = settings->containers,
     };
     if (ty_run_new(worker->loop, worker->state, worker->catalog, &options, &worker->run, err) < 0)
@@ -252,7 +255,7 @@ int ty_worker_start(struct ty_loop *loop, const struct ty_worker_settings *setti
     struct ty_worker *worker = ty_xcalloc(1, sizeof *worker);
     worker->loop = loop;
     worker->settings = settings;
-    if (ty_worker_roles(settings, &roles, err) < 0 || choose_name(worker, err) < 0 ||
+    if (ty_worker_settings_check(settings, err) < 0 || ty_worker_roles(settings, &roles, err) < 0 || choose_name(worker, err) < 0 ||
         ty_catalog_load(settings->catalog_dir, &worker->catalog, err) < 0 || open_store(worker, err) < 0 ||
         (roles.intake && start_intake(worker, err) < 0) || (roles.run && start_run(worker, err) < 0)) {
         ty_worker_free(worker);
@@ -308,7 +311,7 @@ void ty_worker_report(const struct ty_worker *worker)
                TY_KV("applied", "%" PRIu64, in.applied), TY_KV("duplicates", "%" PRIu64, in.duplicates),
                TY_KV("conflicts", "%" PRIu64, in.conflicts), TY_KV("noops", "%" PRIu64, in.noops),
                TY_KV("tombstones", "%" PRIu64, in.tombstones), TY_KV("deleted", "%" PRIu64, in.deleted),
-               TY_KV("refused", "%" PRIu64, in.refused), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
+               TY_KV("refused", "%" PRIu64, in.refused), TY_KV("too_old", "%" PRIu64, in.too_old), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
                TY_KV("gaps", "%" PRIu64, in.gaps), TY_KV("dropped_stale", "%" PRIu64, in.dropped_stale),
                TY_KV("breaker_opened", "%" PRIu64, in.breaker_opened), TY_KV("held_partitions", "%zu", in.held_partitions));
     }

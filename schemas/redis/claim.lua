@@ -21,16 +21,38 @@ if ids then
     end
     return out
 end
-local mine = {}
-gather()
-for p = 7, #ARGV do
-    if left <= 0 then break end
-    local queue = K .. 'q:' .. ARGV[p]
-    local popped = redis.call('ZPOPMIN', queue, left)
-    local found = {}
+if is_paused('*') then return out end
+
+-- How many more jobs an organization may have running, by organization; false: nobody is limited.
+local rooms = redis.call('EXISTS', K .. 'g') == 1 and {}
+local function room_of(org)
+    if not rooms or org == '' then return math.huge end
+    if not rooms[org] then
+        local cap = cap_of(org)
+        if is_paused(org) then
+            rooms[org] = 0
+        else
+            rooms[org] = cap > 0 and math.max(cap - running_of(org), 0) or math.huge
+        end
+    end
+    return rooms[org]
+end
+
+-- A program before the rotation has one queue for all organizations of a pool; what it puts there moves on.
+local OLDER_LIMIT = 500
+local function empty_older_queue(pool)
+    local popped, found = redis.call('ZPOPMIN', K .. 'q:' .. pool, OLDER_LIMIT), {}
     for i = 1, #popped, 2 do found[#found + 1] = popped[i] end
     for i, raw in ipairs(fetch(found)) do
-        local id, h = found[i], raw and decode(raw)
+        local h = raw and decode(raw)
+        if h and h.state == PENDING then make_ready(found[i], h, raw) end
+    end
+end
+
+local mine = {}
+local function take(ids, orgs)
+    for i, raw in ipairs(fetch(ids)) do
+        local id, h = ids[i], raw and decode(raw)
         local to = h and T.claim[h.state]
         if to then
             local from = h.state
@@ -44,9 +66,56 @@ for p = 7, #ARGV do
             out[#out + 1] = id
             out[#out + 1] = raw
             left = left - 1
+            if rooms and orgs[i] ~= '' then rooms[orgs[i]] = rooms[orgs[i]] - 1 end
         end
     end
 end
+
+-- One round: as many organizations as there are jobs to take, each the same number of jobs. Answer: how many had their turn.
+local function round(pool)
+    local rotation = K .. 'r:' .. pool
+    local turn = redis.call('ZRANGEBYSCORE', rotation, '-inf', '(inf', 'LIMIT', 0, left)
+    local share = math.floor(left / #turn)
+    local ids, orgs, served = {}, {}, {}
+    for _, org in ipairs(turn) do
+        local n = math.min(share, room_of(org))
+        local popped = n > 0 and redis.call('ZPOPMIN', queue_of(pool, org), n)
+        if not popped then
+            park(pool, org)
+        elseif #popped == 0 then
+            -- Only now, so that one whose jobs come one by one has no more turns than one that has them in stock.
+            redis.call('ZREM', rotation, org)
+        else
+            for i = 1, #popped, 2 do ids[#ids + 1], orgs[#orgs + 1] = popped[i], org end
+            served[#served + 1] = org
+        end
+    end
+    if #served > 0 then
+        local last, scores = next_turns(#served) + FRONT, {}
+        for i, org in ipairs(served) do
+            scores[2 * i - 1], scores[2 * i] = int(last - #served + i), org
+        end
+        redis.call('ZADD', rotation, unpack(scores))
+    end
+    take(ids, orgs)
+    return #turn
+end
+
+-- Rounds without an end would be the store's standstill: what is left is for the next claim.
+local TURNS_LIMIT = 1000
+local turns = 0
+for p = 7, #ARGV do
+    empty_older_queue(ARGV[p])
+end
+gather()
+for p = 7, #ARGV do
+    while left > 0 and turns < TURNS_LIMIT do
+        local had = round(ARGV[p])
+        if had == 0 then break end
+        turns = turns + had
+    end
+end
 flush()
+if left > 0 and turns >= TURNS_LIMIT then redis.call('PUBLISH', K .. 'n', 'r') end
 if #mine > 0 then redis.call('SET', replay, table.concat(mine), 'PX', lease_ms) end
 return out

@@ -22,6 +22,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'd', '-inf', int(now), 'LIM
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)
     if h and h.state == PENDING then
+        redis.call('ZREM', K .. 'q:' .. pool_of(h, raw), id) -- where a program before the rotation may have put it meanwhile
         make_ready(id, h, raw)
         queued = true
     end

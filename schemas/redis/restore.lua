@@ -15,6 +15,7 @@ local out = { 1, 0 }
 local function unlist(id, h, raw)
     if h.org_len > 0 then redis.call('ZREM', K .. 's:' .. h.state .. ':' .. org_of(h, raw), id) end
     if h.state == PENDING then dequeue(id, h, raw) end
+    if runs(h.state) then unpark(org_of(h, raw)) end
     redis.call('ZREM', K .. 'l', id)
     redis.call('ZREM', K .. 'u', id)
     redis.call('ZREM', K .. 'e', id)

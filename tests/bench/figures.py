@@ -38,7 +38,7 @@ class Bench:
             if self.stored:
                 self.programs.bench("raw-submit", redis=redis.url, count=self.stored, way="variadic", in_flight=8,
                                     organization="stored")
-                redis.ask("DEL", "{ty:0}:q:null:1", "{ty:0}:w")  # stored, but nobody's to claim
+                redis.ask("DEL", "{ty:0}:q:null:1", "{ty:0}:f:null:1|stored", "{ty:0}:r:null:1", "{ty:0}:w")  # stored, but nobody's to claim
             yield redis
 
     def count(self, redis, expected, state):

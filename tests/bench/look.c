@@ -104,6 +104,17 @@ static int count_index(struct bench_pipe *pipe, const char *index, const char *n
     return 0;
 }
 
+// What is in the organization's queue, and in the one queue of all of a pool, which raw-submit fills.
+static int count_ready(struct bench_pipe *pipe, const struct bench_options *options, int64_t *ret_count, struct ty_err *err)
+{
+    int64_t older = 0;
+    char *name TY_FREE = ty_xasprintf("%s|%s", options->container, options->organization);
+    if (count_index(pipe, "f:", name, ret_count, err) < 0 || count_index(pipe, "q:", options->container, &older, err) < 0)
+        return -(int)err->code;
+    *ret_count += older;
+    return 0;
+}
+
 int bench_count(const struct bench_options *options, struct ty_err *err)
 {
     static const struct {
@@ -118,7 +129,7 @@ int bench_count(const struct bench_options *options, struct ty_err *err)
     for (size_t i = 0; rc == 0 && i < sizeof rows / sizeof *rows; i++)
         rc = count_index(pipe, rows[i].index, options->organization, &counts[i], err);
     if (rc == 0)
-        rc = count_index(pipe, "q:", options->container, &ready, err);
+        rc = count_ready(pipe, options, &ready, err);
     bench_pipe_free(pipe);
     if (rc < 0)
         return rc;

@@ -12,15 +12,21 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 import checker
 import clients
+import defects
 import faults
 import feed
 import yard as yards
 import stack
 
 SETTLE_SECONDS = 120
+SEEDED_SETTLE_SECONDS = 12  # with a defect, some of it never settles
 BETWEEN_SECONDS = 0.8  # after a fault, before the next may strike
 
 # What must have happened for a run to say anything, from the store's counters and the workers' logs.
+MISSES_MAX = 200
+EVIDENCE_TRIES = 6
+BROUGHT_BY = {"lease_lost": "worker_cut_off", "stale_refused": "worker_cut_off", "gap_replayed": "redis_back_10_s",
+              "publisher_fenced": "publisher_overtaken"}
 EVIDENCE = ("lease_lost", "stale_refused", "gap_replayed", "duplicate_applied", "publisher_fenced")
 
 
@@ -34,14 +40,22 @@ def arguments():
     parser.add_argument("--seed", type=int, help="of jobs and faults; by default a random one, which is printed")
     parser.add_argument("--faults", type=int, help="faults to strike; by default one for 12 jobs, and one of each kind at least")
     parser.add_argument("--workers", type=int, default=4, help="workers, each with a work directory of its own (default 4)")
+    parser.add_argument("--job-seconds", type=float, default=2.0, help="the longest job that ends by itself (default 2)")
     parser.add_argument("--without", action="append", default=[], metavar="KIND", help="leave out this kind of fault")
     parser.add_argument("--only", action="append", default=[], metavar="KIND", help="only these kinds of faults")
+    parser.add_argument("--short", action="store_true", help=f"60 jobs and one fault each of {', '.join(faults.SHORT)}")
     parser.add_argument("--any-faults", action="store_true", help="do not insist that every kind of fault hits")
+    parser.add_argument("--defect", choices=list(defects.DEFECTS), help="the programs, of a build with TRAINYARD_SEED_DEFECTS, "
+                        "have this defect; exit code 0 means that the checker found what it does, 1 that it did not")
     parser.add_argument("--keep", action="store_true", help="leave the directory of the run, with all logs, in place")
     args = parser.parse_args()
     for kind in args.without + args.only:
         if kind not in faults.KINDS:
             parser.error(f"no fault {kind}; there are {', '.join(faults.KINDS)}")
+    if args.short:
+        args.jobs, args.faults, args.only = 60, len(faults.SHORT), list(faults.SHORT)
+    if args.defect:
+        args.only = args.only or list(defects.DEFECTS[args.defect].faults)
     if args.only:
         args.without = [kind for kind in faults.KINDS if kind not in args.only]
     args.seed = args.seed if args.seed is not None else random.SystemRandom().randrange(1 << 32)
@@ -59,7 +73,8 @@ class Run:
         self.feed = feed.Feed(yard)
         self.feed.start()
         yard.start_all()
-        self.clients = clients.Clients(yard, args.jobs, args.seed + 1)
+        self.clients = clients.Clients(yard, args.jobs, args.seed + 1, args.job_seconds)
+        self.faults.since = self.since
         self.counting = threading.Event()
         self.counter = threading.Thread(target=self.count, daemon=True)
         self.began = time.monotonic()
@@ -67,6 +82,12 @@ class Run:
     def count(self):
         while not self.counting.wait(0.25):
             self.yard.count()
+
+    def since(self, when):
+        """How many jobs have ended, been claimed and been deleted since."""
+        return (sum(at > when for at in list(self.clients.ends.values())),
+                sum(told.seen > when and told.status == checker.IN_PROGRESS for told in self.feed.told[-2000:]),
+                sum((job.deleted or 0) > when for job in self.clients.jobs[-2000:]))
 
     def go(self):
         self.counter.start()
@@ -78,20 +99,32 @@ class Run:
 
     def strike_all(self):
         """The faults, spread over the submits; those that are left when the submits are out come one behind the other."""
-        struck, misses = 0, 0
-        while struck < self.args.faults and misses < 200:
+        struck = 0
+        while struck < self.args.faults and self.faults.misses < MISSES_MAX:
             share = struck / self.args.faults
+            self.clients.allowed = clients.IN_FLIGHT + share * self.args.jobs
             while self.clients.submitted < share * self.args.jobs and self.clients.threads[0].is_alive():
                 time.sleep(0.02)
             kind = self.faults.next_kind()
             print(f"{time.monotonic() - self.began:7.1f} s  fault {struck + 1}/{self.args.faults} {kind}, "
                   f"{self.clients.submitted} submitted, {len(self.clients.open)} open", flush=True)
-            if self.faults.strike(kind):
-                struck += 1
-            else:
-                misses += 1
+            struck += self.faults.strike(kind)
             time.sleep(BETWEEN_SECONDS)
+        self.strike_for_evidence()
+        self.clients.allowed = self.args.jobs
+        self.clients.faults_are_over.set()
         self.faults.settle()
+
+    def strike_for_evidence(self):
+        """What has struck may have had less effect than it can: some more of the kinds that bring what is missing."""
+        for _ in range(0 if self.args.any_faults else EVIDENCE_TRIES):
+            found = self.evidence()
+            kinds = [kind for name, kind in BROUGHT_BY.items() if not found[name] and kind in self.faults.counts]
+            if not kinds:
+                return
+            print(f"{time.monotonic() - self.began:7.1f} s  one more fault, for what is missing: {kinds[0]}", flush=True)
+            self.faults.strike(kinds[0])
+            time.sleep(BETWEEN_SECONDS)
 
     def settle(self):
         """All is healed, and everything is given its time to come to its end."""
@@ -102,6 +135,7 @@ class Run:
         self.clients.threads[0].join(600)
         self.until(self.clients.is_settled, "the clients are done")
         self.clients.stop()
+        self.until(self.yard.commands_are_applied, "the commands are applied")
         self.until(self.yard.outbox_is_empty, "the outbox is empty")
         self.until(lambda: not self.without_name(), "the models have their names")
         with contextlib.suppress(Exception):
@@ -116,13 +150,14 @@ class Run:
         self.yard.count()
         self.exits = {machine.name: machine.process.stop(60) for machine in self.yard.machines}
 
-    def until(self, check, what, seconds=SETTLE_SECONDS):
+    def until(self, check, what):
+        seconds = SEEDED_SETTLE_SECONDS if self.args.defect else SETTLE_SECONDS
         deadline = time.monotonic() + seconds
         while not check():
             if time.monotonic() > deadline:
                 print(f"  not within {seconds} s: {what}", flush=True)
                 return
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     # ---- models
 
@@ -146,7 +181,7 @@ class Run:
             witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9))
         models = {job.id: self.model(job) for job in self.clients.jobs}
         return checker.History(self.clients.jobs, self.clients.replies, self.feed.told, witnesses, self.final, models,
-                               self.yard.outages)
+                               self.yard.outages, self.yard.wipes)
 
     def evidence(self):
         found = dict.fromkeys(EVIDENCE, 0)
@@ -169,7 +204,7 @@ class Run:
         kinds = dict.fromkeys(checker.KINDS, 0)
         for violation in violations:
             kinds[violation.kind] += 1
-        for violation in violations[:60]:
+        for violation in violations[:6 if self.args.defect else 60]:
             print(f"VIOLATION {violation.kind} {violation.job}: {violation.text}")
             self.tell(history, violation.job)
         trouble = list(self.clients.failures)
@@ -193,6 +228,8 @@ class Run:
               + (f"; never hit: {', '.join(missing)}" if missing else "")
               + f"; {len(history.feed)} events, {len(history.replies)} replies, {time.monotonic() - self.began:.0f} s, "
               f"seed {self.args.seed}: {'FAILED' if failed else 'ok'}", flush=True)
+        if self.args.defect:
+            return defects.judge(self.args.defect, kinds)
         return 1 if failed else 4 if missing and not self.args.any_faults else 0
 
     def tell(self, history, job_id):
@@ -217,6 +254,8 @@ def main():
     args = arguments()
     if args.keep:
         os.environ["TRAINYARD_KEEP"] = "1"
+    if args.defect:
+        os.environ["TRAINYARD_SEED_DEFECT"] = args.defect
     print(f"chaos: {args.jobs} jobs, {args.faults} faults, {args.workers} workers, seed {args.seed}", flush=True)
     with yards.Yard(args.workers) as yard:
         return Run(args, yard).go()

@@ -9,6 +9,7 @@ import dataclasses
 PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELED, CANCELING = range(1, 7)
 TERMINAL = (COMPLETED, FAILED, CANCELED)
 NOT_FOUND = 0
+WIPE_SECONDS = 30  # within these before a reply, a disk may have gone that held the end it tells of
 NAMES = ("not found", "PENDING", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED", "CANCELING")
 KINDS = ("lost", "double", "changed", "canceled", "deleted", "stuck", "feed")
 
@@ -56,6 +57,7 @@ class History:
     final: dict     # job: status by Get at the end
     models: dict    # job: (attempt, fence) in the model under the job's public name
     outages: list   # (from, to): the store went back then, and may show what was until `to`
+    wipes: list = dataclasses.field(default_factory=list)  # when a machine lost its disk, and what only it knew
 
 
 @dataclasses.dataclass
@@ -95,6 +97,7 @@ class Checker:
         if self.history.feed is not None:
             self.check_feed(job, final)
         self.check_effect(job, final)
+        self.check_claims(job)
 
     # ---- each on its own
 
@@ -106,7 +109,8 @@ class Checker:
             if not job.delete_asked:
                 self.complain("lost", job.id, "it was accepted, and at the end nobody knows it")
         elif final not in TERMINAL:
-            self.complain("stuck", job.id, f"it is {NAMES[final]} after everything came to rest")
+            what = "nobody answers for it" if final is None else f"it is {NAMES[final]}"
+            self.complain("stuck", job.id, f"{what} after everything came to rest")
         elif final == FAILED and not job.may_fail:
             self.complain("lost", job.id, "it FAILED, and nothing in it can")
 
@@ -125,12 +129,12 @@ class Checker:
             elif reply.status != ended.status and not self.in_outage(reply):
                 self.complain("changed", job.id, f"a client was told {NAMES[ended.status]}, and later {NAMES[reply.status]}")
                 return
-        if ended and final != ended.status and not (final == NOT_FOUND and job.delete_asked):
+        if ended and final not in (ended.status, None) and not (final == NOT_FOUND and job.delete_asked):
             self.complain("changed", job.id, f"a client was told {NAMES[ended.status]}, and at the end it is {NAMES[final]}")
 
     def check_cancel(self, job, final):
         """A job that does not end by itself can only have ended by its cancel; one that does must have begun before it."""
-        if not job.canceled or final in (CANCELED, NOT_FOUND) or final not in TERMINAL:
+        if not job.canceled or final in (CANCELED, NOT_FOUND, None) or (final not in TERMINAL and job.ends_alone):
             return
         if not job.ends_alone:
             self.complain("canceled", job.id, f"its cancel was acknowledged, and it is {NAMES[final]}")
@@ -159,8 +163,10 @@ class Checker:
         if len(completed) > 1:
             self.complain("double", job.id, f"COMPLETED by more than one attempt: {sorted(completed)}")
         if last is None:
-            self.complain("feed", job.id, "it does not stand in the feed")
-        elif final == NOT_FOUND and not last.deleted or final != NOT_FOUND and last.status != final:
+            # Deleted before Kafka had heard of it, and then the store went back: the commands, applied again, make no job of it.
+            if not (job.deleted and final == NOT_FOUND and self.history.outages):
+                self.complain("feed", job.id, "it does not stand in the feed")
+        elif final is not None and (final == NOT_FOUND and not last.deleted or final != NOT_FOUND and last.status != final):
             self.complain("feed", job.id, f"its last event is {'a deletion' if last.deleted else NAMES[last.status]}, and it is "
                           f"{NAMES[final]}")
 
@@ -181,6 +187,21 @@ class Checker:
                 self.complain("double", job.id, f"COMPLETED by attempt {by}, and the model is of {model}")
         elif model and final in (FAILED, CANCELED):
             self.complain("double", job.id, f"{NAMES[final]}, and it has a public model, of {model}")
+
+    def check_claims(self, job):
+        """One claim starts one process; and who was told of an end is not told of the work of a later claim."""
+        starts = collections.Counter((seen.attempt, seen.fence) for seen in self.witnesses[job.id] if seen.word == "start")
+        for claim, count in starts.items():
+            if count > 1:
+                self.complain("double", job.id, f"attempt {claim} was started {count} times")
+        ended = next((reply for reply in self.replies[job.id] if reply.status in (COMPLETED, FAILED)), None)
+        if not ended:
+            return
+        for attempt, fence in starts:
+            claimed = fence / 1e6  # a fence is the time of its claim, in microseconds
+            if claimed > ended.answered and not any(ended.asked - WIPE_SECONDS < wiped < claimed for wiped in self.history.wipes):
+                self.complain("double", job.id, f"a client was told {NAMES[ended.status]}, and {claimed - ended.answered:.3f} s "
+                              f"later attempt {attempt} was claimed")
 
 
 def check(history):

@@ -12,6 +12,7 @@ import checker
 import stack
 
 IN_FLIGHT = 48     # jobs that have not been seen to end
+ALWAYS_OPEN = 10   # at least, as long as there are more to submit: no fault strikes an empty yard
 RPC_SECONDS = 8
 AGAIN_SECONDS = 0.5
 # What is done with a job, and how often of 100.
@@ -20,17 +21,20 @@ FOREVER = "3600"
 
 
 class Clients:
-    def __init__(self, yard, count, seed):
+    def __init__(self, yard, count, seed, job_seconds):
+        """job_seconds: a job that ends by itself takes that long at most."""
         from confluent_kafka import Producer
-        self.yard, self.count, self.random = yard, count, random.Random(seed)
+        self.yard, self.count, self.random, self.job_seconds = yard, count, random.Random(seed), job_seconds
         self.lock = threading.Lock()
         self.jobs, self.replies, self.models = [], [], {}
         self.open = {}      # id -> Job, not seen to end yet
         self.plans = {}     # id -> plan
         self.due = queue.PriorityQueue()  # (when, tie, what)
         self.ties = 0
-        self.over = threading.Event()
+        self.over, self.faults_are_over = threading.Event(), threading.Event()
         self.submitted = 0  # acknowledged
+        self.allowed = IN_FLIGHT  # submits so far, but for those that keep ALWAYS_OPEN; the run moves it
+        self.ends = {}      # id -> when it was first seen to have ended, by the wall clock
         self.producer = Producer({"bootstrap.servers": yard.broker.address, "enable.idempotence": True,
                                   "message.timeout.ms": 120000, "linger.ms": 1})
         self.failures = []
@@ -103,21 +107,25 @@ class Clients:
 
     def submit_all(self):
         names, weights = zip(*PLANS)
-        # The first of each kind, so that a short run has them all.
-        plans = list(names) + self.random.choices(names, weights, k=self.count)
-        for number in range(self.count):
-            while len(self.open) >= IN_FLIGHT:
+        number = 0
+        while number < self.count or not self.faults_are_over.is_set():
+            while not self.may_submit():
                 if self.over.wait(0.02):
                     return
             if self.over.is_set():
                 return
-            self.submit(plans[number])
+            # The first of each kind, so that a short run has them all.
+            self.submit(names[number] if number < len(names) else self.random.choices(names, weights)[0])
+            number += 1
+
+    def may_submit(self):
+        return len(self.open) < (IN_FLIGHT if self.submitted < self.allowed else ALWAYS_OPEN)
 
     def submit(self, plan):
         job = checker.Job(str(uuid.UUID(int=self.random.getrandbits(128), version=4)),
                           ends_alone=plan not in ("cancel", "cancel-first"), may_fail=plan == "fails")
         job.model = f"model-{job.id}"
-        request = self.request(job, plan, f"{self.random.uniform(0.05, 2.0):.2f}")
+        request = self.request(job, plan, f"{self.random.uniform(0.05, self.job_seconds):.2f}")
         by_rpc = self.random.random() < 0.5 and plan not in ("twice", "cancel-first")
         if plan == "cancel-first":
             job.cancel_first = True
@@ -218,8 +226,10 @@ class Clients:
             for job in jobs:
                 if self.over.is_set():
                     return
-                if self.get(job) in checker.TERMINAL and self.open.pop(job.id, None) and self.plans[job.id] == "delete":
-                    self.later(looker.uniform(0, 3), lambda job=job: self.delete(job))
+                if self.get(job) in checker.TERMINAL and self.open.pop(job.id, None):
+                    self.ends[job.id] = time.time()
+                    if self.plans[job.id] == "delete":
+                        self.later(looker.uniform(0, 3), lambda job=job: self.delete(job))
             self.over.wait(0.1)
 
     def is_settled(self):

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+import proxy
 import stack
 import yard as yards
 
@@ -21,16 +22,21 @@ class Missed(Exception):
 class Faults:
     def __init__(self, yard, snapshots, seed, gated=()):
         self.yard, self.snapshots, self.random = yard, snapshots, random.Random(seed)
+        self.since = None  # the run's: from a time, how many jobs have (ended, been claimed, been deleted) since
         self.counts = {name: 0 for name in KINDS if name not in gated}
-        self.deck = []
+        self.deck, self.dealt, self.misses = [], False, 0
         self.over = threading.Event()
         self.lingering = []  # of faults that last, while others strike
 
     def next_kind(self):
         if not self.deck:
-            self.deck = [name for name in self.counts for _ in range(KINDS[name][1])]
+            # Once each at first, so that a short run has all.
+            self.deck = [name for name, count in self.counts.items() for _ in range(KINDS[name][1] if self.dealt else 1)]
+            self.dealt = True
             self.random.shuffle(self.deck)
-        return self.deck.pop()
+        # A restore waits in the deck for its snapshot.
+        ready = [at for at, name in enumerate(self.deck) if name not in RESTORES or self.snapshots.aged(*RESTORES[name])]
+        return self.deck.pop(ready[-1] if ready else -1)
 
     def strike(self, kind):
         """One fault. False: it missed."""
@@ -38,6 +44,8 @@ class Faults:
             KINDS[kind][0](self)
         except Missed as why:
             print(f"  {kind}: missed: {why}", flush=True)
+            self.misses += 1
+            self.deck.insert(0, kind)
             return False
         self.counts[kind] += 1
         return True
@@ -80,6 +88,7 @@ class Faults:
             machine.process.child.wait()
             if self.random.random() < 0.5:
                 machine.wipe()
+                self.yard.wipes.append(time.time())
             self.wait(self.random.choice([0, 2.5 * LEASE]))
             machine.start(wait=False)
 
@@ -97,20 +106,21 @@ class Faults:
 
     def supervisor_killed(self):
         with self.one() as machine:
-            found = machine.supervisors()
-            if not found:
+            found = []
+            if not self.until(lambda: found.extend(machine.supervisors()) or found, 5):
                 raise Missed("no supervisor runs")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.random.choice(found), signal.SIGKILL)
 
     def publisher_overtaken(self):
-        """The publisher is frozen with a transaction of events before its end, and goes on when another one has the shard."""
+        """The publisher is frozen with a transaction of events under way, and goes on when another one has the shard and has
+        written on: first what it had sent arrives, then it wakes."""
         name = self.yard.publisher()
         if not name:
             raise Missed("no publisher")
         with self.one(name) as machine:
             line = self.yard.kafka_line
-            line.holds = True
+            line.holds = self.random.choice([proxy.KAFKA_PRODUCE, proxy.KAFKA_END_TXN])
             try:
                 held = self.until(lambda: line.held, 5)
                 machine.process.signal(signal.SIGSTOP)
@@ -121,6 +131,7 @@ class Faults:
                 time.sleep(1.5)  # the other one opens, which is what fences this one
             finally:
                 line.release()
+                time.sleep(0.2)
                 machine.process.signal(signal.SIGCONT)
 
     def until(self, check, seconds):
@@ -163,7 +174,6 @@ class Faults:
         with self.yard.redis_busy:
             self.yard.count()
             if self.random.random() < 0.5:
-                # Its append file is synced each second: a power cut may take the last one, which is a short way back.
                 self.yard.redis.process.kill()
             else:
                 self.yard.redis.stop()
@@ -175,14 +185,15 @@ class Faults:
         self.wait(self.random.choice([0, 2]))
         self.yard.broker.start()
 
-    def restore(self, seconds):
-        deadline = time.monotonic() + seconds + 15
-        while not self.snapshots.older_than(seconds):
-            if time.monotonic() > deadline or self.over.is_set():
-                raise Missed("no snapshot is so old")
-            time.sleep(0.1)
+    def restore(self, youngest, oldest):
+        """The power goes, and what comes back is so old; jobs have ended, been claimed and been deleted since."""
+        if not self.until(lambda: self.snapshots.aged(youngest, oldest), youngest + 15):
+            raise Missed("no snapshot is so old")
         with self.yard.redis_busy:
-            when, data = self.snapshots.older_than(seconds)
+            when, data = self.snapshots.aged(youngest, oldest) or (None, None)
+            if not data or not self.until(lambda: all(self.since(when)), 8):
+                raise Missed(f"ended, claimed, deleted since: {data and self.since(when)}")
+            print(f"  back {time.time() - when:.0f} s; ended, claimed, deleted since: {self.since(when)}", flush=True)
             self.yard.count()
             began = time.time()
             self.yard.redis.restore(data)
@@ -192,10 +203,10 @@ class Faults:
             self.yard.outages.append((began, time.time() + COMEBACK_SECONDS))
 
     def redis_back_10_s(self):
-        self.restore(10)
+        self.restore(*RESTORES["redis_back_10_s"])
 
     def redis_back_60_s(self):
-        self.restore(60)
+        self.restore(*RESTORES["redis_back_60_s"])
 
     def redis_back_unpublished(self):
         """Back to before the end of jobs whose end Kafka does not know yet: only the workers know of it."""
@@ -203,12 +214,12 @@ class Faults:
         with self.yard.redis_busy:
             self.yard.count()
             data = self.yard.redis.snapshot()
-            line.holds = True
+            line.holds = proxy.KAFKA_END_TXN
             try:
                 if not self.until(lambda: line.held, 5):
                     raise Missed("no transaction was under way")
-                before = self.yard.ended()
-                if not self.until(lambda: self.yard.ended() >= before + 3, 2.5):
+                before, held = self.yard.ended(), time.time()
+                if not self.until(lambda: self.yard.ended() >= before + 2 and self.since(held)[0], 2.5):
                     raise Missed("no job ended")
                 self.yard.count()
                 began = time.time()
@@ -219,6 +230,13 @@ class Faults:
             finally:
                 line.release()
 
+
+# How old the snapshot is, in seconds: at least, at most.
+RESTORES = {"redis_back_10_s": (10, 25), "redis_back_60_s": (60, 120)}
+
+# Of a short run: what it takes to bring out all that a run must show.
+SHORT = ("worker_killed", "machine_frozen", "worker_cut_off", "supervisor_killed", "publisher_overtaken", "reply_lost",
+         "redis_back_10_s", "redis_back_unpublished")
 
 # The function, and how many of it are in a deck.
 KINDS = {

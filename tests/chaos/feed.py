@@ -1,6 +1,7 @@
 """The `events` topic, read by a client that is not ours from before the first job on: committed transactions only."""
 import dataclasses
 import threading
+import time
 
 import stack
 
@@ -17,6 +18,7 @@ class Told:
     deleted: bool = False
     canceled: bool = False  # a cancel was applied
     null: bool = False
+    seen: float = 0.0  # when it was read, by the wall clock
 
 
 class Feed(threading.Thread):
@@ -57,7 +59,7 @@ class Feed(threading.Thread):
             return
         event = self.yard.messages.event.JobEvent.FromString(message.value())
         self.told.append(Told(job, place, (event.epoch, event.version), event.metadata.status, event.attempt, event.fence,
-                              event.deleted, event.cancel_requested))
+                              event.deleted, event.cancel_requested, seen=time.time()))
 
     def reached(self):
         """Where it is in each partition: behind everything that is in the topic now?"""

@@ -8,7 +8,7 @@ import contextlib
 import threading
 
 CHUNK = 1 << 16
-KAFKA_END_TXN = 26
+KAFKA_PRODUCE, KAFKA_END_TXN = 0, 26
 
 
 class Lines:
@@ -53,7 +53,7 @@ class Proxy:
         self.refuses = False
         self.lose = 0        # so many replies are to be lost yet
         self.lost = 0        # were lost
-        self.holds = False   # the next end of a Kafka transaction is to be held back
+        self.holds = None    # the next Kafka request of this kind is to be held back
         self.held = None     # an asyncio.Event while one is
         lines.call(self._listen())
 
@@ -85,8 +85,8 @@ class Proxy:
             if self.lose and not link.loses and b"EVALSHA" in data:
                 self.lose -= 1
                 link.loses = True
-            if self.holds and len(data) > 8 and int.from_bytes(data[4:6], "big") == KAFKA_END_TXN:
-                self.holds = False
+            if self.holds is not None and len(data) > 8 and int.from_bytes(data[4:6], "big") == self.holds:
+                self.holds = None
                 self.held = asyncio.Event()
                 await self.held.wait()
                 self.held = None
@@ -124,7 +124,7 @@ class Proxy:
         self.release()
 
     def release(self):
-        self.holds = False
+        self.holds = None
 
         async def release():
             if self.held:

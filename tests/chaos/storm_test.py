@@ -146,7 +146,7 @@ class Storm(unittest.TestCase):
         port, raw = self.yard.redis.port, [uuid.UUID(job_id).bytes for job_id in self.ids]
         members = resp.ask(port, "ZRANGE", f"{{ty:0}}:s:{stack.PENDING}:{stack.ORGANIZATION}", 0, -1, seconds=60)
         self.assertEqual(sorted(members), sorted(raw))
-        self.assertEqual(sorted(resp.ask(port, "ZRANGE", "{ty:0}:q:shell:1", 0, -1, seconds=60)), sorted(raw))
+        self.assertEqual(sorted(resp.ask(port, "ZRANGE", f"{{ty:0}}:f:shell:1|{stack.ORGANIZATION}", 0, -1, seconds=60)), sorted(raw))
         for first in range(0, len(raw), 10000):
             records = resp.ask_all(port, [("GET", b"{ty:0}:j:" + job) for job in raw[first:first + 10000]], 60)
             versions = {int.from_bytes(record[RECORD_VERSION], "little") if record else None for record in records}

@@ -98,8 +98,12 @@ class Machine:
         return family
 
     def supervisors(self):
-        return [pid for pid in self.yard.supervisors() if
-                str(self.work).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
+        found = []
+        for pid in self.yard.supervisors():
+            with contextlib.suppress(OSError):
+                if str(self.work).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
 
     def wipe(self):
         shutil.rmtree(self.work, ignore_errors=True)
@@ -125,6 +129,7 @@ class Yard(stack.Stack):
         self.machines = [Machine(self, f"worker-{number}") for number in range(machines)]
         self.redis_busy = threading.Lock()  # nobody else restarts, saves or restores it
         self.outages = []  # (from, to) of restores, by the wall clock
+        self.wipes = []    # when a machine lost its disk
         self._last, self.counters = {}, dict.fromkeys(COUNTERS, 0)
 
     def __exit__(self, *error):
@@ -184,6 +189,25 @@ class Yard(stack.Stack):
         with contextlib.suppress(OSError):
             return resp.ask(self.redis.port, "ZCARD", "{ty:0}:o") == 0
 
+    def commands_are_applied(self):
+        """The intake has come to the end of every partition, by the marks that it leaves in the store."""
+        with contextlib.suppress(OSError):
+            marks = resp.table(self.redis.port, "{ty:0}:w")
+            return all(int(marks.get(f"{kind}/{part}", b"0")) >= end for (kind, part), end in self.command_ends().items())
+        return False
+
+    def command_ends(self):
+        from confluent_kafka import Consumer, TopicPartition
+        asker, ends = Consumer({"bootstrap.servers": self.broker.address, "group.id": "chaos-ends"}), {}
+        try:
+            topics = asker.list_topics(timeout=20).topics
+            for kind in ("submit", "cancel", "delete"):
+                for part in topics[stack.PREFIX + kind].partitions:
+                    ends[kind, part] = asker.get_watermark_offsets(TopicPartition(stack.PREFIX + kind, part), 20)[1]
+        finally:
+            asker.close()
+        return ends
+
     def log_text(self):
         return {machine.name: machine.process.text() for machine in self.machines}
 
@@ -192,7 +216,7 @@ class Snapshots(threading.Thread):
     """Saves the store every few seconds and keeps what may be asked for: (when, bytes), oldest first."""
 
     EVERY_SECONDS = 4
-    KEEP_SECONDS = 90
+    KEEP_SECONDS = 100
 
     def __init__(self, yard):
         super().__init__(daemon=True)
@@ -205,7 +229,7 @@ class Snapshots(threading.Thread):
                 data = self.yard.redis.snapshot()
                 self.taken = [kept for kept in self.taken if began - kept[0] < self.KEEP_SECONDS] + [(began, data)]
 
-    def older_than(self, seconds):
-        """The newest that is so old; None: there is none."""
-        old = [kept for kept in self.taken if time.time() - kept[0] >= seconds]
-        return old[-1] if old else None
+    def aged(self, youngest, oldest):
+        """The newest whose age in seconds is between; None: there is none."""
+        fitting = [kept for kept in self.taken if youngest <= time.time() - kept[0] <= oldest]
+        return fitting[-1] if fitting else None

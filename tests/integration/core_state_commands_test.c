@@ -366,6 +366,34 @@ static void a_store_of_another_shape_is_refused_once(void **state)
     }
 }
 
+// Jobs that are written into a replica are gone with its next word from the master.
+static void a_replica_is_refused_at_the_start(void **state)
+{
+    struct state_client early, late;
+    struct redis_server *replica = redis_server_new(NULL);
+    (void)state;
+    redis_server_start(replica);
+    state_client_open(&late, replica, 1);
+    assert_string_equal(redis_server_ask(replica, "REPLICAOF 127.0.0.1 1"), "+OK\r\n");
+    for (int i = 0; i < 2; i++) { // one that takes no writes, and one that does
+        state_client_open_only(&early, replica, 1);
+        STATE_UNTIL(&early, early.reports > 0);
+        assert_false(early.up);
+        assert_int_equal(early.down.code, TY_EPRECONDITION);
+        assert_non_null(strstr(early.down.message, "replica"));
+        state_client_close(&early);
+        STATE_RAW(&late, NULL, "CONFIG", "SET", "replica-read-only", "no");
+    }
+    // One that was up before waits: its Redis was taken over from, and may come back.
+    STATE_RAW(&late, NULL, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no");
+    STATE_UNTIL(&late, late.down.code != TY_OK && strstr(late.down.message, "replica"));
+    assert_int_equal(late.down.code, TY_EUNAVAILABLE);
+    assert_string_equal(redis_server_ask(replica, "REPLICAOF NO ONE"), "+OK\r\n");
+    STATE_UNTIL(&late, late.up);
+    state_client_close(&late);
+    redis_server_free(replica);
+}
+
 static void a_store_that_may_not_write_for_a_while_is_asked_again(void **state)
 {
     (void)state;
@@ -446,6 +474,7 @@ int main(void)
         cmocka_unit_test(a_batch_of_submits_may_hold_anything),
         cmocka_unit_test(batches_cross_shards),
         cmocka_unit_test(a_store_of_another_shape_is_refused_once),
+        cmocka_unit_test(a_replica_is_refused_at_the_start),
         cmocka_unit_test(a_store_that_may_not_write_for_a_while_is_asked_again),
         cmocka_unit_test(pushed_words_name_the_job),
     };

@@ -1,4 +1,4 @@
-// Jobs that ended long ago leave the store, and only those. Time passes by what is written into records and index.
+// Jobs that ended long ago leave the store, and only those; and submits from long ago make none. Time passes by what is written into records and index.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -322,6 +322,44 @@ static void what_events_bring_back_goes_with_the_next_sweep(void **state)
     assert_false(state_get(&client, &id).found);
 }
 
+// ---- the horizon ----
+
+// One batch, in parts that are written at once and parts that are not.
+static void a_submit_from_beyond_the_horizon_makes_no_job(void **state)
+{
+    enum { COUNT = 6 };
+    struct ty_apply commands[COUNT];
+    struct ty_buf records[COUNT] = {{0}};
+    struct ty_id known = ty_id_new(), canceled = ty_id_new(), old = ty_id_new(), refused = ty_id_new();
+    struct ty_id ids[COUNT] = {ty_id_new(), old, known, canceled, refused, old};
+    static const int wanted[COUNT] = {TY_APPLIED, TY_APPLY_TOO_OLD, TY_APPLY_DUPLICATE, TY_APPLIED, TY_APPLY_TOO_OLD, TY_APPLY_TOO_OLD};
+    uint64_t now_us = ty_clock_wall_us();
+    (void)state;
+    state_submit(&client, &known, NULL);
+    state_control(&client, TY_COMMAND_CANCEL, &canceled);
+    for (size_t i = 0; i < COUNT; i++) {
+        struct state_job job = {.created_us = i ? now_us - 2 * HOUR_US : now_us, .refused = i == 4};
+        state_record(&client, &ids[i], &job, &records[i]);
+        commands[i] = (struct ty_apply){.kind = TY_COMMAND_SUBMIT_CUSTOM, .job_id = ids[i], .record = records[i].data,
+                                        .record_len = records[i].len, .organization_id = "acme"};
+    }
+    state_attach(&client, "c", "submit", 0, NULL);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    struct ty_watermark mark = {.topic = "submit", .expected = 0, .next = COUNT};
+    struct state_applied applied = state_apply(&client, commands, COUNT, &mark);
+    assert_int_equal(applied.count, COUNT);
+    for (int i = 0; i < COUNT; i++)
+        if (applied.results[i] != wanted[i])
+            fail_msg("command %d: %d, not %d", i, applied.results[i], wanted[i]);
+    assert_false(state_get(&client, &refused).found);
+    assert_int_equal(state_get(&client, &canceled).state, TY_JOB_CANCELED);
+    assert_int_equal(state_attach(&client, "c", "submit", 0, NULL), COUNT); // they are done with
+    // What does not come from a partition was made just now, whatever its clock says.
+    assert_int_equal(state_apply(&client, &commands[1], 1, NULL).results[0], TY_APPLIED);
+    for (size_t i = 0; i < COUNT; i++)
+        ty_buf_done(&records[i]);
+}
+
 // ---- setup ----
 
 static int set_up(void **state)
@@ -329,7 +367,7 @@ static int set_up(void **state)
     (void)state;
     server = redis_server_new(NULL);
     redis_server_start(server);
-    state_client_open_site(&client, server, &(struct ty_state_options){.job_retention_ms = RETENTION_MS});
+    state_client_open_site(&client, server, &(struct ty_state_options){.job_retention_ms = RETENTION_MS, .horizon_ms = RETENTION_MS});
     return 0;
 }
 
@@ -361,6 +399,7 @@ int main(void)
         cmocka_unit_test_setup(a_store_of_before_is_looked_over, empty),
         cmocka_unit_test_setup(it_works_with_the_store_full, empty),
         cmocka_unit_test_setup(what_events_bring_back_goes_with_the_next_sweep, empty),
+        cmocka_unit_test_setup(a_submit_from_beyond_the_horizon_makes_no_job, empty),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -66,8 +66,10 @@ static void force_claim(struct job *job)
     // Whatever state it is in, the queue has it, as after a mistake of the index.
     struct state_claim claims[STATE_JOBS_MAX];
     struct ty_token token = ty_token_new();
-    char *queue TY_FREE = ty_xasprintf("{ty:0}:q:%s", state_pool(&client));
+    char *queue TY_FREE = ty_xasprintf("{ty:0}:f:%s|acme", state_pool(&client));
+    char *rotation TY_FREE = ty_xasprintf("{ty:0}:r:%s", state_pool(&client));
     STATE_RAW(&client, &job->id, "ZADD", queue, "0", "%");
+    STATE_RAW(&client, NULL, "ZADD", rotation, "NX", "0", "acme");
     state_claim(&client, 0, &token, STATE_JOBS_MAX, STATE_LEASE_MS, claims);
 }
 

@@ -27,3 +27,4 @@ void intake_case_stop_and_start(void **state);
 void intake_case_killed(void **state);
 void intake_case_two_share(void **state);
 void intake_case_back_pressure(void **state);
+void intake_case_horizon(void **state);

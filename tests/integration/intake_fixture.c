@@ -16,6 +16,7 @@
 #define AWAIT_MS 60000
 
 unsigned intake_shards = 1;
+uint64_t intake_horizon_ms, intake_age_ms;
 
 // ---- nodes ----
 
@@ -37,7 +38,8 @@ static void open_state(struct intake_rig *rig, struct intake_node *node)
 {
     struct ty_err err;
     struct ty_state_options options = {
-        .redis_url = redis_server_url(rig->redis), .shards = intake_shards, .command_ms = 2000, .tombstone_ms = 691200000};
+        .redis_url = redis_server_url(rig->redis), .shards = intake_shards, .command_ms = 2000, .tombstone_ms = 691200000,
+        .horizon_ms = intake_horizon_ms};
     node->rig = rig;
     if (ty_state_new(rig->loop, &options, on_up, node, &node->state, &err) < 0)
         fail_msg("%s", err.message);
@@ -221,11 +223,12 @@ void intake_produce(struct intake_rig *rig, const char *topic, int32_t partition
                     const void *value, size_t value_len, rd_kafka_headers_t *headers)
 {
     char *name TY_FREE = ty_xasprintf("%s%s", rig->prefix, topic);
+    int64_t time_ms = (int64_t)(ty_clock_wall_us() / 1000 - intake_age_ms);
     rd_kafka_resp_err_t code =
-        headers ? rd_kafka_producev(rig->producer, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition),
+        headers ? rd_kafka_producev(rig->producer, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_TIMESTAMP(time_ms),
                                     RD_KAFKA_V_KEY(key, key_len), RD_KAFKA_V_VALUE((void *)value, value_len),
                                     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END)
-                : rd_kafka_producev(rig->producer, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition),
+                : rd_kafka_producev(rig->producer, RD_KAFKA_V_TOPIC(name), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_TIMESTAMP(time_ms),
                                     RD_KAFKA_V_KEY(key, key_len), RD_KAFKA_V_VALUE((void *)value, value_len),
                                     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
     if (code)

@@ -40,6 +40,10 @@ struct intake_rig {
 
 // How many shards the stores of the rigs made from now on have; 1 at first.
 extern unsigned intake_shards;
+// Of the nodes started from now on; 0 at first: none.
+extern uint64_t intake_horizon_ms;
+// How long ago the records that are produced from now on were made; 0 at first. Not in a topic with LogAppendTime.
+extern uint64_t intake_age_ms;
 // Topics and group of its own; Redis runs, no intake does.
 struct intake_rig *intake_rig_new(const char *brokers, intake_topics_fn make_topics, void *broker, int partitions);
 void intake_rig_free(struct intake_rig *rig);

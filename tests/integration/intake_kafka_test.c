@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/buf.h"
 #include "tests/integration/intake_cases.h"
@@ -93,6 +94,41 @@ static void test_topics_come_later(void **state)
     intake_rig_free(rig);
 }
 
+static void see_reason(void *context, const rd_kafka_message_t *message)
+{
+    (void)context;
+    assert_non_null(strstr(intake_header(message, "trainyard-origin-reason"), "older than horizon-hours"));
+}
+
+// The time that counts is Kafka's where the topic has LogAppendTime, whatever the producer says. The horizon is a thousandth of a
+// second, and the record waits for longer than that.
+static void test_horizon_by_kafkas_clock(void **state)
+{
+    (void)state;
+    struct ty_id old = ty_id_new(), young = ty_id_new();
+    struct intake_rig *rig = new_rig(1);
+    intake_send(rig, TY_COMMAND_SUBMIT_CUSTOM, &old, 0);
+    intake_flush(rig);
+    intake_rig_turn_for(rig, 5);
+    intake_horizon_ms = 1;
+    intake_node_start(rig, 0);
+    RIG_UNTIL(rig, intake_node_figures(rig, 0).dead_lettered == 1);
+    assert_int_equal(intake_node_figures(rig, 0).too_old, 1);
+    assert_false(intake_look(rig, &old).found);
+    intake_node_stop(rig, 0);
+    assert_int_equal(intake_read(rig, "dead-letter", see_reason, NULL), 1);
+    intake_horizon_ms = 3600000;
+    intake_age_ms = 7200000;
+    intake_send(rig, TY_COMMAND_SUBMIT_CUSTOM, &young, 0);
+    intake_age_ms = 0;
+    intake_flush(rig);
+    intake_node_start(rig, 0);
+    intake_await(rig, &young, TY_JOB_PENDING);
+    intake_node_stop(rig, 0);
+    intake_horizon_ms = 0;
+    intake_rig_free(rig);
+}
+
 // One command after the other, each when the one before has been seen: nothing waits without need.
 static void test_latency(void **state)
 {
@@ -130,6 +166,7 @@ int main(void)
         cmocka_unit_test(intake_case_redis_restored), cmocka_unit_test(intake_case_redis_away),
         cmocka_unit_test(intake_case_stop_and_start), cmocka_unit_test(intake_case_killed),
         cmocka_unit_test(intake_case_two_share),      cmocka_unit_test(intake_case_back_pressure),
+        cmocka_unit_test(test_horizon_by_kafkas_clock),
         cmocka_unit_test(test_latency),               cmocka_unit_test(test_topics_come_later),
         cmocka_unit_test(test_topic_is_made_anew),    cmocka_unit_test(test_broker_is_killed),
     };

@@ -190,6 +190,7 @@ int main(void)
         cmocka_unit_test(intake_case_limit),
         cmocka_unit_test(intake_case_duplicates_and_order),
         cmocka_unit_test(intake_case_refused_submit),
+        cmocka_unit_test(intake_case_horizon),
         cmocka_unit_test(test_letter_is_refused),
         cmocka_unit_test(test_letter_is_waited_for),
         cmocka_unit_test(test_broker_is_away),

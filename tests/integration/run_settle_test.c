@@ -153,7 +153,7 @@ static void an_end_is_told_again_to_a_store_that_never_saw_the_claim(void **stat
     redis_server_ask(site.redis, "DEL {ty:0}:o"); // of the store that will be forgotten
     go_back();
     site_wait(&site, &id, TY_JOB_PENDING);
-    redis_server_ask(site.redis, "DEL {ty:0}:q:launcher"); // the next claim may come before the end is told: not in this test
+    redis_server_ask(site.redis, "DEL {ty:0}:r:launcher"); // the next claim may come before the end is told: not in this test
     site_start(&site, &worker);
     struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
     assert_int_equal(view.attempt, 1);

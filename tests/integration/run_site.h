@@ -96,6 +96,7 @@ struct site_worker {
     bool keep_job_dirs;
     unsigned shards;
     unsigned max_losses, retry_base_ms, retry_max_ms; // as in ty_state_options
+    unsigned sweep_ms, job_dirs_ms, job_retention_ms, stage_look_ms, model_retention_ms; // as in ty_run_options and ty_state_options
     const char *program;   // a trainyard-worker; NULL: this test program
     pid_t pid;
 };

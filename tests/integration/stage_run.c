@@ -81,6 +81,10 @@ static size_t usual_options(const struct stage_run *run, const char *verb, const
     const char *link[] = {"--stage", ".staged/" STAGE_JOB "-7"};
     const char **more = !strcmp(verb, "prepare") ? prepare : !strcmp(verb, "collect") ? collect : link;
     size_t count = !strcmp(verb, "link") ? 2 : 6;
+    if (!strcmp(verb, "stale") || !strcmp(verb, "discard")) { // of no one model
+        memcpy(argv, all, 2 * sizeof *all);
+        return 2;
+    }
     memcpy(argv, all, sizeof all);
     memcpy(argv + 8, more, count * sizeof *more);
     return 8 + count;
@@ -99,7 +103,7 @@ int stage_run_verb(struct stage_run *run, const char *verb, const char *const *o
     assert_true(pid >= 0);
     if (pid == 0) {
         dup2(ends[1], STDERR_FILENO);
-        dup2(open("/dev/null", O_RDWR | O_CLOEXEC), STDOUT_FILENO);
+        dup2(strcmp(verb, "stale") ? open("/dev/null", O_RDWR | O_CLOEXEC) : ends[1], STDOUT_FILENO);
         execv(PROGRAM, (char *const *)(uintptr_t)argv);
         _exit(99);
     }

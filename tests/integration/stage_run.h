@@ -8,7 +8,7 @@
 struct stage_run {
     char root[64];  // holds store/, jobs/<job>-1/ and outside
     char store[96], job_dir[128];
-    char said[4096]; // stderr of the last verb
+    char said[4096]; // stderr of the last verb; of stale also what it lists
 };
 
 #define STAGE_JOB "0f0e0d0c-0b0a-4908-8706-050403020100"

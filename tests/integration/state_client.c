@@ -52,6 +52,7 @@ static void open_site(struct state_client *client, const struct redis_server *se
         options.retry_base_ms = site->retry_base_ms;
         options.retry_max_ms = site->retry_max_ms;
         options.job_retention_ms = site->job_retention_ms;
+        options.horizon_ms = site->horizon_ms;
     }
     *client = (struct state_client){.loop = ty_loop_new(&err)};
     assert_non_null(client->loop);
@@ -407,7 +408,7 @@ struct state_view state_get(struct state_client *client, const struct ty_id *id)
 
 static bool is_member(struct state_client *client, const struct ty_id *id, const char *name)
 {
-    char key[128];
+    char key[192];
     snprintf(key, sizeof key, "{ty:%u}:%s", ty_state_shard_of(client->state, id), name);
     return STATE_RAW(client, id, "ZSCORE", key, "%").type != TY_REDIS_NIL;
 }
@@ -415,11 +416,12 @@ static bool is_member(struct state_client *client, const struct ty_id *id, const
 void state_check(struct state_client *client, const struct ty_id *id, const char *organization)
 {
     struct state_view view = state_get(client, id);
-    char name[96];
+    char name[160], older[96];
     bool has_lease = view.found && (view.state == TY_JOB_IN_PROGRESS || view.state == TY_JOB_CANCELING);
-    snprintf(name, sizeof name, "q:%s", state_pool(client));
+    snprintf(name, sizeof name, "f:%s|%s", state_pool(client), organization);
+    snprintf(older, sizeof older, "q:%s", state_pool(client));
     bool is_pending = view.found && view.state == TY_JOB_PENDING;
-    assert_int_equal(is_member(client, id, name) + is_member(client, id, "d"), is_pending);
+    assert_int_equal(is_member(client, id, name) + is_member(client, id, older) + is_member(client, id, "d"), is_pending);
     if (!view.due_us)
         assert_false(is_member(client, id, "d"));
     assert_int_equal(is_member(client, id, "l"), has_lease);

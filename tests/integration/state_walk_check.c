@@ -191,7 +191,7 @@ void walk_compare(void)
 {
     static const char *const names[] = {"d", "l", "o", "x", "u", "e"};
     char key[128];
-    snprintf(key, sizeof key, "{ty:0}:q:%s", state_pool(walk.client));
+    snprintf(key, sizeof key, "{ty:0}:f:%s|acme", state_pool(walk.client));
     ask_members(key, places[QUEUE]);
     for (int i = 0; i < 6; i++) {
         snprintf(key, sizeof key, "{ty:0}:%s", names[i]);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/defect.h"
 #include "core/event.h"
 #include "core/log.h"
 #include "core/state_outbox.h"
@@ -177,7 +178,9 @@ static void open_feed(struct shard *shard)
 {
     struct ty_events *events = shard->events;
     struct ty_err err;
-    char *id TY_FREE = ty_xasprintf("%s%s-%u", events->kafka.topic_prefix, TOPIC, shard->number);
+    char *id TY_FREE = ty_defect("outbox-not-fenced")
+        ? ty_xasprintf("%s%s-%u-%s", events->kafka.topic_prefix, TOPIC, shard->number, events->worker)
+        : ty_xasprintf("%s%s-%u", events->kafka.topic_prefix, TOPIC, shard->number);
     if (shard->has_order) { // it is still being closed
         ty_events_look_in(shard, IDLE_MS);
         return;

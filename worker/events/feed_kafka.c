@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 #include "worker/events/feed_internal.h"
 
 #define POLL_MS 50
+#define MARKS_MS 500 // Kafka marks the end of a transaction in all partitions within a few ms
 
 static const char *const producer_settings[][2] = {
     {"enable.idempotence", "true"}, {"message.timeout.ms", "2500"}, {"transaction.timeout.ms", "10000"}, {"linger.ms", "0.5"},
@@ -18,16 +20,19 @@ static const char *const reader_settings[][2] = {
 
 // ---- errors ----
 
-static void fail(struct ty_feed_order *order, rd_kafka_resp_err_t code, const char *what)
-{
-    order->outcome = TY_FEED_FAILED;
-    ty_kafka_err(&order->err, code, "Kafka events: %s", what);
-}
-
 static bool is_fence(rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
            code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+}
+
+// That it was fenced is what stands, whatever else fails because of it.
+static void fail(struct ty_feed_order *order, rd_kafka_resp_err_t code, const char *what)
+{
+    if (order->outcome == TY_FEED_FENCED)
+        return;
+    order->outcome = is_fence(code) ? TY_FEED_FENCED : TY_FEED_FAILED;
+    ty_kafka_err(&order->err, code, "Kafka events: %s", what);
 }
 
 // Takes error; false when there was none.
@@ -41,8 +46,6 @@ static bool failed(struct ty_feed *feed, struct ty_feed_order *order, rd_kafka_e
         code = inner ? inner : code;
     }
     fail(order, code, what);
-    if (is_fence(code))
-        order->outcome = TY_FEED_FENCED;
     rd_kafka_error_destroy(error);
     return true;
 }
@@ -119,7 +122,7 @@ void ty_feed_close(struct ty_feed *feed)
     drop_producer(feed);
 }
 
-// ---- opening ----
+// ---- the topic ----
 
 static bool find_partitions(struct ty_feed *feed, struct ty_feed_order *order)
 {
@@ -148,34 +151,20 @@ static bool find_partitions(struct ty_feed *feed, struct ty_feed_order *order)
     return true;
 }
 
-static bool find_ends(struct ty_feed *feed, struct ty_feed_order *order)
+// By the handle's isolation level: where committed reading ends, or all that there is.
+static bool find_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_order *order, int64_t *ends)
 {
     for (unsigned i = 0; i < feed->partitions; i++) {
         int64_t low = 0, high = 0;
         rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(feed->producer, feed->topic, (int32_t)i, &low, &high, TY_FEED_STEP_MS);
+            rd_kafka_query_watermark_offsets(handle, feed->topic, (int32_t)i, &low, &high, TY_FEED_STEP_MS);
         if (code) {
             fail(order, code, "where its topic ends is not known");
             return false;
         }
-        order->ends[i] = high > low ? high : 0; // nothing in it: nothing to read
+        ends[i] = high > low ? high : 0; // nothing in it: nothing to read
     }
     return true;
-}
-
-static void do_open(struct ty_feed *feed, struct ty_feed_order *order)
-{
-    drop_reader(feed);
-    drop_producer(feed);
-    feed->producer = make_handle(feed, order, RD_KAFKA_PRODUCER, producer_settings);
-    // The one before it is fenced first: what is read after that is all that it has written.
-    if (!feed->producer ||
-        failed(feed, order, rd_kafka_init_transactions(feed->producer, TY_FEED_STEP_MS), "the transactional id is not to be had") ||
-        !find_partitions(feed, order) || !find_ends(feed, order)) {
-        drop_producer(feed);
-        return;
-    }
-    order->outcome = TY_FEED_DONE;
 }
 
 // ---- writing ----
@@ -193,18 +182,34 @@ static bool produce(struct ty_feed *feed, struct ty_feed_order *order, const str
     return !code;
 }
 
-static bool write_all(struct ty_feed *feed, struct ty_feed_order *order)
+static bool wait_for_acks(struct ty_feed *feed, struct ty_feed_order *order)
 {
     uint64_t deadline_ms = ty_clock_mono_ms() + TY_FEED_STEP_MS;
-    feed->failed = 0;
-    for (size_t i = 0; i < order->count; i++)
-        if (!produce(feed, order, &order->records[i]))
-            return false;
     while (rd_kafka_outq_len(feed->producer) > 0 && !feed->failed && !atomic_load(&feed->quit) && ty_clock_mono_ms() < deadline_ms)
         rd_kafka_poll(feed->producer, POLL_MS);
     if (rd_kafka_outq_len(feed->producer) > 0 && !feed->failed)
         fail(order, RD_KAFKA_RESP_ERR__TIMED_OUT, "not acknowledged");
     return !feed->failed && rd_kafka_outq_len(feed->producer) == 0;
+}
+
+static bool write_all(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    feed->failed = 0;
+    for (size_t i = 0; i < order->count; i++)
+        if (!produce(feed, order, &order->records[i]))
+            return false;
+    return wait_for_acks(feed, order);
+}
+
+// librdkafka says it on a thread of its own, and maybe a little later than that the call has failed.
+static bool was_fenced(struct ty_feed *feed)
+{
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(feed->producer, NULL, 0);
+    for (int i = 0; !fatal && i < 2; i++) {
+        rd_kafka_poll(feed->producer, POLL_MS);
+        fatal = rd_kafka_fatal_error(feed->producer, NULL, 0);
+    }
+    return is_fence(fatal);
 }
 
 static void do_send(struct ty_feed *feed, struct ty_feed_order *order)
@@ -217,11 +222,98 @@ static void do_send(struct ty_feed *feed, struct ty_feed_order *order)
     // Whatever goes wrong, the producer is made anew by the next OPEN, which aborts what this one has left.
     if (failed(feed, order, rd_kafka_begin_transaction(feed->producer), "no transaction") || !write_all(feed, order) ||
         failed(feed, order, rd_kafka_commit_transaction(feed->producer, TY_FEED_STEP_MS), "not committed")) {
-        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(feed->producer, NULL, 0);
-        if (is_fence(fatal))
+        if (was_fenced(feed))
             order->outcome = TY_FEED_FENCED;
         drop_producer(feed);
     }
+}
+
+// ---- opening ----
+
+static bool sees_all(const struct ty_feed *feed, const int64_t *ends, const int64_t *heads)
+{
+    for (unsigned i = 0; i < feed->partitions; i++)
+        if (ends[i] < heads[i])
+            return false;
+    return true;
+}
+
+// A transaction with a null record, under a key that is no job's id, in each partition that has an open end.
+static bool write_ends(struct ty_feed *feed, struct ty_feed_order *order, const int64_t *heads)
+{
+    static const char key[] = "-";
+    if (failed(feed, order, rd_kafka_begin_transaction(feed->producer), "no transaction"))
+        return false;
+    feed->failed = 0;
+    for (unsigned i = 0; i < feed->partitions; i++) {
+        rd_kafka_resp_err_t code = order->ends[i] >= heads[i] ? RD_KAFKA_RESP_ERR_NO_ERROR :
+            rd_kafka_producev(feed->producer, RD_KAFKA_V_TOPIC(feed->topic), RD_KAFKA_V_PARTITION((int32_t)i),
+                              RD_KAFKA_V_KEY(key, sizeof key - 1), RD_KAFKA_V_VALUE(NULL, 0), RD_KAFKA_V_OPAQUE(order), RD_KAFKA_V_END);
+        if (code) {
+            fail(order, code, "not taken");
+            return false;
+        }
+    }
+    return wait_for_acks(feed, order) &&
+           !failed(feed, order, rd_kafka_commit_transaction(feed->producer, TY_FEED_STEP_MS), "not committed");
+}
+
+static bool find_heads(struct ty_feed *feed, struct ty_feed_order *order, int64_t *heads)
+{
+    static const char *const settings[][2] = {{"isolation.level", "read_uncommitted"}, {"enable.auto.commit", "false"}, {NULL, NULL}};
+    rd_kafka_t *handle = make_handle(feed, order, RD_KAFKA_CONSUMER, settings);
+    if (!handle)
+        return false;
+    bool is_known = find_ends(feed, handle, order, heads);
+    rd_kafka_destroy_flags(handle, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    return is_known;
+}
+
+// No transaction of this id is under way now, and yet a partition may have an open end. Kafka says "committed" before it has
+// marked that in each partition; a broker that is killed in between may leave the rest to this producer's next transaction
+// there (Kafka 4.3.1 does), and until then readers see nothing of what lies behind. What is read after this is all that was
+// committed, but for another writer's open transaction, which is not ours to end.
+static bool close_ends(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    uint64_t began_ms = ty_clock_mono_ms(), now_ms = began_ms;
+    int64_t heads[TY_FEED_PARTITIONS_MAX];
+    bool has_written = false;
+    if (!find_heads(feed, order, heads))
+        return false;
+    while (!sees_all(feed, order->ends, heads) && !atomic_load(&feed->quit)) {
+        if (now_ms - began_ms > MARKS_MS && !has_written) { // they were not just on their way
+            if (!write_ends(feed, order, heads))
+                return false;
+            has_written = true;
+            ty_log(TY_LOG_WARN, "events.ends_closed", TY_KV("topic", "%s", feed->topic));
+        } else if (now_ms - began_ms > TY_FEED_STEP_MS) {
+            ty_log(TY_LOG_WARN, "events.hidden", TY_KV("topic", "%s", feed->topic),
+                   TY_KV("error", "%s", "another writer has a transaction open: readers do not see what lies behind it"));
+            break;
+        }
+        rd_kafka_poll(feed->producer, POLL_MS);
+        if (!find_ends(feed, feed->producer, order, order->ends))
+            return false;
+        now_ms = ty_clock_mono_ms();
+    }
+    order->sent_count = 0;
+    return true;
+}
+
+static void do_open(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    drop_reader(feed);
+    drop_producer(feed);
+    feed->producer = make_handle(feed, order, RD_KAFKA_PRODUCER, producer_settings);
+    // The one before it is fenced first: what is read after that is all that it has written.
+    if (!feed->producer ||
+        failed(feed, order, rd_kafka_init_transactions(feed->producer, TY_FEED_STEP_MS), "the transactional id is not to be had") ||
+        !find_partitions(feed, order) || !find_ends(feed, feed->producer, order, order->ends) ||
+        !close_ends(feed, order)) {
+        drop_producer(feed);
+        return;
+    }
+    order->outcome = TY_FEED_DONE;
 }
 
 // ---- reading ----
@@ -235,10 +327,20 @@ static bool begin_reading(struct ty_feed *feed, struct ty_feed_order *order)
     if (!feed->reader)
         return false;
     rd_kafka_poll_set_consumer(feed->reader);
+    if (!find_ends(feed, feed->reader, order, order->ends)) {
+        drop_reader(feed);
+        return false;
+    }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)feed->partitions);
-    for (unsigned i = 0; i < feed->partitions; i++)
-        rd_kafka_topic_partition_list_add(list, feed->topic, (int32_t)i)->offset =
-            order->marks[i] < 0 ? RD_KAFKA_OFFSET_BEGINNING : order->marks[i];
+    for (unsigned i = 0; i < feed->partitions; i++) {
+        // A mark may be beyond what readers may see: Kafka says "committed" before it has marked the end of a transaction in each
+        // partition, and a broker that is killed in between may leave that to the next transaction. No end is told of there.
+        feed->has_ended[i] = order->marks[i] >= 0 && order->marks[i] >= order->ends[i];
+        feed->ended += feed->has_ended[i];
+        if (!feed->has_ended[i])
+            rd_kafka_topic_partition_list_add(list, feed->topic, (int32_t)i)->offset =
+                order->marks[i] < 0 ? RD_KAFKA_OFFSET_BEGINNING : order->marks[i];
+    }
     rd_kafka_resp_err_t code = rd_kafka_assign(feed->reader, list);
     rd_kafka_topic_partition_list_destroy(list);
     if (code)

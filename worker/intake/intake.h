@@ -42,7 +42,7 @@ struct ty_intake_options {
 
 // What it has done since the start.
 struct ty_intake_figures {
-    uint64_t received, applied, duplicates, conflicts, noops, tombstones, deleted, refused, dead_lettered, gaps, dropped_stale;
+    uint64_t received, applied, duplicates, conflicts, noops, tombstones, deleted, refused, too_old, dead_lettered, gaps, dropped_stale;
     uint64_t breaker_opened; // how often
     size_t held_partitions;  // now
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/defect.h"
 #include "core/log.h"
 #include "worker/intake/intake_internal.h"
 
@@ -224,6 +225,11 @@ static void count_results(struct ty_batch *batch, const int *results)
             entry->reason = ty_xstrdup("job_id: there is another job under it, and the first one stands");
             write_letter(entry);
             break;
+        case TY_APPLY_TOO_OLD:
+            figures->too_old++;
+            entry->reason = ty_xstrdup("time: the submit is older than horizon-hours and nothing is known of its job; it was not run");
+            write_letter(entry);
+            break;
         default: break;
         }
     }
@@ -231,9 +237,43 @@ static void count_results(struct ty_batch *batch, const int *results)
 
 // ---- what goes out ----
 
+#ifdef TY_SEED_DEFECTS
+// The defect "commit-before-apply": the offset first, and the effect a while later.
+#define SEEDED_MS 300
+
+static void on_committed(void *context, const struct ty_err *err, bool gap, int64_t stored, const int *results, size_t count)
+{
+    struct ty_batch *batch = context;
+    if (err || gap || !batch->partition) {
+        on_applied(batch, err, gap, stored, results, count);
+        return;
+    }
+    batch->is_asking = false;
+    batch->partition->expected = batch->partition->committed = batch->next;
+    atomic_store(&batch->partition->claimed->done, batch->next);
+    ty_loop_set_timer(batch->intake->loop, &batch->retry, SEEDED_MS, on_retry, batch);
+}
+
+static bool commit_first(struct ty_batch *batch)
+{
+    struct ty_partition *partition = batch->partition;
+    if (!ty_defect("commit-before-apply") || partition->expected == batch->next)
+        return false;
+    struct ty_watermark mark = {.topic = ty_topic_kind_name(partition->claimed->kind), .partition = partition->claimed->number,
+                                .expected = partition->expected, .next = batch->next};
+    batch->is_asking = true;
+    ty_state_apply(partition->intake->state, NULL, 0, &mark, on_committed, batch);
+    return true;
+}
+#else
+#define commit_first(batch) false
+#endif
+
 static void apply(struct ty_batch *batch)
 {
     struct ty_partition *partition = batch->partition;
+    if (commit_first(batch))
+        return;
     struct ty_watermark mark = {.topic = ty_topic_kind_name(partition->claimed->kind),
                                 .partition = partition->claimed->number,
                                 .expected = partition->expected,

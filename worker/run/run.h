@@ -34,7 +34,10 @@ struct ty_run_options {
     uint64_t install_timeout_ms, prepare_timeout_ms, collect_timeout_ms;
     uint64_t log_wait_ms;         // how long an ended job waits for a store that takes nothing of its log; 0: 60 s
     uint64_t sweep_ms;            // between two looks for what is to go; 0: 10 s
+    uint64_t stage_look_ms;       // between two looks at the store's staging area; 0: 6 h
+    uint64_t model_retention_ms;  // of a model whose job is gone, since it was made; 0: for ever
     bool keep_job_dirs;           // finished attempts' directories stay (for debugging)
+    uint64_t job_dirs_ms;         // and how long; 0: for ever
     char **containers;            // keys that this worker serves, NULL-terminated; NULL: all it can run
 };
 

@@ -12,6 +12,7 @@
 
 struct ty_claim;
 struct ty_null_lane;
+struct ty_stages;
 
 struct ty_run {
     struct ty_loop *loop;
@@ -45,6 +46,8 @@ struct ty_run {
     unsigned settle_round;
     struct ty_timer retire_timer;
     unsigned retires; // on their way
+    struct ty_timer orphans_timer;
+    struct ty_stages *stages;
     struct ty_timer relink_timer;
     struct ty_relink *relinks; // programs that give names
     unsigned seed;     // of the jitter
@@ -119,6 +122,16 @@ void ty_relink_stop(struct ty_run *run);
 
 void ty_retire_start(struct ty_run *run);
 void ty_retire_stop(struct ty_run *run);
+
+// ---- orphans.c: directories of attempts that nobody has any more ----
+
+void ty_orphans_start(struct ty_run *run);
+void ty_orphans_stop(struct ty_run *run);
+
+// ---- stages.c: what attempts have left in the store's staging area ----
+
+void ty_stages_start(struct ty_run *run);
+void ty_stages_stop(struct ty_run *run);
 
 // ---- sweep.c: removes directories without waiting for it ----
 

@@ -24,6 +24,9 @@ enum {
     JOB,
     FENCE,
     STAGE,
+    OLDER_THAN_S,
+    MODELS_OLDER_THAN_S,
+    AFTER,
     OPTIONS
 };
 
@@ -45,6 +48,9 @@ static const struct {
     [JOB] = {"job", offsetof(struct ty_stage_options, job)},
     [FENCE] = {"fence", offsetof(struct ty_stage_options, fence)},
     [STAGE] = {"stage", offsetof(struct ty_stage_options, stage)},
+    [OLDER_THAN_S] = {"older-than-s", offsetof(struct ty_stage_options, older_than_s)},
+    [MODELS_OLDER_THAN_S] = {"models-older-than-s", offsetof(struct ty_stage_options, models_older_than_s)},
+    [AFTER] = {"after", offsetof(struct ty_stage_options, after)},
 };
 
 static const struct verb {
@@ -56,6 +62,8 @@ static const struct verb {
      ty_stage_prepare},
     {"collect", THE_MODEL | BIT(JOB_DIR) | BIT(JOB) | BIT(FENCE), 0, ty_stage_collect},
     {"link", THE_MODEL | BIT(STAGE), 0, ty_stage_link},
+    {"stale", BIT(STORE) | BIT(OLDER_THAN_S), BIT(MODELS_OLDER_THAN_S) | BIT(AFTER), ty_stage_stale},
+    {"discard", BIT(STORE) | BIT(STAGE), 0, ty_stage_discard},
 };
 
 static int usage(FILE *out, int code)
@@ -71,6 +79,10 @@ static int usage(FILE *out, int code)
           "  link    --store DIR --stage .staged/JOB-FENCE --organization ID --model NAME "
           "--model-version V\n"
           "      gives a staged model its public name\n"
+          "  stale   --store DIR --older-than-s N [--models-older-than-s N] [--after NAME]\n"
+          "      lists what stands in the staging area for so long\n"
+          "  discard --store DIR --stage .staged/JOB-FENCE\n"
+          "      removes a stage and what leads there\n"
           "Exit status: 0 done, 1 refused because of what it was given, 2 wrong usage, 3 the store "
           "or a disk failed.\n",
           out);

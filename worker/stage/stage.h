@@ -23,6 +23,13 @@
 //     Makes models/<organization>/<model>/<version> a relative symbolic link to the stage. Already so: 0. Another job's: 1.
 //     A link to another stage of the same job is replaced: the caller knows which one the job's record names.
 //
+//   trainyard-stage stale --store DIR --older-than-s N [--models-older-than-s N] [--after NAME]
+//     Lists what stands in models/.staged and has not changed for so long, a line "<kind> <age in s> <job>-<fence>" each, in the
+//     byte order of the names, those after NAME, at most 1024. Kinds: stage (without a public name), partial (a copy that was
+//     never finished, or what is left beside a stage that is gone), model (it has a public name; only with --models-older-than-s).
+//   trainyard-stage discard --store DIR --stage .staged/JOB-FENCE
+//     Removes public names that lead there, the stage, its manifest and what was never finished of it. Not there: 0.
+//
 // The tree digest is the SHA-256 of the lines "<sha256 of the file>  <path>\n" in the byte order of the paths, so that
 // `find . -type f -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum` gives it, too.
 #pragma once
@@ -33,7 +40,7 @@
 
 struct ty_stage_options {
     const char *store, *job_dir, *dataset, *script, *script_version, *organization, *model, *model_version, *job, *fence,
-        *stage;
+        *stage, *older_than_s, *models_older_than_s, *after;
 };
 
 // Errors: TY_ESYSTEM is the store's or the disk's trouble (exit 3), everything else is the input's (exit 1). Block on files
@@ -41,3 +48,5 @@ struct ty_stage_options {
 int ty_stage_prepare(const struct ty_stage_options *options, struct ty_err *err) TY_MUST_USE;
 int ty_stage_collect(const struct ty_stage_options *options, struct ty_err *err) TY_MUST_USE;
 int ty_stage_link(const struct ty_stage_options *options, struct ty_err *err) TY_MUST_USE;
+int ty_stage_stale(const struct ty_stage_options *options, struct ty_err *err) TY_MUST_USE;
+int ty_stage_discard(const struct ty_stage_options *options, struct ty_err *err) TY_MUST_USE;

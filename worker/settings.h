@@ -12,6 +12,7 @@ struct ty_worker_settings {
     char *kafka_brokers, *topic_prefix, *group_id;
     char **kafka_properties;
     int64_t batch_commands;
+    int64_t breaker_percent;
     char *catalog_dir;
     char *work_dir, *store_dir, *libexec_dir;
     char **containers;

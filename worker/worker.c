@@ -121,6 +121,22 @@ static void on_store(void *context, bool up, const struct ty_err *err)
     }
 }
 
+// The intake has said which partition, and why.
+static void on_held(void *context, bool held)
+{
+    struct ty_worker *worker = context;
+    const char *path = worker->settings->ready_file;
+    if (!held && worker->stopping)
+        return; // what is let go now is no better for it
+    ty_log(held ? TY_LOG_WARN : TY_LOG_INFO, held ? "worker.not_ready" : "worker.ready", TY_KV("worker", "%s", worker->name));
+    if (!path)
+        return;
+    if (!held)
+        write_ready_file(worker);
+    else if (unlink(path) < 0 && errno != ENOENT)
+        ty_log(TY_LOG_ERROR, "worker.ready_file", TY_KV("path", "%s", path), TY_KV("error", "%s", strerror(errno)));
+}
+
 static void on_notice(void *context, bool ready, const struct ty_id *cancel_id)
 {
     struct ty_worker *worker = context;
@@ -178,6 +194,9 @@ static int start_intake(struct ty_worker *worker, struct ty_err *err)
         .group_id = settings->group_id,
         .batch_commands = (unsigned)settings->batch_commands,
         .batch_bytes = BATCH_BYTES,
+        .breaker_percent = (unsigned)settings->breaker_percent,
+        .held_fn = on_held,
+        .held_context = worker,
     };
     if (ty_publisher_new(&options.kafka, &worker->publisher, err) < 0)
         return -(int)err->code;
@@ -293,7 +312,8 @@ void ty_worker_report(const struct ty_worker *worker)
                TY_KV("conflicts", "%" PRIu64, in.conflicts), TY_KV("noops", "%" PRIu64, in.noops),
                TY_KV("tombstones", "%" PRIu64, in.tombstones), TY_KV("deleted", "%" PRIu64, in.deleted),
                TY_KV("refused", "%" PRIu64, in.refused), TY_KV("too_old", "%" PRIu64, in.too_old), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
-               TY_KV("gaps", "%" PRIu64, in.gaps), TY_KV("dropped_stale", "%" PRIu64, in.dropped_stale));
+               TY_KV("gaps", "%" PRIu64, in.gaps), TY_KV("dropped_stale", "%" PRIu64, in.dropped_stale),
+               TY_KV("breaker_opened", "%" PRIu64, in.breaker_opened), TY_KV("held_partitions", "%zu", in.held_partitions));
     }
     if (worker->events) {
         struct ty_events_figures events = ty_events_figures(worker->events);

@@ -83,6 +83,26 @@ class BadInput(unittest.TestCase):
         record, _ = self.expect_dead_letter("submit", job_id, command.SerializeToString(), "format_version: 7")
         self.assertEqual(record.value, command.SerializeToString())
 
+    def test_an_outage_is_held(self):
+        """Mostly no commands: the partition is held, the worker says so and is not ready, and all is served in the end."""
+        ready = self.yard.dir / "worker-1.ready"
+        send = lambda key, value: self.yard.producer().send(stack.PREFIX + "delete", partition=5, key=key, value=value)
+        first = send(None, b"\xff\xff").get(30)
+        self.expect_letter_of(first, "delete", None, "")
+        for _ in range(40):
+            send(None, b"\xff\xff")
+        for _ in range(20):
+            job_id = str(uuid.uuid4())
+            last = send(job_id.encode(), self.yard.command(job_id, delete={"id": job_id}))
+        last.get(30)
+        stack.wait_until(lambda: not ready.exists(), "the ready file has gone")
+        opened = next(line for line in self.worker.text().splitlines() if "event=intake.breaker_open" in line)
+        for words in ("topic=delete", "partition=5", "level=error"):
+            self.assertIn(words, opened)
+        self.assertIn("event=worker.not_ready", self.worker.text())
+        stack.wait_until(ready.exists, "the ready file is back")
+        stack.wait_until(lambda: len(self.letters("topic=delete", "command=none")) >= 41, "all letters")
+
     def test_an_invalid_submit_leaves_a_failed_job(self):
         job_id = str(uuid.uuid4())
         request = self.yard.custom_request("good", "")

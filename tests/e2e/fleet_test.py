@@ -109,6 +109,29 @@ class Fleet(unittest.TestCase):
             self.yard.start_worker(name, "--slots", "2", "--drain-ms", "200", "--grace-ms", "1000")
         self.assertEqual(self.yard.wait_all_end(ids, 120), {stack.COMPLETED: 12})
         self.assert_effective_once(ids)
+        self.assert_retired_after_90_days(ids)
+
+    def assert_retired_after_90_days(self, ids):
+        """Eleven of the jobs become 91 days old, and one 89 days."""
+        redis = self.yard.redis
+        for waits in ("o", "u"):  # Kafka has their ends, and the models have their names
+            stack.wait_until(lambda waits=waits: redis.ask("ZCARD", "{ty:0}:" + waits) == ":0", f"{waits} is empty")
+        age = """local day = 86400 * 1000000
+            local now = redis.call('TIME')[1] * 1000000
+            for i, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+                local at = string.format('%d', now - (i == 1 and 89 or 91) * day)
+                redis.call('SETRANGE', '{ty:0}:j:' .. id, 64, struct.pack('<I8', at))
+                redis.call('ZADD', KEYS[1], at, id)
+            end"""
+        redis.ask("EVAL", age, 1, "{ty:0}:e")
+        redis.ask("HDEL", "{ty:0}:m", "swept")
+        self.yard.start_worker("worker-3", "--slots", "1")
+        stack.wait_until(lambda: len(self.yard.jobs()) == 1, "all but one have left")
+        left = [job.id for job in self.yard.jobs()]
+        self.assertEqual(sum(self.yard.get(job_id) is None for job_id in ids), 11)
+        self.assertIn(left[0], ids)
+        for number in range(12):
+            self.assertTrue((self.yard.store / "models" / stack.ORGANIZATION / f"model-{number}" / "1" / "attempt").exists())
 
 
 if __name__ == "__main__":

@@ -45,11 +45,19 @@ static void open_state(struct intake_rig *rig, struct intake_node *node)
         fail_msg("%s", err.message);
 }
 
+static void on_held(void *context, bool held)
+{
+    struct intake_node *node = context;
+    assert_true(node->is_held != held);
+    node->is_held = held;
+}
+
 void intake_node_start(struct intake_rig *rig, size_t at)
 {
     struct intake_node *node = &rig->nodes[at];
     struct ty_intake_options options = {
-        .kafka = kafka_options(rig), .group_id = rig->group, .batch_commands = 64, .batch_bytes = 1024 * 1024};
+        .kafka = kafka_options(rig), .group_id = rig->group, .batch_commands = 64, .batch_bytes = 1024 * 1024,
+        .breaker_percent = rig->breaker_percent, .held_fn = on_held, .held_context = node};
     struct ty_err err;
     *node = (struct intake_node){0};
     open_state(rig, node);
@@ -131,6 +139,7 @@ struct intake_rig *intake_rig_new(const char *brokers, intake_topics_fn make_top
     struct ty_err err;
     rig->brokers = brokers;
     rig->partitions = partitions;
+    rig->breaker_percent = 50;
     snprintf(rig->prefix, sizeof rig->prefix, "t%u.", ++count);
     snprintf(rig->group, sizeof rig->group, "intake-%u", count);
     make_topics(broker, rig->prefix, partitions);

@@ -23,13 +23,14 @@ struct intake_node {
     struct ty_state *state;
     struct ty_publisher *publisher;
     struct ty_intake *intake;
-    bool is_up, is_stopped;
+    bool is_up, is_stopped, is_held;
 };
 
 struct intake_rig {
     const char *brokers;
     char prefix[64], group[64];
     int partitions;
+    unsigned breaker_percent; // of nodes that start from now on; 50 at first
     struct redis_server *redis, *own_redis;
     struct ty_loop *loop;
     struct ty_catalog *catalog;

@@ -102,6 +102,24 @@ static void test_broker_is_away(void **state)
     intake_rig_free(rig);
 }
 
+// What librdkafka has fetched already when the group is left is nobody's, and stays in Kafka.
+static void test_stop_with_much_fetched(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    struct intake_rig *rig = new_rig(1);
+    struct ty_id id = ty_id_new();
+    for (size_t i = 0; i < COUNT; i++)
+        intake_send(rig, TY_COMMAND_CANCEL, &id, 0);
+    intake_flush(rig);
+    intake_node_start(rig, 0);
+    RIG_UNTIL(rig, intake_node_figures(rig, 0).received > 0);
+    intake_node_stop(rig, 0);
+    int64_t committed = intake_committed(rig, "cancel");
+    assert_in_range(committed, 1, COUNT);
+    intake_rig_free(rig);
+}
+
 // The same store and another Kafka: what the store knew of offsets says nothing about it, and everything is applied.
 static void test_other_kafka(void **state)
 {
@@ -176,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_letter_is_refused),
         cmocka_unit_test(test_letter_is_waited_for),
         cmocka_unit_test(test_broker_is_away),
+        cmocka_unit_test(test_stop_with_much_fetched),
         cmocka_unit_test(test_other_kafka),
         cmocka_unit_test(test_no_broker),
         cmocka_unit_test(test_properties),

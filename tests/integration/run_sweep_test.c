@@ -216,6 +216,7 @@ static void jobs_that_ended_long_ago_leave_the_store(void **state)
     redis_server_ask(site.redis, "DEL {ty:0}:o"); // Kafka has it
     for (size_t i = 0; i < 3; i++)
         site_wait_file(&site, site_path(&site, "store/models/acme/%s/1/m", text_of(&ids[i])));
+    SITE_UNTIL(&site, !strcmp(redis_server_ask(site.redis, "ZCARD {ty:0}:u"), ":0\r\n"));
     // They may have been looked at before they were ready to go, which puts them off for an hour.
     redis_server_ask(site.redis, "DEL {ty:0}:e");
     redis_server_ask(site.redis, "HDEL {ty:0}:m looked_over sweep_at");

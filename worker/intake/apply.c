@@ -78,7 +78,7 @@ void ty_prepare(const struct ty_catalog *catalog, enum ty_topic_kind topic_kind,
         return;
     }
     if (ty_command_decode(topic_kind, key, key_len, value, value_len, &command, &has_id, err) < 0) {
-        ret_prepared->is_refused = true;
+        ret_prepared->is_refused = ret_prepared->is_undecoded = true;
         if (has_id && topic_kind == TY_TOPIC_SUBMIT)
             keep_refused(&command, time_us, err, arena, ret_prepared);
         return;

@@ -27,8 +27,10 @@ void ty_intake_record_free(struct ty_intake_record *record)
     size_t bytes = record->key_len + record->value_len;
     atomic_fetch_sub(&claimed->held_records, 1);
     atomic_fetch_sub(&claimed->held_bytes, bytes);
-    atomic_fetch_sub(&consumer->held_records, 1);
-    atomic_fetch_sub(&consumer->held_bytes, bytes);
+    if (!record->is_aside) {
+        atomic_fetch_sub(&consumer->held_records, 1);
+        atomic_fetch_sub(&consumer->held_bytes, bytes);
+    }
     rd_kafka_message_destroy(record->message);
     free(record);
     if (atomic_load(&consumer->is_waiting) && atomic_exchange(&consumer->is_waiting, false)) {
@@ -36,6 +38,16 @@ void ty_intake_record_free(struct ty_intake_record *record)
         pthread_cond_signal(&consumer->relief);
         pthread_mutex_unlock(&consumer->lock);
     }
+}
+
+void ty_intake_record_set_aside(struct ty_intake_record *record)
+{
+    struct ty_consumer *consumer = record->claimed->consumer;
+    if (record->is_aside)
+        return;
+    record->is_aside = true;
+    atomic_fetch_sub(&consumer->held_records, 1);
+    atomic_fetch_sub(&consumer->held_bytes, record->key_len + record->value_len);
 }
 
 void ty_intake_records_free(struct ty_intake_record *record)

@@ -30,6 +30,7 @@ struct ty_claimed_partition {
     _Atomic int64_t done;       // set by the loop: the next offset to commit; -1: none yet
     atomic_size_t held_records; // handed over and not yet given back by ty_intake_record_free
     atomic_size_t held_bytes;
+    atomic_bool is_held;        // set by the loop: nothing more is wanted, however little it holds
     // The consumer's thread only:
     uint32_t turn;
     int64_t stored;
@@ -49,6 +50,7 @@ struct ty_intake_record {
     struct ty_intake_record *next;
     size_t partition;       // index in the assignment
     uint32_t epoch, turn;   // a record of another epoch or turn is to be dropped
+    bool is_aside;          // see ty_intake_record_set_aside
     int64_t offset;
     uint64_t time_us;       // of the record: LogAppendTime, or what comes nearest to it
     const uint8_t *key, *value; // NULL as in Kafka
@@ -57,6 +59,9 @@ struct ty_intake_record {
     struct ty_claimed_partition *claimed;
 };
 void ty_intake_record_free(struct ty_intake_record *record);
+// From now on it counts for its partition only, and not for the bound on all: a partition that is held must not stop the others.
+// Again does nothing.
+void ty_intake_record_set_aside(struct ty_intake_record *record);
 
 struct ty_consumer_events {
     // Partitions were given to this member, after on_revoked where it had some. Nothing comes from them before

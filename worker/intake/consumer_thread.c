@@ -279,7 +279,7 @@ static void take_orders(struct ty_consumer *consumer)
 
 static bool is_full(const struct ty_consumer *consumer, const struct ty_claimed_partition *claimed, size_t share)
 {
-    return atomic_load(&claimed->held_records) > consumer->limits.partition_records / share ||
+    return atomic_load(&claimed->is_held) || atomic_load(&claimed->held_records) > consumer->limits.partition_records / share ||
            atomic_load(&claimed->held_bytes) > consumer->limits.partition_bytes / share;
 }
 
@@ -430,6 +430,16 @@ static void poll_records(struct ty_consumer *consumer)
         wake_fetcher(consumer, kind, partition);
 }
 
+// Events, and not callbacks: librdkafka aborts when it comes upon a record, of what was fetched already, among those.
+static void take_closing_event(struct ty_consumer *consumer, rd_kafka_queue_t *queue)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 20);
+    if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
+        ty_consumer_on_rebalance(consumer->handle, rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event), consumer);
+    if (event)
+        rd_kafka_event_destroy(event);
+}
+
 static void leave(struct ty_consumer *consumer)
 {
     store_done(consumer);
@@ -442,7 +452,7 @@ static void leave(struct ty_consumer *consumer)
             ty_log(TY_LOG_WARN, "intake.close_timeout", TY_KV("message", "the group was not left in time"));
             break;
         }
-        rd_kafka_queue_poll_callback(queue, 20);
+        take_closing_event(consumer, queue);
     }
     if (error) {
         complain(consumer, "intake.close_failed", rd_kafka_error_code(error), rd_kafka_error_string(error));

@@ -315,7 +315,9 @@ int ty_intake_new(struct ty_loop *loop, struct ty_state *state, const struct ty_
     struct ty_intake *intake = ty_xcalloc(1, sizeof *intake);
     *intake = (struct ty_intake){.loop = loop, .state = state, .catalog = catalog,
                                  .batch_commands = options->batch_commands, .batch_bytes = options->batch_bytes,
-                                 .retry_ms = FIRST_RETRY_MS, .store_is_up = ty_state_is_up(state)};
+                                 .breaker_percent = options->breaker_percent, .held_fn = options->held_fn,
+                                 .held_context = options->held_context, .retry_ms = FIRST_RETRY_MS,
+                                 .store_is_up = ty_state_is_up(state)};
     const struct ty_consumer_options consumer = {
         .kafka = options->kafka,
         .group_id = options->group_id,
@@ -340,6 +342,7 @@ void ty_intake_free(struct ty_intake *intake)
 {
     if (!intake)
         return;
+    intake->held_fn = NULL;
     let_assignment_go(intake);
     while (intake->attach_calls) {
         struct ty_attach_call *call = intake->attach_calls;

@@ -12,6 +12,9 @@
 // What no store could take is written to dead-letter (dead_letter.h) before the watermark and the offset pass it, also a submit
 // under an id that another one has. It is written at least once: when commands are applied again, so are their letters. A
 // refused submit that has an id leaves a FAILED job besides.
+//
+// Where most records of a partition are no commands at all its breaker opens (breaker.h), and the partition is held: nothing of it
+// is applied, written or committed but some records now and then. What had been done before by the group counts for nothing there.
 #pragma once
 
 #include <stddef.h>
@@ -25,16 +28,23 @@
 
 struct ty_intake;
 
+typedef void (*ty_intake_held_fn)(void *context, bool held);
+
 struct ty_intake_options {
     struct ty_kafka_options kafka; // copied
     const char *group_id;
     unsigned batch_commands;       // records of one partition applied in one call, at most
     size_t batch_bytes;            // and their bytes
+    unsigned breaker_percent;      // of records that are no commands, which opens a partition's breaker; 0: none opens
+    ty_intake_held_fn held_fn;     // the first partition is held, or none is any more; may be NULL. Not inside a call
+    void *held_context;            // of free
 };
 
 // What it has done since the start.
 struct ty_intake_figures {
     uint64_t received, applied, duplicates, conflicts, noops, tombstones, deleted, refused, too_old, dead_lettered, gaps, dropped_stale;
+    uint64_t breaker_opened; // how often
+    size_t held_partitions;  // now
 };
 
 // Subscribes in the background; Kafka need not be there. state, catalog and publisher (for dead letters) are borrowed and

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "worker/intake/apply.h"
+#include "worker/intake/breaker.h"
 #include "worker/intake/consumer.h"
 #include "worker/intake/dead_letter.h"
 #include "worker/intake/intake.h"
@@ -21,6 +22,9 @@ struct ty_partition {
     struct ty_batch *flying;  // on its way; at most one
     bool is_touched;          // got records in this hand-over
     bool is_fresh;            // nothing has come since it was started
+    struct ty_breaker breaker;
+    struct ty_timer hold;     // until the next trial
+    bool is_held;             // as it was reported
 };
 
 struct ty_intake {
@@ -52,13 +56,17 @@ struct ty_intake {
 
     struct ty_batch *batches; // all of them, also the abandoned ones that the store still has
 
+    unsigned breaker_percent;
+    ty_intake_held_fn held_fn;
+    void *held_context;
+
     bool is_stopping, is_closing;
     struct ty_timer flying_limit, stop_limit;
     uint64_t stop_by_ms;
     ty_intake_stopped_fn stopped_fn;
     void *stopped_context;
 
-    struct ty_log_limit dead_letter_log, apply_log, gap_log, kafka_log, attach_log;
+    struct ty_log_limit dead_letter_log, apply_log, gap_log, kafka_log, attach_log, breaker_log;
 };
 
 // ---- partition.c ----
@@ -76,6 +84,15 @@ void ty_partition_probe(struct ty_partition *partition);
 void ty_partition_drop_waiting(struct ty_partition *partition);
 // Forgets that there was an intake: what the store still answers is freed then.
 void ty_batches_orphan(struct ty_intake *intake);
+
+// ---- hold.c ----
+
+// The breaker has opened: what waits is set aside until the time for a trial. offset and reason: of the first bad record.
+void ty_partition_hold(struct ty_partition *partition, int64_t offset, const char *reason);
+// The breaker has closed.
+void ty_partition_unhold(struct ty_partition *partition);
+// Nothing of what was counted counts any more: all is read again, here or by another worker.
+void ty_partition_reset_breaker(struct ty_partition *partition);
 
 // ---- intake.c ----
 

@@ -293,9 +293,85 @@ static void fly(struct ty_partition *partition, struct ty_batch *batch)
 {
     partition->flying = batch;
     for (size_t i = 0; i < batch->count; i++)
-        if (batch->entries[i].reason)
+        if (batch->entries[i].reason) {
+            partition->intake->figures.refused++;
             write_letter(&batch->entries[i]);
+        }
     go_on(batch);
+}
+
+// ---- the breaker ----
+
+// What the group had passed before is applied again, and its letters are known: no outage of now.
+static bool counts(const struct ty_partition *partition, const struct entry *entry)
+{
+    return entry->record->offset >= partition->committed;
+}
+
+// The batch in front of what waits, as if it had never been made.
+static void put_back(struct ty_partition *partition, struct ty_batch *batch)
+{
+    for (size_t i = batch->count; i-- > 0;) {
+        struct ty_intake_record *record = batch->entries[i].record;
+        batch->entries[i].record = NULL;
+        if (!partition->waiting)
+            partition->last_waiting = &record->next;
+        record->next = partition->waiting;
+        partition->waiting = record;
+    }
+    batch_free(batch);
+}
+
+static const struct entry *first_bad(const struct ty_batch *batch)
+{
+    size_t i = 0;
+    while (i < batch->count && !(batch->entries[i].prepared.is_undecoded && counts(batch->partition, &batch->entries[i])))
+        i++;
+    return i < batch->count ? &batch->entries[i] : &batch->entries[0];
+}
+
+// with_batch: it has not gone, and is held too.
+static void hold(struct ty_partition *partition, struct ty_batch *batch, bool with_batch)
+{
+    const struct entry *bad = first_bad(batch);
+    char *reason TY_FREE = ty_xstrdup(bad->reason ? bad->reason : "");
+    int64_t offset = bad->record->offset;
+    if (with_batch)
+        put_back(partition, batch);
+    ty_partition_hold(partition, offset, reason);
+}
+
+// A batch of a closed breaker. False: it has opened, and the batch is not to go.
+static bool may_fly(struct ty_partition *partition, const struct ty_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (counts(partition, &batch->entries[i]) &&
+            ty_breaker_add(&partition->breaker, batch->entries[i].prepared.is_undecoded))
+            return false;
+    return true;
+}
+
+// A batch of a trial, which goes in any case.
+static void judge_trial(struct ty_partition *partition, struct ty_batch *batch)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < batch->count; i++)
+        failed += batch->entries[i].prepared.is_undecoded;
+    if (ty_breaker_judge(&partition->breaker, failed, batch->count))
+        hold(partition, batch, false);
+    else
+        ty_partition_unhold(partition);
+}
+
+static void judge_and_fly(struct ty_partition *partition, struct ty_batch *batch)
+{
+    if (partition->breaker.state == TY_BREAKER_TRIAL) {
+        judge_trial(partition, batch);
+    } else if (!may_fly(partition, batch)) {
+        hold(partition, batch, true);
+        return;
+    }
+    fly(partition, batch);
 }
 
 static void prepare(struct ty_partition *partition, struct ty_batch *batch, struct ty_intake_record *record)
@@ -306,10 +382,8 @@ static void prepare(struct ty_partition *partition, struct ty_batch *batch, stru
     *entry = (struct entry){.batch = batch, .record = record};
     ty_prepare(intake->catalog, partition->claimed->kind, record->key, record->key_len, record->value, record->value_len,
                record->time_us, &batch->arena, &entry->prepared, &err);
-    if (entry->prepared.is_refused) {
-        intake->figures.refused++;
+    if (entry->prepared.is_refused)
         entry->reason = ty_xstrdup(err.message);
-    }
     if (batch->count == 1)
         batch->first = record->offset;
     batch->next = record->offset + 1;
@@ -321,26 +395,32 @@ static bool has_room(const struct ty_batch *batch)
     return batch->count < batch->cap && batch->bytes < batch->intake->batch_bytes;
 }
 
+static size_t batch_cap(const struct ty_partition *partition)
+{
+    size_t cap = partition->intake->batch_commands;
+    return partition->breaker.state == TY_BREAKER_TRIAL && cap > TY_BREAKER_TRIAL_RECORDS ? TY_BREAKER_TRIAL_RECORDS : cap;
+}
+
 void ty_partition_pump(struct ty_partition *partition)
 {
     struct ty_intake *intake = partition->intake;
     if (intake->holds_submits && partition->claimed->kind == TY_TOPIC_SUBMIT)
         return;
-    for (;;) {
+    while (partition->breaker.state != TY_BREAKER_OPEN) {
         while (partition->waiting && (!partition->filling || has_room(partition->filling))) {
             struct ty_intake_record *record = partition->waiting;
             partition->waiting = record->next;
             if (!partition->waiting)
                 partition->last_waiting = &partition->waiting;
             if (!partition->filling)
-                partition->filling = batch_new(partition, intake->batch_commands);
+                partition->filling = batch_new(partition, batch_cap(partition));
             prepare(partition, partition->filling, record);
         }
         if (partition->flying || !partition->filling)
             return;
         struct ty_batch *batch = partition->filling;
         partition->filling = NULL;
-        fly(partition, batch);
+        judge_and_fly(partition, batch);
     }
 }
 
@@ -360,6 +440,7 @@ void ty_partition_init(struct ty_partition *partition, struct ty_intake *intake,
 {
     *partition = (struct ty_partition){.intake = intake, .claimed = claimed, .committed = claimed->committed};
     partition->last_waiting = &partition->waiting;
+    ty_breaker_init(&partition->breaker, intake->breaker_percent);
 }
 
 void ty_partition_drop_waiting(struct ty_partition *partition)
@@ -372,6 +453,7 @@ void ty_partition_drop_waiting(struct ty_partition *partition)
     partition->last_waiting = &partition->waiting;
     abandon(partition->filling);
     partition->filling = NULL;
+    ty_partition_reset_breaker(partition);
 }
 
 void ty_partition_drop(struct ty_partition *partition)
@@ -400,6 +482,8 @@ void ty_partition_add(struct ty_partition *partition, struct ty_intake_record *r
     partition->is_fresh = false;
     partition->position = record->offset + 1;
     record->next = NULL;
+    if (atomic_load(&partition->claimed->is_held))
+        ty_intake_record_set_aside(record);
     *partition->last_waiting = record;
     partition->last_waiting = &record->next;
     partition->intake->figures.received++;

@@ -42,7 +42,7 @@ struct ty_command {
 // the same, from the key or else from the message (message is NULL then); it is false for a command of another kind,
 // which says nothing about a job that this topic could have started, and for a higher format_version than ours, which a
 // newer program may still be given.
-enum ty_topic_kind { TY_TOPIC_SUBMIT, TY_TOPIC_CANCEL, TY_TOPIC_DELETE };
+enum ty_topic_kind { TY_TOPIC_SUBMIT, TY_TOPIC_CANCEL, TY_TOPIC_DELETE, TY_TOPIC_SETTINGS }; // settings: see core/rule.h
 int ty_command_decode(enum ty_topic_kind topic_kind, const uint8_t *key, size_t key_len, const uint8_t *value,
                       size_t value_len, struct ty_command *ret_command, bool *ret_has_id,
                       struct ty_err *err) TY_MUST_USE;

@@ -18,6 +18,7 @@ static void load_scripts(struct ty_state *state)
         [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
         [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PUBLISHED] = "published",
         [TY_SCRIPT_REBUILD] = "rebuild", [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew",
+        [TY_SCRIPT_PLACE] = "place", [TY_SCRIPT_RULES] = "rules",
         [TY_SCRIPT_REPLAYED] = "replayed", [TY_SCRIPT_RESTORE] = "restore", [TY_SCRIPT_RETIRE] = "retire", [TY_SCRIPT_SETTLED] = "settled",
         [TY_SCRIPT_SUBMIT] = "submit", [TY_SCRIPT_UNLINKED] = "unlinked",
     };
@@ -294,7 +295,7 @@ struct ty_apply_batch {
 struct apply_part {
     struct ty_state *state;
     struct ty_apply_batch *batch;
-    bool control;
+    enum ty_script script;
     size_t count;
     size_t *places; // index of each command in the batch
     struct ty_id *ids;
@@ -314,8 +315,8 @@ static void take_results(struct apply_part *part, const struct ty_redis_reply *r
 {
     for (size_t i = 0; i < part->count; i++) {
         int *result = &part->batch->results[part->places[i]];
-        if (!part->control) {
-            *result = reply->items[2].bytes[i];
+        if (part->script != TY_SCRIPT_CONTROL) {
+            *result = part->script == TY_SCRIPT_RULES ? TY_APPLIED : reply->items[2].bytes[i];
             continue;
         }
         *result = (int)reply->items[2 + i * 2].integer;
@@ -326,7 +327,9 @@ static void take_results(struct apply_part *part, const struct ty_redis_reply *r
 
 static bool is_whole(const struct apply_part *part, const struct ty_redis_reply *reply)
 {
-    if (part->control)
+    if (part->script == TY_SCRIPT_RULES)
+        return true;
+    if (part->script == TY_SCRIPT_CONTROL)
         return reply->count >= 2 + part->count * 2;
     return reply->count >= 3 && reply->items[2].type == TY_REDIS_BYTES && reply->items[2].len == part->count;
 }
@@ -368,20 +371,43 @@ static void add_watermark(struct ty_args *args, const struct ty_watermark *mark,
     ty_args_add_u64(args, (uint64_t)mark->next);
 }
 
-static bool belongs(const struct ty_state *state, const struct ty_apply *command, unsigned shard, bool control)
+// The script of a command, and with it of a part of the batch.
+static enum ty_script script_of(const struct ty_apply *command)
 {
-    bool is_control = command->kind == TY_COMMAND_CANCEL || command->kind == TY_COMMAND_DELETE;
-    return is_control == control && ty_state_shard_of(state, &command->job_id) == shard;
+    switch (command->kind) {
+    case TY_COMMAND_CANCEL:
+    case TY_COMMAND_DELETE: return TY_SCRIPT_CONTROL;
+    case TY_APPLY_RULE: return TY_SCRIPT_RULES;
+    default: return TY_SCRIPT_SUBMIT;
+    }
+}
+
+static bool belongs(const struct ty_state *state, const struct ty_apply *command, unsigned shard, enum ty_script script)
+{
+    return script_of(command) == script &&
+           (script == TY_SCRIPT_RULES || ty_state_shard_of(state, &command->job_id) == shard);
+}
+
+static void add_command(struct ty_args *args, const struct ty_apply *command)
+{
+    if (command->kind == TY_APPLY_RULE) {
+        ty_args_add_text(args, command->organization_id);
+        ty_args_add(args, command->record_len ? command->record : "", command->record_len);
+    } else {
+        ty_args_add(args, command->job_id.bytes, sizeof command->job_id.bytes);
+        ty_args_add_text(args, command->kind == TY_COMMAND_DELETE ? "d" : "c");
+    }
 }
 
 // Sends the commands of one shard and one script; an empty call goes out only to move the watermark on.
 static void apply_part(struct ty_state *state, struct ty_apply_batch *batch, const struct ty_apply *commands,
-                       unsigned shard, bool control, const struct ty_watermark *mark)
+                       unsigned shard, enum ty_script script, const struct ty_watermark *mark)
 {
     struct apply_part *part = ty_xcalloc(1, sizeof *part);
+    batch->calls_left++;
     part->state = state;
     part->batch = batch;
-    part->control = control;
+    part->script = script;
     part->places = ty_xcalloc(batch->count + 1, sizeof *part->places);
     part->ids = ty_xcalloc(batch->count + 1, sizeof *part->ids);
     struct ty_args args;
@@ -389,55 +415,51 @@ static void apply_part(struct ty_state *state, struct ty_apply_batch *batch, con
     ty_state_args(state, shard, &args);
     ty_args_add_u64(&args, state->options.tombstone_ms);
     add_watermark(&args, mark, state->incarnation[shard], name);
-    if (!control)
+    if (script == TY_SCRIPT_SUBMIT)
         ty_args_add_u64(&args, mark ? state->options.horizon_ms : 0);
     for (size_t i = 0; i < batch->count; i++) {
-        const struct ty_apply *command = &commands[i];
-        if (!belongs(state, command, shard, control))
+        if (!belongs(state, &commands[i], shard, script))
             continue;
         part->places[part->count] = i;
-        part->ids[part->count++] = command->job_id;
-        if (control) {
-            ty_args_add(&args, command->job_id.bytes, sizeof command->job_id.bytes);
-            ty_args_add_text(&args, command->kind == TY_COMMAND_DELETE ? "d" : "c");
-        }
+        part->ids[part->count++] = commands[i].job_id;
+        if (script != TY_SCRIPT_SUBMIT)
+            add_command(&args, &commands[i]);
     }
     struct ty_err err;
-    if (!control && ty_state_add_submits(state, shard, commands, part->places, part->count, &args, &err) < 0) {
+    if (script == TY_SCRIPT_SUBMIT &&
+        ty_state_add_submits(state, shard, commands, part->places, part->count, &args, &err) < 0) {
         ty_args_done(&args);
         on_applied(part, NULL, &err);
         return;
     }
     ty_state_meta_key(state, shard, key);
-    ty_state_eval(state, control ? TY_SCRIPT_CONTROL : TY_SCRIPT_SUBMIT, key, &args, on_applied, part);
+    ty_state_eval(state, script, key, &args, on_applied, part);
 }
 
 void ty_state_apply(struct ty_state *state, const struct ty_apply *commands, size_t count,
                     const struct ty_watermark *watermark, ty_apply_fn fn, void *context)
 {
+    static const enum ty_script scripts[] = {TY_SCRIPT_SUBMIT, TY_SCRIPT_CONTROL, TY_SCRIPT_RULES};
     struct ty_apply_batch *batch = ty_xcalloc(1, sizeof *batch + count * sizeof batch->results[0]);
     batch->fn = fn;
     batch->context = context;
     batch->count = count;
     batch->calls_left = 1; // held until all calls are out
     for (unsigned shard = 0; shard < state->options.shards; shard++) {
-        bool submits = false, controls = false;
-        for (size_t i = 0; i < count; i++) {
-            submits = submits || belongs(state, &commands[i], shard, false);
-            controls = controls || belongs(state, &commands[i], shard, true);
+        bool is_out = false;
+        // Each call carries the watermark, since a gap must refuse all of them; a partition holds one kind of command, so
+        // there is only one call then.
+        for (size_t s = 0; s < sizeof scripts / sizeof *scripts; s++) {
+            size_t i = 0;
+            while (i < count && !belongs(state, &commands[i], shard, scripts[s]))
+                i++;
+            if (i == count)
+                continue;
+            apply_part(state, batch, commands, shard, scripts[s], watermark);
+            is_out = true;
         }
-        // One call a shard carries the watermark: the first one out, since a gap must refuse all of them. A partition
-        // holds one kind of command, so there is only one call then.
-        if (!submits && !controls && !watermark)
-            continue;
-        if (submits) {
-            batch->calls_left++;
-            apply_part(state, batch, commands, shard, false, watermark);
-        }
-        if (controls || !submits) {
-            batch->calls_left++;
-            apply_part(state, batch, commands, shard, true, watermark);
-        }
+        if (!is_out && watermark)
+            apply_part(state, batch, commands, shard, TY_SCRIPT_CONTROL, watermark);
     }
     batch_done_one(batch);
 }
@@ -583,6 +605,33 @@ void ty_state_get(struct ty_state *state, const struct ty_id *id, ty_get_fn fn, 
     const char *argv[] = {"GET", key};
     size_t lens[] = {3, (size_t)prefix + sizeof id->bytes};
     ty_redis_command(state->redis, 2, argv, lens, on_got, call);
+}
+
+static void on_waits(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    struct ty_wait wait = {0};
+    bool is_good = ty_state_check_array(reply, cause, 0, &err) == 0;
+    if (is_good && reply->count >= 4 && reply->items[0].type == TY_REDIS_BYTES) {
+        wait = (struct ty_wait){.is_waiting = true, .why = reply->items[0].bytes, .position = (uint64_t)reply->items[1].integer,
+                                .due_us = (uint64_t)reply->items[2].integer, .limit = (uint64_t)reply->items[3].integer};
+    }
+    call->fn.wait(call->context, is_good ? NULL : &err, is_good ? &wait : NULL);
+    free(call);
+}
+
+void ty_state_wait(struct ty_state *state, const struct ty_id *id, ty_wait_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    unsigned shard = ty_state_shard_of(state, id);
+    struct ty_args args;
+    char key[24];
+    call->fn.wait = fn;
+    ty_state_args(state, shard, &args);
+    ty_args_add(&args, id->bytes, sizeof id->bytes);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_PLACE, key, &args, on_waits, call);
 }
 
 // id, record, id, record, ... from items[at] on.

@@ -55,9 +55,13 @@ enum ty_applied {
     TY_APPLY_TOO_OLD,     // a submit from beyond the horizon of a job that is not known: nothing was done
 };
 
-// One command for apply. For a submit: record is what ty_record_encode_new made.
+// What operators set for the queues, in the place of a command (see core/rule.h).
+#define TY_APPLY_RULE 100
+
+// One command for apply. For a submit: record is what ty_record_encode_new made. For a rule: organization_id is its name,
+// record the value, NULL to take it back; it goes to all shards.
 struct ty_apply {
-    enum ty_command_kind kind;
+    int kind; // enum ty_command_kind, or TY_APPLY_RULE
     struct ty_id job_id;
     const void *record;
     size_t record_len;
@@ -199,6 +203,17 @@ void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_
 // the job (yet).
 typedef void (*ty_get_fn)(void *context, const struct ty_err *err, const struct ty_record *record);
 void ty_state_get(struct ty_state *state, const struct ty_id *id, ty_get_fn fn, void *context);
+
+// Why a pending job has not begun, and where it stands.
+struct ty_wait {
+    bool is_waiting;   // false: it is not pending, or not there
+    const char *why;   // "queued", ...: see "Whose turn it is" in schemas/redis/README.md; borrowed
+    uint64_t position; // how many jobs of its pool begin until it has begun, if none comes meanwhile; 0: it is not in its queue
+    uint64_t due_us;   // the end of its back-off; 0: none
+    uint64_t limit;    // how many jobs its organization may have running; 0: no limit
+};
+typedef void (*ty_wait_fn)(void *context, const struct ty_err *err, const struct ty_wait *wait);
+void ty_state_wait(struct ty_state *state, const struct ty_id *id, ty_wait_fn fn, void *context);
 
 // A page of an organization's jobs, newest first, ties by id descending; status 0: all. cursor NULL: from the newest.
 struct ty_list_cursor {

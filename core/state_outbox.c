@@ -242,11 +242,12 @@ static void on_asked(void *context, const struct ty_redis_reply *reply, const st
         err = *cause;
     else if (!is_good)
         ty_err_set(&err, TY_EINTERNAL, "replay: %s", reply->type == TY_REDIS_ERROR ? reply->bytes : "an answer that is none");
-    call->fn.asked(call->context, is_good ? NULL : &err, is_good && reply->integer == 1);
+    call->fn.asked(call->context, is_good ? NULL : &err, is_good ? (enum ty_replayed)reply->integer : TY_REPLAYED_NOT_OURS);
     free(call);
 }
 
-void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, ty_asked_fn fn, void *context)
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, int64_t rules_end,
+                       ty_asked_fn fn, void *context)
 {
     struct ty_call *call = ty_call_new(state, context);
     call->fn.asked = fn;
@@ -255,6 +256,7 @@ void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name,
     ty_state_args(state, shard, &args);
     ty_args_add_text(&args, name);
     ty_args_add_u64(&args, lease_ms);
+    ty_args_add_u64(&args, (uint64_t)rules_end);
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_REPLAYED, key, &args, on_asked, call);
 }

@@ -1,5 +1,8 @@
-// GetTrainingJob: a byte copy of what the store has. What was asked of the job beside the request goes into trailing metadata.
+// GetTrainingJob: a byte copy of what the store has. What was asked of the job beside the request goes into trailing metadata;
+// so does, where the call asks for it (request metadata "trainyard-explain: true"), why a pending job has not begun.
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/limits.h"
 #include "responder/service_internal.h"
@@ -17,6 +20,31 @@ static void add_options(struct ty_rpc *rpc, const struct ty_record *record)
         snprintf(count, sizeof count, "%zu", record->options_len);
         ty_rpc_add_trailing(rpc, "trainyard-options-bytes", count);
     }
+}
+
+// What a call remembers while the store is asked.
+struct get {
+    struct ty_id id;
+    bool is_waiting;
+    uint64_t position, due_us, limit;
+    char why[32];
+};
+
+_Static_assert(sizeof(struct get) <= TY_RPC_SCRATCH_BYTES, "get fits a call");
+
+// With the options' entry at most four, which is all that an answer takes.
+static void add_wait(struct ty_rpc *rpc, const struct get *get)
+{
+    char number[24];
+    ty_rpc_add_trailing(rpc, "trainyard-pending-reason", get->why);
+    snprintf(number, sizeof number, "%" PRIu64, get->position);
+    if (get->position)
+        ty_rpc_add_trailing(rpc, "trainyard-pending-position", number);
+    snprintf(number, sizeof number, "%" PRIu64, get->due_us ? get->due_us : get->limit);
+    if (get->due_us)
+        ty_rpc_add_trailing(rpc, "trainyard-pending-due-us", number);
+    else if (get->limit)
+        ty_rpc_add_trailing(rpc, "trainyard-pending-limit", number);
 }
 
 static void on_job(void *context, const struct ty_err *err, const struct ty_record *record)
@@ -41,19 +69,53 @@ static void on_job(void *context, const struct ty_err *err, const struct ty_reco
         uint8_t *start = out->data + ROOM - head.len;
         for (size_t i = 0; i < head.len; i++)
             start[i] = head.data[i];
+        const struct get *get = ty_rpc_scratch(rpc);
         add_options(rpc, record);
+        if (get->is_waiting && record->state == TY_JOB_PENDING)
+            add_wait(rpc, get);
         ty_rpc_reply(rpc, start, out->len - ROOM + head.len);
     }
     ty_rpc_release(rpc);
+}
+
+static void on_wait(void *context, const struct ty_err *err, const struct ty_wait *wait)
+{
+    struct ty_rpc *rpc = context;
+    struct ty_service *service = ty_rpc_context(rpc);
+    struct get *get = ty_rpc_scratch(rpc);
+    // The job is told also where this cannot be.
+    if (!err && wait->is_waiting) {
+        get->is_waiting = true;
+        get->position = wait->position;
+        get->due_us = wait->due_us;
+        get->limit = wait->limit;
+        snprintf(get->why, sizeof get->why, "%s", wait->why);
+    }
+    ty_state_get(service->state, &get->id, on_job, rpc);
+}
+
+static bool is_to_explain(const struct ty_rpc *rpc)
+{
+    static const char name[] = "trainyard-explain", yes[] = "true";
+    const char *key, *value;
+    size_t key_len, value_len;
+    for (size_t i = 0; ty_rpc_metadata(rpc, i, &key, &key_len, &value, &value_len); i++)
+        if (key_len == sizeof name - 1 && !memcmp(key, name, key_len))
+            return value_len == sizeof yes - 1 && !memcmp(value, yes, value_len);
+    return false;
 }
 
 void ty_get_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message)
 {
     const Viam__App__Mltraining__V1__GetTrainingJobRequest *request = (const void *)message;
     struct ty_service *service = ty_rpc_context(rpc);
-    struct ty_id id;
-    if (!ty_service_job_id(rpc, request->id, &id) || !ty_service_needs_store(rpc))
+    struct get *get = ty_rpc_scratch(rpc);
+    *get = (struct get){0};
+    if (!ty_service_job_id(rpc, request->id, &get->id) || !ty_service_needs_store(rpc))
         return;
     ty_rpc_hold(rpc);
-    ty_state_get(service->state, &id, on_job, rpc);
+    if (is_to_explain(rpc))
+        ty_state_wait(service->state, &get->id, on_wait, rpc);
+    else
+        ty_state_get(service->state, &get->id, on_job, rpc);
 }

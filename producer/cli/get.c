@@ -1,7 +1,13 @@
 // trainyard get: one job.
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/buf.h"
 #include "core/clock.h"
 #include "producer/cli/job.h"
 #include "producer/cli/verb.h"
+#include "producer/cli/when.h"
 
 struct options {
     struct ty_cli_common common;
@@ -13,10 +19,71 @@ static const char *retry_of(const Trainyard__V1__JobOptions *options)
     return options ? options->retry_of : "";
 }
 
-static json_t *as_json(const TyJobMetadata *job, const Trainyard__V1__JobOptions *options)
+// Why a pending job has not begun; of the responder's last answer, and none where it does not tell.
+struct wait {
+    char *reason; // owned; NULL: none
+    uint64_t position, due_us, limit;
+};
+
+static uint64_t number_of(const struct ty_rpc_client *client, const char *key)
+{
+    const char *text = ty_rpc_client_trailing(client, key);
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+static struct wait wait_of(const struct ty_rpc_client *client)
+{
+    const char *reason = ty_rpc_client_trailing(client, "trainyard-pending-reason");
+    return (struct wait){.reason = reason ? ty_xstrdup(reason) : NULL,
+                         .position = number_of(client, "trainyard-pending-position"),
+                         .due_us = number_of(client, "trainyard-pending-due-us"),
+                         .limit = number_of(client, "trainyard-pending-limit")};
+}
+
+static void put_wait(const struct wait *wait, struct ty_buf *out)
+{
+    static const struct {
+        const char *reason, *words;
+    } rows[] = {
+        {"queued", "a free worker"},
+        {"back_off", "another attempt after a failure"},
+        {"fleet_paused", "`trainyard resume --all`: nothing starts"},
+        {"organization_paused", "`trainyard resume`: its organization is paused"},
+        {"organization_limit", "the end of another job: its organization has as many running as it may"},
+        {"store_rebuild", "the job store, which is being made again from Kafka"},
+    };
+    const char *words = wait->reason;
+    for (size_t i = 0; words && i < sizeof rows / sizeof *rows; i++)
+        if (!strcmp(wait->reason, rows[i].reason))
+            words = rows[i].words;
+    if (!words)
+        return;
+    ty_buf_add_text(out, words);
+    char when[TY_WHEN_BYTES];
+    if (wait->due_us)
+        ty_buf_add_format(out, ", not before %s", ty_when_utc((int64_t)wait->due_us, when));
+    if (wait->limit)
+        ty_buf_add_format(out, " (limit %" PRIu64 ")", wait->limit);
+    if (wait->position)
+        ty_buf_add_format(out, "; number %" PRIu64 " in its queue", wait->position);
+}
+
+static json_t *wait_json(const struct wait *wait)
+{
+    char when[TY_WHEN_BYTES];
+    if (!wait->reason)
+        return json_null();
+    return json_pack("{s:s, s:o, s:o, s:o}", "reason", wait->reason, "position",
+                     wait->position ? json_integer((json_int_t)wait->position) : json_null(), "not_before",
+                     wait->due_us ? json_string(ty_when_rfc3339((int64_t)wait->due_us, when)) : json_null(), "limit",
+                     wait->limit ? json_integer((json_int_t)wait->limit) : json_null());
+}
+
+static json_t *as_json(const TyJobMetadata *job, const Trainyard__V1__JobOptions *options, const struct wait *wait)
 {
     json_t *object = ty_job_json(job);
     const char *id = retry_of(options);
+    json_object_set_new(object, "pending", wait_json(wait));
     json_object_set_new(object, "retry_of", *id ? json_string(id) : json_null());
     return object;
 }
@@ -33,13 +100,17 @@ static int run(struct ty_cli *cli, const void *options, struct ty_err *err)
     int rc = ty_job_fetch(client, cli->arguments[0], &answer, err);
     if (rc == 0 && ty_job_options(client, &asked, &ignored) < 0)
         asked = NULL;
+    struct wait wait = rc == 0 ? wait_of(client) : (struct wait){0};
     ty_rpc_client_free(client);
     if (rc < 0)
         return rc;
+    TY_BUF(words);
+    put_wait(&wait, &words);
     if (cli->common->json)
-        ty_cli_put_json(cli, as_json(answer->metadata, asked), false);
+        ty_cli_put_json(cli, as_json(answer->metadata, asked, &wait), false);
     else
-        ty_job_print(answer->metadata, retry_of(asked), (int64_t)ty_clock_wall_us(), cli->out, cli->color);
+        ty_job_print(answer->metadata, retry_of(asked), ty_buf_text(&words), (int64_t)ty_clock_wall_us(), cli->out, cli->color);
+    free(wait.reason);
     ty_job_free(answer);
     if (asked)
         trainyard__v1__job_options__free_unpacked(asked, NULL);
@@ -56,7 +127,10 @@ const struct ty_cli_verb ty_cli_get = {
     .options_bytes = sizeof(struct options),
     .details = "With --json: one object of a job,\n"
                TY_JOB_JSON_HELP
-               "  And retry_of: the id of the job that this one does again (trainyard retry).\n",
+               "  And retry_of: the id of the job that this one does again (trainyard retry).\n"
+               "  And pending, null but for a job that has not begun: {reason, position, not_before, limit}. reason is queued (for a\n"
+               "  free worker), back_off, organization_limit, organization_paused, fleet_paused or store_rebuild; position says how\n"
+               "  many jobs of its container begin until it has, if no more come.\n",
     .examples = "  trainyard get 0d3ba45b-6e6d-4a80-8c9f-1d0f2f3f4a5b\n"
                 "  trainyard get --json \"$id\" | jq -r .status\n",
     .run = run,

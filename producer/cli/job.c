@@ -215,7 +215,7 @@ static void put_times(const struct printer *printer, const TyJobMetadata *job)
     put_time(printer, "Last change", job->last_modified, "");
 }
 
-void ty_job_print(const TyJobMetadata *job, const char *retry_of, int64_t now_us, FILE *out, bool use_color)
+void ty_job_print(const TyJobMetadata *job, const char *retry_of, const char *waits_for, int64_t now_us, FILE *out, bool use_color)
 {
     struct printer printer = {.out = out, .now_us = now_us, .use_color = use_color};
     char *model TY_FREE = ty_xasprintf("%s %s", job->model_name, job->model_version);
@@ -225,6 +225,7 @@ void ty_job_print(const TyJobMetadata *job, const char *retry_of, int64_t now_us
         const char *message = job->error_status->message;
         put_value(&printer, "Error", TY_COLOR_RED, *message ? message : status_name(job->error_status->code));
     }
+    put_text(&printer, "Waits for", waits_for);
     put_text(&printer, "Organization", job->organization_id);
     put_text(&printer, "Data set", job->dataset_id);
     put_text(&printer, "Model", model);

@@ -23,8 +23,8 @@ typedef Viam__App__Mltraining__V1__TrainingJobMetadata TyJobMetadata;
 
 // A new reference. What is not set is null (texts, times, enums), [] or {}; all names are there always.
 json_t *ty_job_json(const TyJobMetadata *job);
-// retry_of: the id of the job that it does again; "": none.
-void ty_job_print(const TyJobMetadata *job, const char *retry_of, int64_t now_us, FILE *out, bool use_color);
+// retry_of: the id of the job that it does again; waits_for: why it has not begun; "": none.
+void ty_job_print(const TyJobMetadata *job, const char *retry_of, const char *waits_for, int64_t now_us, FILE *out, bool use_color);
 
 // The table of list.
 struct ty_table *ty_job_table_new(void);

@@ -35,7 +35,7 @@ struct ty_rpc_client {
 struct call {
     grpc_call *call;
     grpc_metadata_array initial, trailing;
-    grpc_metadata metadata;
+    grpc_metadata metadata[2];
     size_t metadata_count;
     grpc_byte_buffer *sent, *received;
     grpc_status_code status;
@@ -142,6 +142,14 @@ static grpc_byte_buffer *pack(const ProtobufCMessage *request)
     return buffer;
 }
 
+// Both are borrowed for the call.
+static void add_metadata(struct call *call, const char *key, const char *value)
+{
+    grpc_metadata *entry = &call->metadata[call->metadata_count++];
+    entry->key = grpc_slice_from_static_string(key);
+    entry->value = grpc_slice_from_static_string(value);
+}
+
 static void open_call(struct ty_rpc_client *client, const char *method, struct call *call)
 {
     char *path TY_FREE = ty_xasprintf(SERVICE "%s", method);
@@ -152,11 +160,9 @@ static void open_call(struct ty_rpc_client *client, const char *method, struct c
     grpc_slice_unref(path_slice);
     grpc_metadata_array_init(&call->initial);
     grpc_metadata_array_init(&call->trailing);
-    if (client->authorization) {
-        call->metadata.key = grpc_slice_from_static_string("authorization");
-        call->metadata.value = grpc_slice_from_static_string(client->authorization);
-        call->metadata_count = 1;
-    }
+    add_metadata(call, "trainyard-explain", "true");
+    if (client->authorization)
+        add_metadata(call, "authorization", client->authorization);
     call->details = grpc_empty_slice();
 }
 
@@ -177,7 +183,7 @@ static int run_batch(struct ty_rpc_client *client, struct call *call, struct ty_
         {.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE},  {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA}, {.op = GRPC_OP_RECV_MESSAGE}, {.op = GRPC_OP_RECV_STATUS_ON_CLIENT},
     };
-    ops[0].data.send_initial_metadata.metadata = &call->metadata;
+    ops[0].data.send_initial_metadata.metadata = call->metadata;
     ops[0].data.send_initial_metadata.count = call->metadata_count;
     ops[1].data.send_message.send_message = call->sent;
     ops[3].data.recv_initial_metadata.recv_initial_metadata = &call->initial;

@@ -181,7 +181,7 @@ class Run:
             witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9))
         models = {job.id: self.model(job) for job in self.clients.jobs}
         return checker.History(self.clients.jobs, self.clients.replies, self.feed.told, witnesses, self.final, models,
-                               self.yard.outages, self.yard.wipes)
+                               self.yard.outages, self.yard.wipes, self.yard.away)
 
     def evidence(self):
         found = dict.fromkeys(EVIDENCE, 0)

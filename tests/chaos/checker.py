@@ -58,6 +58,7 @@ class History:
     models: dict    # job: (attempt, fence) in the model under the job's public name
     outages: list   # (from, to): the store went back then, and may show what was until `to`
     wipes: list = dataclasses.field(default_factory=list)  # when a machine lost its disk, and what only it knew
+    away: list = dataclasses.field(default_factory=list)   # (from, to): a machine could not speak for what it had done
 
 
 @dataclasses.dataclass
@@ -189,7 +190,8 @@ class Checker:
             self.complain("double", job.id, f"{NAMES[final]}, and it has a public model, of {model}")
 
     def check_claims(self, job):
-        """One claim starts one process; and who was told of an end is not told of the work of a later claim."""
+        """One claim starts one process; and a job is not claimed any more after a client was told its end. Where the store went
+        back to before that, the worker that knows has one lease to say so: one that is gone, or cannot, is not waited for."""
         starts = collections.Counter((seen.attempt, seen.fence) for seen in self.witnesses[job.id] if seen.word == "start")
         for claim, count in starts.items():
             if count > 1:
@@ -199,7 +201,9 @@ class Checker:
             return
         for attempt, fence in starts:
             claimed = fence / 1e6  # a fence is the time of its claim, in microseconds
-            if claimed > ended.answered and not any(ended.asked - WIPE_SECONDS < wiped < claimed for wiped in self.history.wipes):
+            excused = any(ended.asked - WIPE_SECONDS < wiped < claimed for wiped in self.history.wipes) or any(
+                begin < claimed and end > ended.asked for begin, end in self.history.away)
+            if claimed > ended.answered and not excused:
                 self.complain("double", job.id, f"a client was told {NAMES[ended.status]}, and {claimed - ended.answered:.3f} s "
                               f"later attempt {attempt} was claimed")
 

@@ -178,7 +178,9 @@ class CheckerTest(unittest.TestCase):
         made = history()
         made.witnesses.append(checker.Witness("j", "start", 2, LATER, 1005.1))
         self.expect(made, "double")
-        made.wipes = [1001.0]  # the disk that held its end is gone: it may be done once more
+        made.away = [(1004.0, 1006.0)]  # who knew of the end could not say so in time
+        self.expect(made)
+        made.away, made.wipes = [], [1001.0]  # the disk that held its end is gone: it may be done once more
         self.expect(made)
         # One that was claimed before and began late has no effect, and is nothing wrong.
         made = history()

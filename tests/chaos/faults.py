@@ -12,6 +12,7 @@ import yard as yards
 
 LEASE = yards.LEASE_MS / 1000
 EVENTS_LEASE = 5.0
+RESTART_SECONDS = 5     # until a worker that was started again speaks for what it has
 COMEBACK_SECONDS = 25  # after a restore: until the store must show what it had shown
 
 
@@ -67,7 +68,11 @@ class Faults:
             raise Missed("every machine has its fault")
         machine = self.random.choice(free)
         with machine.busy:
-            yield machine
+            began = time.time()
+            try:
+                yield machine
+            finally:
+                self.yard.away.append((began, time.time() + RESTART_SECONDS))
 
     def worker_killed(self):
         with self.one() as machine:

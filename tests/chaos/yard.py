@@ -130,6 +130,7 @@ class Yard(stack.Stack):
         self.redis_busy = threading.Lock()  # nobody else restarts, saves or restores it
         self.outages = []  # (from, to) of restores, by the wall clock
         self.wipes = []    # when a machine lost its disk
+        self.away = []     # (from, to): a machine could not speak
         self._last, self.counters = {}, dict.fromkeys(COUNTERS, 0)
 
     def __exit__(self, *error):

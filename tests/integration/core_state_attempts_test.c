@@ -338,6 +338,11 @@ static void a_model_without_its_name_is_given_to_other_workers(void **state)
     assert_true(ty_id_equal(&ids[0], &jobs[0]));
     assert_int_equal(state_unlinked(&client, 60000, 9, ids), 0); // somebody has it in hand
     assert_int_equal(state_unlinked(&client, 0, 9, ids), 2);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "read", "1"); // there is a publisher, and Kafka does not know of the ends yet
+    assert_int_equal(state_unlinked(&client, 0, 9, ids), 0);
+    STATE_RAW(&client, NULL, "DEL", "{ty:0}:o");
+    assert_int_equal(state_unlinked(&client, 0, 9, ids), 2);
+    STATE_RAW(&client, NULL, "HDEL", "{ty:0}:m", "read");
     ty_state_linked(client.state, &jobs[0]);
     assert_int_equal(state_unlinked(&client, 0, 9, ids), 1);
     assert_true(ty_id_equal(&ids[0], &jobs[1]));

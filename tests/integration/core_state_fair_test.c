@@ -1,5 +1,5 @@
 // The ready queues: round robin between organizations, priorities within one, limits and pauses, and what a job is told of its
-// place. What operators set is written straight into the store here.
+// place.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,9 +37,36 @@ static struct ty_id next(struct state_claim *ret_claim)
     return ret_claim->id;
 }
 
+// NULL: taken back.
 static void set(const char *name, const char *value)
 {
-    STATE_RAW(&client, NULL, "HSET", "{ty:0}:g", name, value);
+    struct ty_apply rule = {.kind = TY_APPLY_RULE, .organization_id = name, .record = value, .record_len = value ? strlen(value) : 0};
+    struct state_applied applied = state_apply(&client, &rule, 1, NULL);
+    assert_int_equal(applied.code, TY_OK);
+    assert_int_equal(applied.results[0], TY_APPLIED);
+}
+
+struct wait_call {
+    bool done;
+    struct ty_wait wait;
+    char why[32];
+};
+
+static void on_wait(void *context, const struct ty_err *failed, const struct ty_wait *wait)
+{
+    struct wait_call *call = context;
+    assert_null(failed);
+    call->wait = *wait;
+    snprintf(call->why, sizeof call->why, "%s", wait->is_waiting ? wait->why : "");
+    call->done = true;
+}
+
+static struct wait_call wait_of(const struct ty_id *id)
+{
+    struct wait_call call = {0};
+    ty_state_wait(client.state, id, on_wait, &call);
+    STATE_UNTIL(&client, call.done);
+    return call;
 }
 
 // ---- turns ----
@@ -205,8 +232,92 @@ static void what_is_paused_does_not_start(void **state)
     submit("other", 0);
     set("pause/*", "1");
     assert_int_equal(claim(10, claims), 0);
-    STATE_RAW(&client, NULL, "HDEL", "{ty:0}:g", "pause/*");
+    set("pause/*", NULL);
     assert_int_equal(claim(10, claims), 1);
+    assert_int_equal(claim(10, claims), 0);
+    set("pause/acme", NULL);
+    assert_int_equal(claim(10, claims), 1);
+}
+
+static void a_rule_that_changes_lets_the_parked_go(void **state)
+{
+    struct state_claim claims[STATE_JOBS_MAX];
+    (void)state;
+    set("limit/*", "1");
+    for (int i = 0; i < 3; i++) {
+        submit("acme", 0);
+        submit("other", 0);
+    }
+    assert_int_equal(claim(10, claims), 2);
+    assert_int_equal(claim(10, claims), 0); // both are parked
+    set("limit/acme", "2");
+    assert_int_equal(claim(10, claims), 1);
+    set("limit/*", NULL);
+    assert_int_equal(claim(10, claims), 2);
+    set("limit/acme", NULL);
+    assert_int_equal(claim(10, claims), 1);
+    assert_int_equal(STATE_RAW(&client, NULL, "EXISTS", "{ty:0}:g", "{ty:0}:y").integer, 0);
+}
+
+// ---- places ----
+
+static void a_place_says_why(void **state)
+{
+    struct state_claim got;
+    (void)state;
+    struct ty_id first = submit("acme", 0), second = submit("acme", 0);
+    assert_string_equal(wait_of(&first).why, "queued");
+    set("pause/acme", "1");
+    assert_string_equal(wait_of(&first).why, "organization_paused");
+    set("pause/*", "1");
+    assert_string_equal(wait_of(&first).why, "fleet_paused");
+    set("pause/*", NULL);
+    set("pause/acme", NULL);
+    set("limit/acme", "1");
+    next(&got);
+    assert_false(wait_of(&first).wait.is_waiting);
+    struct wait_call call = wait_of(&second);
+    assert_string_equal(call.why, "organization_limit");
+    assert_int_equal(call.wait.limit, 1);
+    assert_int_equal(call.wait.position, 1);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "needed");
+    assert_string_equal(wait_of(&second).why, "store_rebuild");
+    struct ty_id nobody = ty_id_new();
+    assert_false(wait_of(&nobody).wait.is_waiting);
+}
+
+// Where each job is said to stand is when it is claimed.
+static void a_place_holds(void **state)
+{
+    enum { COUNT = 60 };
+    static const char *const names[] = {"a", "b", "c", "d"};
+    struct ty_id ids[COUNT];
+    struct state_claim got;
+    uint64_t places[COUNT];
+    unsigned seed = 7;
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        seed = seed * 1103515245 + 12345;
+        ids[i] = submit(names[(seed >> 16) % 10 % 4], (seed >> 20) % 8);
+        if (i % 9 == 8) { // so that the rotation is not new
+            struct ty_id taken = next(&got);
+            for (int k = 0; k <= i; k++)
+                if (ty_id_equal(&ids[k], &taken))
+                    ids[k] = (struct ty_id){0};
+        }
+    }
+    unsigned left = 0;
+    for (int i = 0; i < COUNT; i++) {
+        places[i] = wait_of(&ids[i]).wait.position;
+        left += places[i] != 0;
+    }
+    assert_int_equal(left, COUNT - COUNT / 9);
+    for (unsigned turn = 1; turn <= left; turn++) {
+        struct ty_id taken = next(&got);
+        for (int i = 0; i < COUNT; i++)
+            if (ty_id_equal(&ids[i], &taken))
+                assert_int_equal(places[i], turn);
+    }
 }
 
 // ---- upgrades ----
@@ -264,6 +375,9 @@ int main(void)
         cmocka_unit_test_setup(a_limit_bounds_what_runs, empty),
         cmocka_unit_test_setup(a_limit_for_all_yields_to_an_organizations_own, empty),
         cmocka_unit_test_setup(what_is_paused_does_not_start, empty),
+        cmocka_unit_test_setup(a_rule_that_changes_lets_the_parked_go, empty),
+        cmocka_unit_test_setup(a_place_says_why, empty),
+        cmocka_unit_test_setup(a_place_holds, empty),
         cmocka_unit_test_setup(what_is_in_the_one_queue_of_before_is_claimed, empty),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -344,10 +344,10 @@ static void on_restored(void *context, const struct ty_err *err, bool is_ours, u
     *(bool *)context = true;
 }
 
-static void on_replayed(void *context, const struct ty_err *err, bool is_done)
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
 {
     assert_null(err);
-    assert_true(is_done);
+    assert_int_equal(result, TY_REPLAYED);
     *(bool *)context = true;
 }
 
@@ -360,7 +360,7 @@ static uint64_t fact(const char *name)
 static void replayed(const char *publisher)
 {
     bool done = false;
-    ty_state_replayed(client.state, 0, publisher, LEASE_MS, on_replayed, &done);
+    ty_state_replayed(client.state, 0, publisher, LEASE_MS, 0, on_replayed, &done);
     STATE_UNTIL(&client, done);
 }
 

@@ -385,10 +385,10 @@ static void restore_from(size_t first)
     }
 }
 
-static void on_asked(void *context, const struct ty_err *err, bool is_done)
+static void on_asked(void *context, const struct ty_err *err, enum ty_replayed result)
 {
     walk_check_no(err);
-    *(bool *)context = is_done;
+    *(bool *)context = result == TY_REPLAYED;
     walk.on_way--;
 }
 
@@ -411,7 +411,7 @@ static void replay(void)
         return;
     }
     walk.on_way++;
-    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 1, on_asked, &is_done);
+    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 1, 0, on_asked, &is_done);
     walk_wait_all();
     assert_true(is_done);
     model_replayed(&walk.model);

@@ -199,6 +199,30 @@ static void models_go_when_their_job_is_gone_and_they_are_old(void **state)
     assert_true(is_there(site_path(&site, "store/models/acme/%s/1/m", text_of(&young))));
 }
 
+// As after a store that went back: their workers are gone, and there are more of them than one look takes.
+static void many_models_without_a_name_get_theirs(void **state)
+{
+    enum { JOBS = 32 };
+    (void)state;
+    struct ty_id ids[JOBS];
+    assert_string_equal(redis_server_ask(site.redis, "HSET {ty:0}:m read 1"), ":1\r\n"); // there is a publisher, which has nothing yet
+    for (size_t i = 0; i < JOBS; i++)
+        ids[i] = site_submit(&site, &(struct site_job){.script = "leaves"});
+    site_start(&site, &worker);
+    for (size_t i = 0; i < JOBS; i++)
+        site_wait(&site, &ids[i], TY_JOB_COMPLETED);
+    site_kill(&worker);
+    for (size_t i = 0; i < JOBS; i++)
+        assert_false(is_there(site_path(&site, "store/models/acme/%s/1", text_of(&ids[i]))));
+    redis_server_ask(site.redis, "DEL {ty:0}:o"); // Kafka has all of it
+    redis_server_ask(site.redis, "EVAL \"for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], 1, id) end\""
+                                 " 1 {ty:0}:u");
+    worker.name = "w2";
+    site_start(&site, &worker);
+    for (size_t i = 0; i < JOBS; i++)
+        site_wait_file(&site, site_path(&site, "store/models/acme/%s/1/m", text_of(&ids[i])));
+}
+
 // ---- jobs ----
 
 static void jobs_that_ended_long_ago_leave_the_store(void **state)
@@ -237,6 +261,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(kept_directories_are_kept_for_so_long, setup, teardown),
         cmocka_unit_test_setup_teardown(stages_of_no_use_are_removed, setup, teardown),
         cmocka_unit_test_setup_teardown(models_go_when_their_job_is_gone_and_they_are_old, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_models_without_a_name_get_theirs, setup, teardown),
         cmocka_unit_test_setup_teardown(jobs_that_ended_long_ago_leave_the_store, setup, teardown),
     };
     if (argc > 1)

@@ -73,7 +73,7 @@ static char *print_retry(const TyJobMetadata *job, const char *retry_of)
     char *text = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);
-    ty_job_print(job, retry_of, NOW, out, false);
+    ty_job_print(job, retry_of, "", NOW, out, false);
     fclose(out);
     return text;
 }

@@ -37,6 +37,9 @@ struct shard {
     uint64_t logged_ms;
     // Where the topic ended when it was opened, and where the store is known to be; -1: it has none of it.
     int64_t ends[TY_FEED_PARTITIONS_MAX], known[TY_FEED_PARTITIONS_MAX], sent[TY_FEED_PARTITIONS_MAX];
+    int64_t rules_end;          // where the topic settings ended
+    uint64_t rules_by_ms;       // so long the end of a replay waits for the rules; 0: it does not yet
+    struct ty_timer rules_timer;
     bool is_level; // the store was seen to be where the topic is
     struct ty_feed_order *read; // while the store takes it
     uint64_t restored, events_read;

@@ -61,6 +61,8 @@ struct ty_feed_order {
     // OPEN out.
     unsigned partitions;
     int64_t ends[TY_FEED_PARTITIONS_MAX];
+    // OPEN and, at the end, READ out: where the topic settings ends; 0: there is nothing in it.
+    int64_t rules_end;
     // SEND out: the partitions that were written to.
     struct ty_feed_mark sent[TY_FEED_PARTITIONS_MAX];
     size_t sent_count;

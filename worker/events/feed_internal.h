@@ -11,7 +11,7 @@ struct ty_feed {
     ty_feed_fn fn;
     void *context;
     const struct ty_kafka_options *kafka;
-    char *topic, *transactional_id;
+    char *topic, *rules_topic, *transactional_id;
     struct ty_mailbox *mailbox;
     pthread_t thread;
     bool has_thread;

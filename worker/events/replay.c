@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/event.h"
 #include "core/log.h"
 #include "worker/events/events_internal.h"
 
 #define AGAIN_MS 1000u
+#define RULES_AGAIN_MS 100u
+#define RULES_PATIENCE_MS 15000u
 
 // What is taken of a piece: the store's arguments, and what they borrow from.
 struct piece {
@@ -43,14 +46,34 @@ static void fail(struct shard *shard, const struct ty_err *err)
 
 // ---- the end ----
 
-static void on_replayed(void *context, const struct ty_err *err, bool is_done)
+static void tell_replayed(void *context);
+
+// A pause that the store has lost holds again before anything is claimed. Without an intake that reads it nobody waits for ever.
+static void wait_for_rules(struct shard *shard)
+{
+    uint64_t now_ms = ty_clock_mono_ms();
+    if (!shard->rules_by_ms)
+        shard->rules_by_ms = now_ms + RULES_PATIENCE_MS;
+    if (now_ms >= shard->rules_by_ms) {
+        ty_log(TY_LOG_WARN, "events.rules_missing", TY_KV("shard", "%u", shard->number),
+               TY_KV("error", "no intake has read the topic settings up to %" PRId64 "; jobs start without", shard->rules_end));
+        shard->rules_end = 0;
+    }
+    ty_loop_set_timer(shard->events->loop, &shard->rules_timer, RULES_AGAIN_MS, tell_replayed, shard);
+}
+
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
 {
     struct shard *shard = context;
     struct ty_events *events = shard->events;
     if (!ty_events_release(events) || shard->step != STEP_RESTORING)
         return;
-    if (err || !is_done) {
+    if (err || result == TY_REPLAYED_NOT_OURS) {
         fail(shard, err);
+        return;
+    }
+    if (result == TY_REPLAYED_RULES_MISSING) {
+        wait_for_rules(shard);
         return;
     }
     ty_log(shard->restored ? TY_LOG_WARN : TY_LOG_INFO, "events.replayed", TY_KV("shard", "%u", shard->number),
@@ -61,12 +84,21 @@ static void on_replayed(void *context, const struct ty_err *err, bool is_done)
     ty_events_look_in(shard, 0);
 }
 
+static void tell_replayed(void *context)
+{
+    struct shard *shard = context;
+    struct ty_events *events = shard->events;
+    if (shard->step != STEP_RESTORING)
+        return;
+    ty_events_hold(events);
+    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, shard->rules_end, on_replayed, shard);
+}
+
 static void finish(struct shard *shard)
 {
-    struct ty_events *events = shard->events;
     shard->step = STEP_RESTORING;
-    ty_events_hold(events);
-    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, on_replayed, shard);
+    shard->rules_by_ms = 0;
+    tell_replayed(shard);
 }
 
 // ---- piece by piece ----
@@ -145,6 +177,8 @@ void ty_replay_on_read(struct shard *shard, struct ty_feed_order *order)
     for (unsigned i = 0; i < shard->partitions; i++)
         if (order->marks[i] >= 0)
             marks[mark_count++] = (struct ty_event_mark){.partition = i, .next = order->marks[i]};
+    if (order->is_at_end)
+        shard->rules_end = order->rules_end;
     shard->events_read += piece.count;
     events->figures.events_read += piece.count;
     shard->read = order;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/record.h"
+#include "core/rule.h"
 
 static void keep(const struct ty_spec *spec, uint64_t time_us, bool is_custom, enum ty_job_reason reason,
                  const char *message, struct ty_buf *arena, struct ty_prepared *prepared)
@@ -46,6 +47,25 @@ static void prepare_submit(const struct ty_catalog *catalog, const struct ty_com
     ty_spec_done(&spec);
 }
 
+static void prepare_rule(const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len, struct ty_buf *arena,
+                         struct ty_prepared *prepared, struct ty_err *err)
+{
+    struct ty_rule rule;
+    if (ty_rule_decode(key, key_len, value, value_len, &rule, err) < 0) {
+        prepared->is_refused = true;
+        return;
+    }
+    prepared->has_command = true;
+    prepared->command.kind = TY_APPLY_RULE;
+    prepared->record_at = arena->len;
+    if (rule.is_set)
+        ty_buf_add_format(arena, "%u", rule.kind == TY_RULE_PAUSE ? 1 : rule.max_running);
+    prepared->command.record_len = arena->len - prepared->record_at;
+    prepared->organization_at = arena->len;
+    ty_buf_add(arena, rule.name, strlen(rule.name) + 1);
+    ty_rule_done(&rule);
+}
+
 void ty_prepare(const struct ty_catalog *catalog, enum ty_topic_kind topic_kind, const uint8_t *key, size_t key_len,
                 const uint8_t *value, size_t value_len, uint64_t time_us, struct ty_buf *arena,
                 struct ty_prepared *ret_prepared, struct ty_err *err)
@@ -53,6 +73,10 @@ void ty_prepare(const struct ty_catalog *catalog, enum ty_topic_kind topic_kind,
     struct ty_command command;
     bool has_id;
     *ret_prepared = (struct ty_prepared){0};
+    if (topic_kind == TY_TOPIC_SETTINGS) {
+        prepare_rule(key, key_len, value, value_len, arena, ret_prepared, err);
+        return;
+    }
     if (ty_command_decode(topic_kind, key, key_len, value, value_len, &command, &has_id, err) < 0) {
         ret_prepared->is_refused = ret_prepared->is_undecoded = true;
         if (has_id && topic_kind == TY_TOPIC_SUBMIT)
@@ -71,7 +95,7 @@ void ty_prepare(const struct ty_catalog *catalog, enum ty_topic_kind topic_kind,
 struct ty_apply ty_prepared_command(const struct ty_prepared *prepared, const struct ty_buf *arena)
 {
     struct ty_apply command = prepared->command;
-    if (command.record_len) {
+    if (command.record_len || command.kind == TY_APPLY_RULE) {
         command.record = arena->data + prepared->record_at;
         command.organization_id = (const char *)arena->data + prepared->organization_at;
     }

@@ -8,7 +8,8 @@
 #include "worker/intake/consumer_internal.h"
 
 static const char *const kind_names[TY_TOPIC_KINDS] = {
-    [TY_TOPIC_SUBMIT] = "submit", [TY_TOPIC_CANCEL] = "cancel", [TY_TOPIC_DELETE] = "delete"};
+    [TY_TOPIC_SUBMIT] = "submit", [TY_TOPIC_CANCEL] = "cancel", [TY_TOPIC_DELETE] = "delete",
+    [TY_TOPIC_SETTINGS] = "settings"};
 
 const char *ty_topic_kind_name(enum ty_topic_kind kind)
 {

@@ -15,8 +15,8 @@
 #include "core/kafka.h"
 #include "core/loop.h"
 
-#define TY_TOPIC_KINDS 3
-// "submit", "cancel", "delete".
+#define TY_TOPIC_KINDS 4
+// "submit", "cancel", "delete", "settings".
 const char *ty_topic_kind_name(enum ty_topic_kind kind);
 
 struct ty_consumer;

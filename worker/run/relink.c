@@ -8,7 +8,7 @@
 #include "worker/run/run_internal.h"
 #include "worker/run/spawn.h"
 
-#define LOOK_MS 10000u // how often
+#define LOOK_MS 10000u // how often; at once when there are more, as after a store that went back
 #define AGE_MS 15000u  // how long a worker has for its own models
 #define AT_ONCE 4u     // of one shard
 
@@ -22,6 +22,8 @@ struct ty_relink {
     struct ty_relink *next;
 };
 
+static void look(void *context);
+
 static void forget(struct ty_relink *relink)
 {
     struct ty_relink **at = &relink->run->relinks;
@@ -34,14 +36,17 @@ static void forget(struct ty_relink *relink)
 static void on_end(void *context, pid_t pid, int code, int value)
 {
     struct ty_relink *relink = context;
+    struct ty_run *run = relink->run;
     char id[TY_ID_TEXT_BYTES];
     (void)pid;
     ty_log(TY_LOG_INFO, "model.relink", TY_KV("job", "%s", ty_id_format(&relink->id, id)),
            TY_KV("code", "%d", code == CLD_EXITED ? value : -1));
     // 1: refused, another job has the name. With 3, the store's own trouble, it is given out again.
     if (code == CLD_EXITED && value <= 1)
-        ty_state_linked(relink->run->state, &relink->id);
+        ty_state_linked(run->state, &relink->id);
     forget(relink);
+    if (run->relink_more && !run->relinks)
+        ty_loop_set_timer(run->loop, &run->relink_timer, 0, look, run);
 }
 
 static void run_program(struct ty_run *run, const struct ty_claimed *job, const Metadata *metadata)
@@ -80,6 +85,7 @@ static void on_unlinked(void *context, const struct ty_err *err, const struct ty
     struct ty_run *run = context;
     if (!ty_run_release(run) || err)
         return; // asked again at the next look
+    run->relink_more = run->relink_more || count == AT_ONCE;
     for (size_t i = 0; i < count; i++)
         relink_job(run, &jobs[i]);
 }
@@ -90,6 +96,7 @@ static void look(void *context)
     ty_loop_set_timer(run->loop, &run->relink_timer, ty_run_jitter(run, LOOK_MS), look, run);
     if (!run->up || run->draining || run->relinks)
         return;
+    run->relink_more = false;
     for (unsigned shard = 0; shard < ty_state_shards(run->state); shard++) {
         ty_run_hold(run);
         ty_state_unlinked(run->state, shard, AGE_MS, AT_ONCE, on_unlinked, run);

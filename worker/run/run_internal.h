@@ -50,6 +50,7 @@ struct ty_run {
     struct ty_stages *stages;
     struct ty_timer relink_timer;
     struct ty_relink *relinks; // programs that give names
+    bool relink_more;          // there were more at the last look than were taken
     unsigned seed;     // of the jitter
 
     pid_t sweep_pid; // the program that removes what is in trash_dir; 0: none

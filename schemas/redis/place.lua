@@ -1,0 +1,39 @@
+#!lua
+-- Why a job waits. ARGV: prefix, id. Answer: {} for a job that does not, else {why, position, due, limit}: the word for why (see
+-- schemas/redis/README.md); how many jobs of its pool start before it if none comes, ends or is canceled meanwhile, and itself;
+-- when its back-off is over, µs, or 0; how many jobs its organization may have running, or 0.
+local LIMIT = 1000 -- so many organizations are looked at; what more of them have is not in the position
+local id = ARGV[2]
+local raw = redis.call('GET', K .. 'j:' .. id)
+local h = raw and decode(raw)
+if not h or h.state ~= PENDING then return {} end
+local pool, org, due = pool_of(h, raw), org_of(h, raw), 0
+local rank = redis.call('ZRANK', queue_of(pool, org), id)
+if not rank then
+    due = tonumber(redis.call('ZSCORE', K .. 'd', id) or 0)
+    if due > 0 then return { 'back_off', 0, due, 0 } end
+    return { 'queued', 0, 0, 0 }
+end
+
+-- Round for round each organization has its turn: one before ours has one job more by then than one behind.
+local position, is_before = rank + 1, true
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', K .. 'r:' .. pool, '-inf', '(inf', 'LIMIT', 0, LIMIT)) do
+    if other == org then
+        is_before = false
+    else
+        position = position + math.min(redis.call('ZCARD', queue_of(pool, other)), is_before and rank + 1 or rank)
+    end
+end
+local cap = cap_of(org)
+local state = redis.call('HGET', K .. 'm', 'replay')
+local why = 'queued'
+if state == 'needed' or state == 'asked' then
+    why = 'store_rebuild'
+elseif is_paused('*') then
+    why = 'fleet_paused'
+elseif is_paused(org) then
+    why = 'organization_paused'
+elseif cap > 0 and running_of(org) >= cap then
+    why = 'organization_limit'
+end
+return { why, position, 0, cap }

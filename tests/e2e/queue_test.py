@@ -1,0 +1,123 @@
+"""Whose turn it is: pauses, limits and turns, set with the command line and seen by clients."""
+import json
+import unittest
+import uuid
+
+import stack
+
+KINDS = stack.broker_kinds()
+OTHER = "0b6a8a53-4f1f-4a7a-9c55-6f0b6b7a2e22"
+IDS = {"acme": stack.ORGANIZATION, "other": OTHER}
+
+
+class Queue(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.yard = cls.enterClassContext(stack.Stack(KINDS[0]))
+        cls.gate = cls.yard.dir / "gate"
+        cls.yard.script("quick", 'echo model > "$OUTPUT/model"')
+        cls.yard.script("gated", f'while [ ! -e {cls.gate} ]; do sleep 0.05; done; echo model > "$OUTPUT/model"')
+        cls.yard.start_responder()
+        cls.yard.start_worker("worker-1", "--slots", "1", "--grace-ms", "1000")
+
+    def setUp(self):
+        self.gate.unlink(missing_ok=True)
+
+    def tearDown(self):
+        """What a test that failed has left does not fail the next one."""
+        self.gate.touch()
+        for words in (("resume", "--all"), ("resume", stack.ORGANIZATION), ("limit", stack.ORGANIZATION, "--none")):
+            self.yard.cli(*words)
+
+    def submit(self, script, organization=stack.ORGANIZATION, *flags):
+        return self.yard.cli("submit-custom", "--org", organization, "--dataset", "empty-set", "--container", "shell:1",
+                             "--script", f"test:{script}", "--model-name", f"m-{uuid.uuid4()}", *flags).stdout.strip()
+
+    def pending(self, job_id):
+        return json.loads(self.yard.cli("get", "--json", job_id).stdout)["pending"]
+
+    def wait_reason(self, job_id, reason):
+        last = [None]
+
+        def check():
+            done = self.yard.cli("get", "--json", job_id, check=False)
+            last[0] = json.loads(done.stdout)["pending"] if done.returncode == 0 else done.stderr
+            return last[0] and isinstance(last[0], dict) and last[0]["reason"] == reason and last[0]
+        return stack.wait_until(check, lambda: f"{job_id} waits for {reason}, but: {last[0]}")
+
+    def rule(self, verb, *words):
+        """Sets a rule and waits until the store has it."""
+        key = json.loads(self.yard.cli(verb, "--json", *words).stdout)["rules"][0]["key"]
+        there = verb != "resume" and "--none" not in words
+        stack.wait_until(lambda: (self.yard.redis.ask("HEXISTS", "{ty:0}:g", key) == ":1") == there, lambda: f"the store has {words}")
+
+    def test_a_paused_organization_starts_nothing_and_others_do(self):
+        self.rule("pause", stack.ORGANIZATION)
+        waits = self.submit("quick")
+        self.assertEqual(self.yard.wait_end(self.submit("quick", OTHER)).status, stack.COMPLETED)
+        self.wait_reason(waits, "organization_paused")
+        self.assertIn("Waits for", self.yard.cli("get", waits).stdout)
+        self.rule("resume", stack.ORGANIZATION)
+        self.assertEqual(self.yard.wait_end(waits).status, stack.COMPLETED)
+        self.assertIsNone(self.pending(waits))
+
+    def test_a_paused_fleet_stays_paused_when_the_store_is_lost(self):
+        self.rule("pause", "--all")
+        before = self.submit("quick")
+        self.wait_reason(before, "fleet_paused")
+        self.yard.redis.ask("FLUSHALL")
+        after = self.submit("quick", OTHER)
+        for job_id in (before, after):
+            self.wait_reason(job_id, "fleet_paused")
+        self.rule("resume", "--all")
+        for job_id in (before, after):
+            self.assertEqual(self.yard.wait_end(job_id).status, stack.COMPLETED)
+
+    def test_a_limit(self):
+        worker = self.yard.start_worker("worker-2", "--slots", "2", "--grace-ms", "1000")
+        self.addCleanup(worker.stop)
+        self.rule("limit", stack.ORGANIZATION, "--max-running", "1")
+        first, second = self.submit("gated"), self.submit("gated")
+        wait = self.wait_reason(second, "organization_limit")
+        self.assertEqual((wait["limit"], wait["position"]), (1, 1))
+        self.assertEqual(self.yard.wait_status(first, stack.IN_PROGRESS).status, stack.IN_PROGRESS)
+        self.yard.cli("cancel", first)
+        self.yard.wait_status(second, stack.IN_PROGRESS)
+        self.gate.touch()
+        self.assertEqual(self.yard.wait_end(second).status, stack.COMPLETED)
+        self.assertEqual(self.yard.wait_end(first).status, stack.CANCELED)
+        self.rule("limit", stack.ORGANIZATION, "--none")
+
+    def test_a_single_job_is_next_behind_a_backlog(self):
+        running = self.submit("gated")
+        self.yard.wait_status(running, stack.IN_PROGRESS)
+        backlog = [self.submit("quick") for _ in range(6)]
+        urgent = self.submit("quick", stack.ORGANIZATION, "--priority", "5")
+        single = self.submit("quick", OTHER)
+        self.assertEqual(self.wait_reason(single, "queued")["position"], 1)
+        self.assertEqual(self.wait_reason(urgent, "queued")["position"], 2)
+        self.assertEqual(self.wait_reason(backlog[0], "queued")["position"], 3)
+        self.gate.touch()
+        ended = {job_id: self.yard.wait_end(job_id) for job_id in [single, urgent, *backlog]}
+        order = sorted(ended, key=lambda job_id: ended[job_id].training_started.ToMicroseconds())
+        self.assertEqual(order, [single, urgent, *backlog])
+
+    def test_what_is_no_rule_is_refused(self):
+        for words, text in ((["pause"], "no organization is named"), (["pause", "--all", "acme"], "takes no organizations"),
+                            (["limit", "acme"], "one of --max-running and --none"), (["resume", "a/b"], "organization"),
+                            (["limit", "*", "--max-running", "1"], "--all is for all")):
+            done = self.yard.cli(*words, check=False)
+            self.assertEqual((done.returncode, done.stdout), (2, ""), words)
+            self.assertIn(text, done.stderr)
+        self.yard.publish("settings", "quota/acme", b"x").get(30)
+        letters = []
+
+        def check():
+            letters[:] = json.loads(self.yard.cli("dead-letters", "list", "--json").stdout)["letters"]
+            return letters
+        stack.wait_until(check, lambda: "there is a dead letter")
+        self.assertIn("key: is neither", letters[0]["reason"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -13,7 +13,7 @@
 // ARGV: organization, pool, how many, a tail, a score. Pops, marks and indexes; answers with the ids.
 static const char *const claim =
     "#!lua\n"
-    "local out, popped = {}, redis.call('ZPOPMIN', '" PREFIX "q:' .. ARGV[2], ARGV[3])\n"
+    "local out, popped = {}, redis.call('ZPOPMIN', '" PREFIX "f:' .. ARGV[2] .. '|' .. ARGV[1], ARGV[3])\n"
     "for i = 1, #popped, 2 do\n"
     "  local id = popped[i]\n"
     "  local key = '" PREFIX "j:' .. id\n"

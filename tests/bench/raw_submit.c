@@ -12,7 +12,7 @@
 // ARGV: organization, pool, then for each job: id, record, score. One script call, three commands a job.
 static const char *const script =
     "#!lua\n"
-    "local s, q = '" PREFIX "s:1:' .. ARGV[1], '" PREFIX "q:' .. ARGV[2]\n"
+    "local s, q = '" PREFIX "s:1:' .. ARGV[1], '" PREFIX "f:' .. ARGV[2] .. '|' .. ARGV[1]\n"
     "for i = 3, #ARGV, 3 do\n"
     "  local id, score = ARGV[i], ARGV[i + 2]\n"
     "  redis.call('SET', '" PREFIX "j:' .. id, ARGV[i + 1])\n"

@@ -104,7 +104,7 @@ static void put_program_help(FILE *out)
     fputs("\n"
           "  trainyard VERB --help    usage, options, examples and exit codes of a verb\n"
           "  trainyard --version      this program's version and those of its libraries\n\n"
-          "Commands (submit, cancel, delete) go to Kafka: --kafka-brokers or TRAINYARD_KAFKA_BROKERS.\n"
+          "Commands (submit, cancel, delete, pause, ...) go to Kafka: --kafka-brokers or TRAINYARD_KAFKA_BROKERS.\n"
           "Questions (get, list, logs, watch, containers) go to the responder: --server or TRAINYARD_SERVER.\n", out);
     put_exits(out, ~0u, true, true);
 }

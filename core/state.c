@@ -393,6 +393,7 @@ static void add_command(struct ty_args *args, const struct ty_apply *command)
     if (command->kind == TY_APPLY_RULE) {
         ty_args_add_text(args, command->organization_id);
         ty_args_add(args, command->record_len ? command->record : "", command->record_len);
+        ty_args_add_u64(args, (uint64_t)command->offset);
     } else {
         ty_args_add(args, command->job_id.bytes, sizeof command->job_id.bytes);
         ty_args_add_text(args, command->kind == TY_COMMAND_DELETE ? "d" : "c");

@@ -66,6 +66,7 @@ struct ty_apply {
     const void *record;
     size_t record_len;
     const char *organization_id;
+    int64_t offset; // of a rule's record; not read without a watermark
 };
 
 // Where the commands come from; all NULL/0 for a command that is not applied from a partition (the responder's).

@@ -259,6 +259,33 @@ static void a_rule_that_changes_lets_the_parked_go(void **state)
     assert_int_equal(STATE_RAW(&client, NULL, "EXISTS", "{ty:0}:g", "{ty:0}:y").integer, 0);
 }
 
+// An intake that begins again behind the store's mark reads old rules once more: none of them stands for a moment.
+static void a_rule_that_is_read_again_changes_nothing(void **state)
+{
+    struct ty_apply rules[] = {{.kind = TY_APPLY_RULE, .organization_id = "pause/*", .record = "1", .record_len = 1},
+                               {.kind = TY_APPLY_RULE, .organization_id = "pause/*", .offset = 1},
+                               {.kind = TY_APPLY_RULE, .organization_id = "pause/*", .record = "1", .record_len = 1, .offset = 2}};
+    struct ty_watermark mark = {.topic = "settings"};
+    (void)state;
+    state_attach(&client, "cluster", "settings", 0, &(bool){false});
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < 3; i++) {
+            mark.expected = i;
+            mark.next = i + 1;
+            struct state_applied applied = state_apply(&client, &rules[i], 1, &mark);
+            assert_int_equal(applied.code, TY_OK);
+            assert_false(applied.gap);
+            bool is_paused = STATE_RAW(&client, NULL, "HEXISTS", "{ty:0}:g", "pause/*").integer == 1;
+            assert_int_equal(is_paused, round > 0 || i != 1);
+        }
+    mark.expected = 2; // one that was read before, and a new one
+    mark.next = 4;
+    rules[1].offset = 3;
+    struct ty_apply both[] = {rules[2], rules[1]};
+    assert_int_equal(state_apply(&client, both, 2, &mark).code, TY_OK);
+    assert_int_equal(STATE_RAW(&client, NULL, "EXISTS", "{ty:0}:g").integer, 0);
+}
+
 // ---- places ----
 
 static void a_place_says_why(void **state)
@@ -376,6 +403,7 @@ int main(void)
         cmocka_unit_test_setup(a_limit_for_all_yields_to_an_organizations_own, empty),
         cmocka_unit_test_setup(what_is_paused_does_not_start, empty),
         cmocka_unit_test_setup(a_rule_that_changes_lets_the_parked_go, empty),
+        cmocka_unit_test_setup(a_rule_that_is_read_again_changes_nothing, empty),
         cmocka_unit_test_setup(a_place_says_why, empty),
         cmocka_unit_test_setup(a_place_holds, empty),
         cmocka_unit_test_setup(what_is_in_the_one_queue_of_before_is_claimed, empty),

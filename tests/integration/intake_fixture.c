@@ -16,6 +16,7 @@
 #define AWAIT_MS 60000
 
 unsigned intake_shards = 1;
+unsigned intake_batch_commands = 64;
 uint64_t intake_horizon_ms, intake_age_ms;
 
 // ---- nodes ----
@@ -56,7 +57,7 @@ void intake_node_start(struct intake_rig *rig, size_t at)
 {
     struct intake_node *node = &rig->nodes[at];
     struct ty_intake_options options = {
-        .kafka = kafka_options(rig), .group_id = rig->group, .batch_commands = 64, .batch_bytes = 1024 * 1024,
+        .kafka = kafka_options(rig), .group_id = rig->group, .batch_commands = intake_batch_commands, .batch_bytes = 1024 * 1024,
         .breaker_percent = rig->breaker_percent, .held_fn = on_held, .held_context = node};
     struct ty_err err;
     *node = (struct intake_node){0};

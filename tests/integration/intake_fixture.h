@@ -40,6 +40,8 @@ struct intake_rig {
 
 // How many shards the stores of the rigs made from now on have; 1 at first.
 extern unsigned intake_shards;
+// How many records of a partition the nodes started from now on apply in one call; 64 at first.
+extern unsigned intake_batch_commands;
 // Of the nodes started from now on; 0 at first: none.
 extern uint64_t intake_horizon_ms;
 // How long ago the records that are produced from now on were made; 0 at first. Not in a topic with LogAppendTime.

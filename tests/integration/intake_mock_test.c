@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/buf.h"
@@ -47,6 +48,28 @@ static void test_letter_is_refused(void **state)
     assert_int_equal(stubs, 1);
     intake_node_stop(rig, 0);
     intake_rig_free(rig);
+}
+
+// One behind a backlog of submits that has been fetched already is applied at once.
+static void test_a_cancel_overtakes_a_backlog(void **state)
+{
+    enum { BACKLOG = 30000 };
+    (void)state;
+    struct intake_rig *rig = new_rig(1);
+    struct ty_id *ids = ty_xcalloc(BACKLOG, sizeof *ids), canceled = ty_id_new();
+    intake_send_many(rig, ids, BACKLOG);
+    intake_flush(rig);
+    intake_batch_commands = 1; // a round trip to the store for each
+    intake_node_start(rig, 0);
+    intake_batch_commands = 64;
+    RIG_UNTIL(rig, intake_node_figures(rig, 0).applied >= 100);
+    intake_send(rig, TY_COMMAND_CANCEL, &canceled, 0);
+    intake_flush(rig);
+    RIG_UNTIL(rig, intake_node_figures(rig, 0).tombstones == 1);
+    assert_true(intake_node_figures(rig, 0).applied < BACKLOG);
+    intake_node_kill(rig, 0);
+    intake_rig_free(rig);
+    free(ids);
 }
 
 // As long as a letter is not acknowledged, neither the watermark nor the offset passes its record, also over a stop.
@@ -193,6 +216,7 @@ int main(void)
         cmocka_unit_test(intake_case_horizon),
         cmocka_unit_test(test_letter_is_refused),
         cmocka_unit_test(test_letter_is_waited_for),
+        cmocka_unit_test(test_a_cancel_overtakes_a_backlog),
         cmocka_unit_test(test_broker_is_away),
         cmocka_unit_test(test_stop_with_much_fetched),
         cmocka_unit_test(test_other_kafka),

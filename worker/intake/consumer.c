@@ -141,6 +141,14 @@ static bool is_given(const struct ty_kafka_options *options, const char *key)
     return property && *property;
 }
 
+// On a thread of librdkafka. The consumer's thread may be waiting for submits, of which there are none.
+static void on_urgent(rd_kafka_t *handle, void *context)
+{
+    struct ty_consumer *consumer = context;
+    (void)handle;
+    rd_kafka_queue_yield(consumer->queue);
+}
+
 static int make_handle(struct ty_consumer *consumer, const struct ty_consumer_options *options, struct ty_err *err)
 {
     // What the intake stands on; and what a site may tune.
@@ -185,6 +193,8 @@ static int make_handle(struct ty_consumer *consumer, const struct ty_consumer_op
     }
     rd_kafka_poll_set_consumer(consumer->handle);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->handle);
+    consumer->urgent = rd_kafka_queue_new(consumer->handle);
+    rd_kafka_queue_cb_event_enable(consumer->urgent, on_urgent, consumer);
     return 0;
 }
 
@@ -275,6 +285,10 @@ void ty_consumer_free(struct ty_consumer *consumer)
     for (size_t kind = 0; kind < TY_TOPIC_KINDS; kind++) {
         free(consumer->places[kind]);
         free(consumer->topics[kind]);
+    }
+    if (consumer->urgent) {
+        rd_kafka_queue_cb_event_enable(consumer->urgent, NULL, NULL);
+        rd_kafka_queue_destroy(consumer->urgent);
     }
     if (consumer->queue)
         rd_kafka_queue_destroy(consumer->queue);

@@ -34,6 +34,7 @@ struct ty_consumer {
     char *topics[TY_TOPIC_KINDS];
     rd_kafka_t *handle;
     rd_kafka_queue_t *queue;
+    rd_kafka_queue_t *urgent; // partitions of all topics but submit come here, so that they need not wait behind a backlog
     struct ty_mailbox *mailbox;
     pthread_t thread;
     bool has_thread;
@@ -44,7 +45,7 @@ struct ty_consumer {
     atomic_size_t held_records, held_bytes;
     // The thread's own:
     rd_kafka_topic_partition_list_t *assigned; // NULL: nothing, or announced already
-    uint64_t announce_at_ms;
+    uint64_t announce_at_ms, roads_at_ms;
     size_t queued_peak;                        // see wake_fetcher
     struct ty_assignment *assignment;          // what was announced
     uint32_t *places[TY_TOPIC_KINDS];          // index + 1 in the assignment, by number

@@ -10,6 +10,7 @@
 
 #define POLL_MS 100
 #define RETRY_MS 200
+#define ROADS_MS 50
 // How long the thread waits for the loop before it pauses what is full: a pause throws away what librdkafka has fetched, so it
 // is for a partition that stands still, not for one that is only busy.
 #define RELIEF_MS 50
@@ -238,6 +239,7 @@ static void start(struct ty_consumer *consumer, const struct ty_order *order)
         list->elems[i].offset = order->from[i];
     }
     consumer->is_holding = consumer->has_paused = false;
+    consumer->roads_at_ms = 0;
     rd_kafka_resp_err_t code = rd_kafka_assign(consumer->handle, list);
     if (code)
         complain(consumer, "intake.assign_failed", code, rd_kafka_err2str(code));
@@ -406,28 +408,62 @@ static void wake_fetcher(struct ty_consumer *consumer, enum ty_topic_kind kind, 
     consumer->queued_peak = queued;
 }
 
+// A backlog of submits may be a hundred thousand records that were fetched already; a cancel does not wait behind it: all
+// partitions but theirs go to a queue of their own. librdkafka forgets that when a partition is stopped, some time after it was
+// assigned anew, and what it fetches then comes to no queue at all until it is told again; so it is told time and again.
+static void set_roads(struct ty_consumer *consumer)
+{
+    const struct ty_assignment *assignment = consumer->assignment;
+    uint64_t now_ms = ty_clock_mono_ms();
+    if (!assignment || now_ms < consumer->roads_at_ms)
+        return;
+    consumer->roads_at_ms = now_ms + ROADS_MS;
+    for (size_t i = 0; i < assignment->count; i++) {
+        const struct ty_claimed_partition *claimed = &assignment->partitions[i];
+        rd_kafka_queue_t *queue = claimed->kind == TY_TOPIC_SUBMIT ? NULL :
+            rd_kafka_queue_get_partition(consumer->handle, consumer->topics[claimed->kind], claimed->number);
+        if (!queue)
+            continue;
+        rd_kafka_queue_forward(queue, consumer->urgent);
+        rd_kafka_queue_destroy(queue);
+    }
+}
+
+// The partition that the record came from; NULL for what is none that goes on.
+static const struct ty_claimed_partition *gather(struct ty_consumer *consumer, rd_kafka_message_t *message)
+{
+    struct ty_intake_record *record = take_message(consumer, message);
+    if (!record) {
+        rd_kafka_message_destroy(message);
+        return NULL;
+    }
+    *consumer->last_gathered = record;
+    consumer->last_gathered = &record->next;
+    return record->claimed;
+}
+
 static void poll_records(struct ty_consumer *consumer)
 {
-    enum ty_topic_kind kind = TY_TOPIC_SUBMIT;
-    int32_t partition = -1; // of the latest record
+    const struct ty_claimed_partition *latest = NULL, *one;
+    rd_kafka_message_t *message;
     int timeout_ms = consumer->assigned || consumer->has_paused ? POLL_MS / 10 : POLL_MS;
+    size_t urgent = 0;
+    set_roads(consumer);
+    while (urgent < HANDOVER_RECORDS && (message = rd_kafka_consume_queue(consumer->urgent, 0))) {
+        gather(consumer, message);
+        urgent++;
+    }
+    // Also when there was enough: this is what keeps the member in its group.
     for (size_t count = 0; count < HANDOVER_RECORDS; count++) {
-        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer->handle, count ? 0 : timeout_ms);
+        message = rd_kafka_consumer_poll(consumer->handle, urgent || count ? 0 : timeout_ms);
         if (!message)
             break;
-        struct ty_intake_record *record = take_message(consumer, message);
-        if (record) {
-            *consumer->last_gathered = record;
-            consumer->last_gathered = &record->next;
-            kind = record->claimed->kind;
-            partition = record->claimed->number;
-        } else {
-            rd_kafka_message_destroy(message);
-        }
+        one = gather(consumer, message);
+        latest = one ? one : latest;
     }
     hand_over(consumer);
-    if (partition >= 0)
-        wake_fetcher(consumer, kind, partition);
+    if (latest)
+        wake_fetcher(consumer, latest->kind, latest->number);
 }
 
 // Events, and not callbacks: librdkafka aborts when it comes upon a record, of what was fetched already, among those.

@@ -282,8 +282,10 @@ static void apply(struct ty_batch *batch)
     if (!batch->commands)
         batch->commands = ty_xcalloc(batch->count + 1, sizeof *batch->commands);
     for (size_t i = 0; i < batch->count; i++)
-        if (batch->entries[i].prepared.has_command)
-            batch->commands[count++] = ty_prepared_command(&batch->entries[i].prepared, &batch->arena);
+        if (batch->entries[i].prepared.has_command) {
+            batch->commands[count] = ty_prepared_command(&batch->entries[i].prepared, &batch->arena);
+            batch->commands[count++].offset = batch->entries[i].record->offset;
+        }
     batch->is_asking = true;
     ty_state_apply(partition->intake->state, batch->commands, count, &mark, on_applied, batch);
 }

@@ -77,10 +77,11 @@ class Queue(unittest.TestCase):
         worker = self.yard.start_worker("worker-2", "--slots", "2", "--grace-ms", "1000")
         self.addCleanup(worker.stop)
         self.rule("limit", stack.ORGANIZATION, "--max-running", "1")
-        first, second = self.submit("gated"), self.submit("gated")
+        first = self.submit("gated")
+        self.yard.wait_status(first, stack.IN_PROGRESS)  # the two come over different partitions, in any order
+        second = self.submit("gated")
         wait = self.wait_reason(second, "organization_limit")
         self.assertEqual((wait["limit"], wait["position"]), (1, 1))
-        self.assertEqual(self.yard.wait_status(first, stack.IN_PROGRESS).status, stack.IN_PROGRESS)
         self.yard.cli("cancel", first)
         self.yard.wait_status(second, stack.IN_PROGRESS)
         self.gate.touch()
@@ -97,6 +98,8 @@ class Queue(unittest.TestCase):
         self.assertEqual(self.wait_reason(single, "queued")["position"], 1)
         self.assertEqual(self.wait_reason(urgent, "queued")["position"], 2)
         self.assertEqual(self.wait_reason(backlog[0], "queued")["position"], 3)
+        for job_id in backlog:
+            self.wait_reason(job_id, "queued")
         self.gate.touch()
         ended = {job_id: self.yard.wait_end(job_id) for job_id in [single, urgent, *backlog]}
         order = sorted(ended, key=lambda job_id: ended[job_id].training_started.ToMicroseconds())

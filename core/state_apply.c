@@ -8,7 +8,7 @@
 
 // ---- apply ----
 
-// A batch may touch several shards and both scripts; its callback comes when all of its calls have answered.
+// A batch may touch several shards and scripts; its callback comes when all of its calls have answered.
 struct ty_apply_batch {
     ty_apply_fn fn;
     void *context;
@@ -17,7 +17,6 @@ struct ty_apply_batch {
     bool gap;
     int64_t stored;
     struct ty_err err; // code TY_OK: none
-    struct apply_part *parts;
     int results[];
 };
 

@@ -7,7 +7,6 @@ import stack
 
 KINDS = stack.broker_kinds()
 OTHER = "0b6a8a53-4f1f-4a7a-9c55-6f0b6b7a2e22"
-IDS = {"acme": stack.ORGANIZATION, "other": OTHER}
 
 
 class Queue(unittest.TestCase):

@@ -479,7 +479,8 @@ void ty_partition_add(struct ty_partition *partition, struct ty_intake_record *r
 {
     if (record->offset < partition->position)
         complain_of_kafka(partition, "intake.kafka_went_back", record->offset);
-    else if (partition->is_fresh && partition->position > 0 && record->offset > partition->position)
+    else if (partition->is_fresh && partition->position > 0 && record->offset > partition->position &&
+             partition->claimed->kind != TY_TOPIC_SETTINGS) // which is compacted, and so has holes
         complain_of_kafka(partition, "intake.records_gone", record->offset);
     partition->is_fresh = false;
     partition->position = record->offset + 1;

@@ -82,8 +82,13 @@ static const char *level_of(struct ty_logsplit *split, const char *text, size_t 
 
 static void emit(struct ty_logsplit *split, uint64_t time_us, const char *text, size_t len)
 {
-    const char *level = split->continued ? split->level : level_of(split, text, len);
-    split->fn(split->context, time_us, level, text, len);
+    struct ty_logsplit_line line = {.time_us = time_us,
+                                    .level = split->continued ? split->level
+                                                              : level_of(split, text, len),
+                                    .continued = split->continued,
+                                    .message = text,
+                                    .len = len};
+    split->fn(split->context, &line);
 }
 
 static void emit_text(struct ty_logsplit *split)

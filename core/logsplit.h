@@ -13,14 +13,21 @@
 // No byte sequence makes it fail, and it holds no more than three messages of TY_LIMIT_LOG_MESSAGE_BYTES.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct ty_logsplit;
 
-// time_us is when the line's first byte came. level: one of the fixed words "debug", "info", "warn", "error", "critical"
-// (static). message is borrowed, valid UTF-8, not NUL-terminated.
-typedef void (*ty_logsplit_fn)(void *context, uint64_t time_us, const char *level, const char *message, size_t len);
+struct ty_logsplit_line {
+    uint64_t time_us;    // when its first byte came
+    const char *level;   // one of the fixed words "debug", "info", "warn", "error", "critical" (static)
+    bool continued;      // it goes on with the line of the entry before
+    const char *message; // borrowed, valid UTF-8, not NUL-terminated
+    size_t len;
+};
+// line is borrowed.
+typedef void (*ty_logsplit_fn)(void *context, const struct ty_logsplit_line *line);
 
 struct ty_logsplit *ty_logsplit_new(ty_logsplit_fn fn, void *context);
 void ty_logsplit_free(struct ty_logsplit *split);

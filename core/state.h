@@ -187,7 +187,7 @@ typedef void (*ty_log_fn)(void *context, const struct ty_err *err, uint64_t next
 // worker would go on with when the store has nothing of this attempt.
 void ty_state_log_open(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t fence,
                        const struct ty_token *token, uint64_t first, ty_log_fn fn, void *context);
-// Entries are serialized TrainingJobLogEntry messages. first: the sequence number of entries[0]; what the store has is
+// Entries are as core/log_entry.h makes them, opaque here. first: the sequence number of entries[0]; what the store has is
 // skipped, a hole is refused. TY_EABORTED: stale token; TY_ENOTFOUND: no such log (deleted, or the store went back: open
 // again); TY_EPRECONDITION: a hole (next says what is wanted). end: no more entries will come.
 struct ty_bytes {
@@ -226,8 +226,8 @@ typedef void (*ty_list_fn)(void *context, const struct ty_err *err, const struct
 void ty_state_list(struct ty_state *state, unsigned shard, const char *organization_id, int status,
                    const struct ty_list_cursor *cursor, unsigned limit, ty_list_fn fn, void *context);
 
-// One page of a job's log from (attempt, sequence) on, through all attempts. entries are serialized
-// TrainingJobLogEntry messages, borrowed. more: entries follow behind next_*.
+// One page of a job's log from (attempt, sequence) on, through all attempts. entries are as they were
+// appended (core/log_entry.h), borrowed. more: entries follow behind next_*.
 struct ty_log_run { // entries of one attempt without a hole between them
     uint32_t attempt;
     uint64_t sequence; // of the first

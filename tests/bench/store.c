@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/log_entry.h"
 #include "tests/bench/bench.h"
 
 #define LINE_MAX_BYTES 16384
@@ -154,14 +155,12 @@ static void on_log_end(void *context, const struct ty_err *err, uint64_t next, b
     ended(context, 1, err);
 }
 
-// A TrainingJobLogEntry {level, time, message}.
+// What a worker makes of a line.
 static void make_entry(const struct bench_options *options, struct ty_buf *out)
 {
     static char line[LINE_MAX_BYTES];
     memset(line, 'x', sizeof line);
-    ty_buf_add_tag_bytes(out, 1, "info", 4);
-    ty_buf_add_tag_time(out, 2, ty_clock_wall_us());
-    ty_buf_add_tag_bytes(out, 3, line, (size_t)options->line_bytes);
+    ty_log_entry_add(out, TY_LOG_STREAM_STDOUT, false, ty_clock_wall_us(), "info", line, (size_t)options->line_bytes);
 }
 
 static void step_logs(struct work *work)

@@ -8,16 +8,16 @@
 
 #define START_US UINT64_C(1700000000000000)
 
-static void on_entry(void *context, uint64_t time_us, const char *level, const char *message, size_t len)
+static void on_entry(void *context, const struct ty_logsplit_line *line)
 {
     struct ty_buf *out = context;
-    REQUIRE(time_us == START_US);
-    REQUIRE(len <= TY_LIMIT_LOG_MESSAGE_BYTES);
-    REQUIRE(ty_utf8_is_valid(message, len));
-    for (size_t i = 0; i < len; i++)
-        REQUIRE(message[i] == '\t' || (unsigned char)message[i] >= 0x20);
-    ty_buf_add_format(out, "%s %zu ", level, len);
-    ty_buf_add(out, message, len);
+    REQUIRE(line->time_us == START_US);
+    REQUIRE(line->len <= TY_LIMIT_LOG_MESSAGE_BYTES);
+    REQUIRE(ty_utf8_is_valid(line->message, line->len));
+    for (size_t i = 0; i < line->len; i++)
+        REQUIRE(line->message[i] == '\t' || (unsigned char)line->message[i] >= 0x20);
+    ty_buf_add_format(out, "%s%s %zu ", line->level, line->continued ? "+" : "", line->len);
+    ty_buf_add(out, line->message, line->len);
     ty_buf_add_byte(out, '\n');
 }
 

@@ -16,12 +16,13 @@
 #define SECOND 1000000u
 #define START UINT64_C(1700000000000000)
 
-// "<ms since the start> <level> <message>|" for each entry.
-static void on_entry(void *context, uint64_t time_us, const char *level, const char *message, size_t len)
+// "<ms since the start> <level> <message>|" for each entry, with a "+" behind the level of one that continues a line.
+static void on_entry(void *context, const struct ty_logsplit_line *line)
 {
     struct ty_buf *out = context;
-    ty_buf_add_format(out, "%llu %s ", (unsigned long long)(time_us - START) / 1000, level);
-    ty_buf_add(out, message, len);
+    ty_buf_add_format(out, "%llu %s%s ", (unsigned long long)(line->time_us - START) / 1000, line->level,
+                      line->continued ? "+" : "");
+    ty_buf_add(out, line->message, line->len);
     ty_buf_add_byte(out, '|');
 }
 
@@ -122,7 +123,7 @@ static void long_lines_go_on_in_the_next_entry(void **state)
     ty_logsplit_free(split);
     const char *bar = strchr(ty_buf_text(&out), '|');
     assert_int_equal(bar - ty_buf_text(&out), 7 + TY_LIMIT_LOG_MESSAGE_BYTES - 1);
-    assert_string_equal(bar + 1, "0 info \xe2\x82\xac" "end|");
+    assert_string_equal(bar + 1, "0 info+ \xe2\x82\xac" "end|");
     // A line of just the limit is one entry.
     ty_buf_clear(&input);
     ty_buf_clear(&out);
@@ -153,7 +154,7 @@ static void partial_lines_wait_a_second(void **state)
     ty_logsplit_flush(split, START + SECOND + SECOND / 2);
     assert_string_equal(ty_buf_text(&out), "0 error ERROR: begun|"); // stamped with its first byte
     feed(split, 2 * SECOND, " and ended\n");
-    assert_string_equal(ty_buf_text(&out), "0 error ERROR: begun|2000 error  and ended|");
+    assert_string_equal(ty_buf_text(&out), "0 error ERROR: begun|2000 error+  and ended|");
     ty_buf_clear(&out);
     // A line end alone, after a flush, is no entry.
     feed(split, 3 * SECOND, "prompt> ");

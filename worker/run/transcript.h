@@ -16,7 +16,7 @@
 
 struct ty_transcript;
 
-// sequence counts from 0 within the attempt. entry is a serialized TrainingJobLogEntry, borrowed.
+// sequence counts from 0 within the attempt. entry is as core/log_entry.h makes it, borrowed.
 typedef void (*ty_transcript_fn)(void *context, uint64_t sequence, const void *entry, size_t len);
 
 // An emission by the clock: before the frame that begins at spool_offset, splitter was flushed as at due_us. 24 bytes on

@@ -94,22 +94,44 @@ void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_
     ty_state_eval(state, TY_SCRIPT_LOG_APPEND, key, &args, on_log, call);
 }
 
+// The runs as the script gives them: attempt, first sequence, count. False when they are not the entries'.
+static bool take_runs(const struct ty_redis_reply *reply, size_t entries, struct ty_log_run **ret_runs, size_t *ret_count)
+{
+    size_t count = reply->type == TY_REDIS_ARRAY ? reply->count / 3 : 0, covered = 0;
+    struct ty_log_run *runs = ty_xcalloc(count + 1, sizeof *runs);
+    for (size_t i = 0; i < count; i++) {
+        const struct ty_redis_reply *at = &reply->items[3 * i];
+        runs[i] = (struct ty_log_run){(uint32_t)at[0].integer, (uint64_t)at[1].integer, (size_t)at[2].integer};
+        covered += runs[i].count;
+    }
+    *ret_runs = runs;
+    *ret_count = count;
+    return covered == entries;
+}
+
 static void on_page(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_call *call = context;
     struct ty_err err;
-    if (ty_state_check_array(reply, cause, 4, &err) < 0) {
+    struct ty_log_run *runs TY_FREE = NULL;
+    size_t run_count = 0;
+    int rc = ty_state_check_array(reply, cause, 5, &err);
+    if (rc == 0 && !take_runs(&reply->items[4], reply->count - 5, &runs, &run_count))
+        rc = ty_err_set(&err, TY_EINTERNAL, "Redis: a page of a log without the places of its entries");
+    if (rc < 0) {
         call->fn.log_page(call->context, &err, NULL);
         free(call);
         return;
     }
-    size_t count = reply->count - 4;
+    size_t count = reply->count - 5;
     struct ty_bytes *entries = ty_xcalloc(count + 1, sizeof *entries);
     for (size_t i = 0; i < count; i++)
-        entries[i] = (struct ty_bytes){reply->items[4 + i].bytes, reply->items[4 + i].len};
+        entries[i] = (struct ty_bytes){reply->items[5 + i].bytes, reply->items[5 + i].len};
     struct ty_log_page page = {
         .entries = entries,
         .count = count,
+        .runs = runs,
+        .run_count = run_count,
         .more = reply->items[0].integer != 0,
         .ended = reply->items[1].integer != 0,
         .next_attempt = (uint32_t)reply->items[2].integer,

@@ -23,4 +23,6 @@ if ARGV[5] == '1' then
         for a = 1, tonumber(attempt) do redis.call('PEXPIRE', meta .. ':' .. a, ARGV[6]) end
     end
 end
+-- For those who follow the log: there is something to read.
+redis.call('PUBLISH', meta, '')
 return { 1, next_sequence }

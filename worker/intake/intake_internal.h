@@ -1,4 +1,4 @@
-// What intake.c (assignment, store, stop) and partition.c (batches) share.
+// What intake.c (assignment, store, stop), partition.c and batch.c share.
 #pragma once
 
 #include "worker/intake/apply.h"
@@ -82,6 +82,9 @@ void ty_partition_pump(struct ty_partition *partition);
 void ty_partition_probe(struct ty_partition *partition);
 // Lets go of what is not on its way yet.
 void ty_partition_drop_waiting(struct ty_partition *partition);
+
+// ---- batch.c ----
+
 // Forgets that there was an intake: what the store still answers is freed then.
 void ty_batches_orphan(struct ty_intake *intake);
 

@@ -248,17 +248,19 @@ void ty_state_list(struct ty_state *state, unsigned shard, const char *organizat
 
 // One page of a job's log from (attempt, sequence) on, through all attempts. Entries are as core/log_entry.h makes them, borrowed;
 // they are at most max_entries and max_bytes together, unless the first alone is larger. Where entries were dropped, or came too
-// late to be taken, one of the worker's stream says so in their place: it stands for `missing` of them, and has the sequence
-// number of the first. more: entries follow behind next_*. A place that was dropped since is a place still.
-struct ty_log_line {
+// late to be taken, one of the worker's stream says so in their place: a run of its own. more: entries follow behind next_*. A
+// place that was dropped since is a place still.
+struct ty_log_run { // entries of one attempt without a hole between them
     uint32_t attempt;
-    uint64_t sequence;
-    uint64_t missing; // 0: an entry
+    uint64_t sequence; // of the first
+    size_t count;
+    uint64_t missing;  // 0; else the one entry of the run is such a word: it stands for so many from sequence on
 };
 struct ty_log_page {
     const struct ty_bytes *entries;
-    const struct ty_log_line *lines; // of each entry
     size_t count;
+    const struct ty_log_run *runs; // the places of all entries, in their order
+    size_t run_count;
     bool more;
     bool ended;             // the log's end marker is there
     uint32_t next_attempt;
@@ -267,3 +269,23 @@ struct ty_log_page {
 typedef void (*ty_log_page_fn)(void *context, const struct ty_err *err, const struct ty_log_page *page);
 void ty_state_log_page(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t sequence,
                        unsigned max_entries, size_t max_bytes, ty_log_page_fn fn, void *context);
+
+// What there is of each attempt's log, the latest attempt first, at most max_attempts of them: sequences from first up to,
+// but not with, next. In between some may be missing where a log was cut to its bounds. No log: no spans. Costs a few looks an
+// attempt, however long the log is.
+struct ty_log_span {
+    uint32_t attempt;
+    uint64_t first, next;
+};
+typedef void (*ty_log_spans_fn)(void *context, const struct ty_err *err, const struct ty_log_span *spans, size_t count);
+void ty_state_log_spans(struct ty_state *state, const struct ty_id *id, unsigned max_attempts, ty_log_spans_fn fn,
+                        void *context);
+
+// Watches a log: fn comes when it has grown or ended, and when that may have been missed (the line was down). Best effort: a
+// program of before this tells nothing, so who waits also looks at times. One watch a job; end it before the state is freed,
+// not from inside fn. TY_EINVALID: the address.
+struct ty_log_watch;
+typedef void (*ty_log_news_fn)(void *context);
+int ty_state_log_watch(struct ty_state *state, const struct ty_id *id, ty_log_news_fn fn, void *context,
+                       struct ty_log_watch **ret_watch, struct ty_err *err) TY_MUST_USE;
+void ty_state_log_unwatch(struct ty_log_watch *watch);

@@ -25,25 +25,32 @@ struct page_call {
 
     struct ty_buf *raws; // unpacked chunks: entries point into them
     size_t raw_count;
-    struct ty_buf entries, lines; // struct ty_bytes, struct ty_log_line
+    struct ty_buf entries, runs; // struct ty_bytes, struct ty_log_run
     size_t count, bytes;
     bool is_full;
     uint64_t dropped_lines, dropped_bytes; // of the attempt
 };
 
-static bool add(struct page_call *page, const struct ty_log_line *line, const void *data, size_t len)
+// missing: 0, or the entry stands for so many.
+static bool add(struct page_call *page, uint32_t attempt, uint64_t sequence, uint64_t missing, const struct ty_bytes *entry)
 {
-    struct ty_bytes entry = {data, len};
-    if (page->count && (page->count >= page->max_entries || page->bytes + len + COST_BYTES > page->max_bytes)) {
+    size_t run_count = page->runs.len / sizeof(struct ty_log_run);
+    struct ty_log_run *last = run_count ? (struct ty_log_run *)(void *)page->runs.data + run_count - 1 : NULL;
+    if (page->count && (page->count >= page->max_entries || page->bytes + entry->len + COST_BYTES > page->max_bytes)) {
         page->is_full = true;
         return false;
     }
-    ty_buf_add(&page->entries, &entry, sizeof entry);
-    ty_buf_add(&page->lines, line, sizeof *line);
+    if (last && !missing && !last->missing && last->attempt == attempt && last->sequence + last->count == sequence) {
+        last->count++;
+    } else {
+        struct ty_log_run run = {attempt, sequence, 1, missing};
+        ty_buf_add(&page->runs, &run, sizeof run);
+    }
+    ty_buf_add(&page->entries, entry, sizeof *entry);
     page->count++;
-    page->bytes += len + COST_BYTES;
-    page->attempt = line->attempt;
-    page->sequence = line->sequence + (line->missing ? line->missing : 1);
+    page->bytes += entry->len + COST_BYTES;
+    page->attempt = attempt;
+    page->sequence = sequence + (missing ? missing : 1);
     return true;
 }
 
@@ -70,11 +77,12 @@ static struct ty_buf *new_raw(struct page_call *page)
 }
 
 // A mark in the place of entries that are not there.
-static bool add_mark(struct page_call *page, const struct ty_log_line *line, const char *text, uint64_t time_us)
+static bool add_mark(struct page_call *page, uint32_t attempt, uint64_t sequence, uint64_t missing, const char *text,
+                     uint64_t time_us)
 {
     struct ty_buf *raw = new_raw(page);
     ty_log_entry_add(raw, TY_LOG_STREAM_WORKER, false, time_us, "warn", text, strlen(text));
-    return add(page, line, raw->data, raw->len);
+    return add(page, attempt, sequence, missing, &(struct ty_bytes){raw->data, raw->len});
 }
 
 // Before an entry of this number: whether the page's place is the one before it, or where what was dropped is told.
@@ -84,19 +92,19 @@ static bool bridge(struct page_call *page, uint32_t attempt, uint64_t sequence, 
     if (from >= sequence || !page->dropped_lines)
         return true;
     char text[MARK_BYTES], size[64] = "";
-    struct ty_log_line line = {attempt, from, sequence - from};
-    if (line.missing == page->dropped_lines)
+    uint64_t missing = sequence - from;
+    if (missing == page->dropped_lines)
         snprintf(size, sizeof size, " (%" PRIu64 " bytes)", page->dropped_bytes);
-    snprintf(text, sizeof text, "%" PRIu64 " line%s%s are left out here: the log's limit", line.missing,
-             line.missing == 1 ? "" : "s", size);
-    return add_mark(page, &line, text, time_of(entry));
+    snprintf(text, sizeof text, "%" PRIu64 " line%s%s are left out here: the log's limit", missing,
+             missing == 1 ? "" : "s", size);
+    return add_mark(page, attempt, from, missing, text, time_of(entry));
 }
 
 static void take_entry(struct page_call *page, uint32_t attempt, uint64_t sequence, const void *data, size_t len)
 {
-    struct ty_log_line line = {attempt, sequence, 0};
-    if (bridge(page, attempt, sequence, &(struct ty_bytes){data, len}))
-        add(page, &line, data, len);
+    struct ty_bytes entry = {data, len};
+    if (bridge(page, attempt, sequence, &entry))
+        add(page, attempt, sequence, 0, &entry);
 }
 
 static int take_chunk(struct page_call *page, uint32_t attempt, const struct ty_redis_reply *item, struct ty_err *err)
@@ -117,7 +125,6 @@ static int take_chunk(struct page_call *page, uint32_t attempt, const struct ty_
 static void take_late(struct page_call *page, uint32_t attempt, uint64_t sequence, uint64_t late)
 {
     char text[MARK_BYTES];
-    struct ty_log_line line = {attempt, sequence, late ? late : 1};
     const struct ty_bytes *last = (const void *)page->entries.data;
     uint64_t time_us = page->count ? time_of(&last[page->count - 1]) : 0;
     if (late)
@@ -125,7 +132,7 @@ static void take_late(struct page_call *page, uint32_t attempt, uint64_t sequenc
                  attempt, late, late == 1 ? "" : "s");
     else
         snprintf(text, sizeof text, "attempt %u was taken from its worker here", attempt);
-    if (add_mark(page, &line, text, time_us)) {
+    if (add_mark(page, attempt, sequence, late ? late : 1, text, time_us)) {
         page->attempt = attempt + 1;
         page->sequence = 0;
     }
@@ -169,7 +176,7 @@ static void page_free(struct page_call *page)
         ty_buf_done(&page->raws[i]);
     free(page->raws);
     ty_buf_done(&page->entries);
-    ty_buf_done(&page->lines);
+    ty_buf_done(&page->runs);
     free(page->call);
     free(page);
 }
@@ -191,8 +198,9 @@ static void on_page(void *context, const struct ty_redis_reply *reply, const str
     }
     struct ty_log_page result = {
         .entries = (const void *)page->entries.data,
-        .lines = (const void *)page->lines.data,
         .count = page->count,
+        .runs = (const void *)page->runs.data,
+        .run_count = page->runs.len / sizeof(struct ty_log_run),
         .more = page->is_full || reply->items[0].integer != 0,
         .ended = reply->items[1].integer != 0,
         .next_attempt = page->is_full ? page->attempt : (uint32_t)reply->items[2].integer,

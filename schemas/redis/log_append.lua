@@ -146,4 +146,6 @@ if ARGV[4] == '1' then
     redis.call('HSET', meta, 'e', attempt)
     expire_log(meta, tonumber(attempt), ARGV[5])
 end
+-- For those who follow the log: there is something to read.
+redis.call('PUBLISH', meta, '')
 return { 1, upto, base, stored }

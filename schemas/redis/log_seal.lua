@@ -9,5 +9,6 @@ redis.call('HSET', meta, 'x', attempt)
 if ARGV[3] == '1' then
     redis.call('HSET', meta, 'e', attempt)
     expire_log(meta, tonumber(attempt), ARGV[4])
+    redis.call('PUBLISH', meta, '')
 end
 return 1

@@ -382,6 +382,139 @@ static void the_end_starts_the_retention_and_a_new_attempt_stops_it(void **state
     assert_in_range(ttl_ms(&id, ":2"), 3500000, 3600000);
 }
 
+// ---- for those who follow ----
+
+struct places {
+    bool done;
+    size_t run_count, span_count;
+    struct ty_log_run runs[8];
+    struct ty_log_span spans[8];
+};
+
+static void on_places(void *context, const struct ty_err *err, const struct ty_log_page *page)
+{
+    struct places *places = context;
+    assert_null(err);
+    places->done = true;
+    places->run_count = page->run_count;
+    memcpy(places->runs, page->runs, page->run_count * sizeof *page->runs);
+}
+
+static void expect_runs(const struct ty_id *id, uint32_t attempt, uint64_t sequence, unsigned max, const struct ty_log_run *runs,
+                        size_t count)
+{
+    struct places places = {0};
+    ty_state_log_page(client.state, id, attempt, sequence, max, 1 << 20, on_places, &places);
+    STATE_UNTIL(&client, places.done);
+    assert_int_equal(places.run_count, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(places.runs[i].attempt, runs[i].attempt);
+        assert_int_equal(places.runs[i].sequence, runs[i].sequence);
+        assert_int_equal(places.runs[i].count, runs[i].count);
+    }
+}
+
+static void on_spans(void *context, const struct ty_err *err, const struct ty_log_span *spans, size_t count)
+{
+    struct places *places = context;
+    assert_null(err);
+    places->done = true;
+    places->span_count = count;
+    memcpy(places->spans, spans, count * sizeof *spans);
+}
+
+static struct places ask_spans(const struct ty_id *id, unsigned max)
+{
+    struct places places = {0};
+    ty_state_log_spans(client.state, id, max, on_spans, &places);
+    STATE_UNTIL(&client, places.done);
+    return places;
+}
+
+static void pages_and_spans_say_where_entries_are(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim first = attempt_of(&id, 1), second = attempt_of(&id, 2), third = attempt_of(&id, 3);
+    (void)state;
+    assert_int_equal(ask_spans(&id, 8).span_count, 0);
+    state_log_open(&client, &first, 40);
+    state_log_append(&client, &first, 40, 3, true);
+    state_log_open(&client, &second, 0);
+    state_log_open(&client, &third, 0);
+    state_log_append(&client, &third, 0, 50, false);
+    expect_runs(&id, 0, 0, 64, (const struct ty_log_run[]){{1, 40, 3, 0}, {3, 0, 50, 0}}, 2);
+    expect_runs(&id, 1, 41, 2, (const struct ty_log_run[]){{1, 41, 2, 0}}, 1);
+    expect_runs(&id, 1, 42, 2, (const struct ty_log_run[]){{1, 42, 1, 0}, {3, 0, 1, 0}}, 2);
+    expect_runs(&id, 3, 49, 9, (const struct ty_log_run[]){{3, 49, 1, 0}}, 1);
+    expect_runs(&id, 3, 50, 9, NULL, 0);
+    static const struct ty_log_span all[] = {{3, 0, 50}, {2, 0, 0}, {1, 40, 43}};
+    for (unsigned max = 1; max <= 4; max++) {
+        struct places places = ask_spans(&id, max);
+        assert_int_equal(places.span_count, max < 3 ? max : 3);
+        for (size_t i = 0; i < places.span_count; i++) {
+            assert_int_equal(places.spans[i].attempt, all[i].attempt);
+            assert_int_equal(places.spans[i].first, all[i].first);
+            assert_int_equal(places.spans[i].next, all[i].next);
+        }
+    }
+}
+
+static void on_news(void *context)
+{
+    ++*(unsigned *)context;
+}
+
+static struct ty_log_watch *watch(const struct ty_id *id, unsigned *news)
+{
+    struct ty_log_watch *made;
+    struct ty_err err;
+    if (ty_state_log_watch(client.state, id, on_news, news, &made, &err) < 0)
+        fail_msg("%s", err.message);
+    return made;
+}
+
+static void appends_are_told_to_those_who_watch(void **state)
+{
+    struct ty_id id = ty_id_new(), other = ty_id_new();
+    struct state_claim claim = attempt_of(&id, 1), others = attempt_of(&other, 1);
+    unsigned news = 0, of_other = 0;
+    (void)state;
+    struct ty_log_watch *one = watch(&id, &news), *two = watch(&other, &of_other);
+    STATE_UNTIL(&client, news == 1 && of_other == 1); // the line is up
+    state_log_open(&client, &claim, 0);
+    state_log_open(&client, &others, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        state_log_append(&client, &claim, i, 1, false);
+        STATE_UNTIL(&client, news == 2 + i);
+    }
+    assert_int_equal(of_other, 1);
+    state_log_append(&client, &others, 0, 0, true); // the end is news
+    STATE_UNTIL(&client, of_other == 2);
+    // Left, and watched again before the server has said that it let go.
+    for (unsigned i = 0; i < 5; i++) {
+        ty_state_log_unwatch(one);
+        one = watch(&id, &news);
+    }
+    ty_state_log_unwatch(two);
+    STATE_UNTIL(&client, STATE_RAW(&client, NULL, "PUBLISH", "{ty:0}:l", "").integer == 1);
+    news = 0;
+    for (unsigned i = 3; !news; i++) // until the last watch holds
+        state_log_append(&client, &claim, i, 1, false);
+    state_log_append(&client, &others, 0, 1, false);
+    state_log_append(&client, &claim, 0, 1, false);
+    unsigned seen = news;
+    STATE_UNTIL(&client, news > seen);
+    assert_int_equal(of_other, 2);
+    // A line that was cut says so when it is back.
+    seen = news;
+    STATE_RAW(&client, NULL, "CLIENT", "KILL", "TYPE", "pubsub");
+    STATE_UNTIL(&client, news > seen);
+    seen = news;
+    state_log_append(&client, &claim, 0, 1, false);
+    STATE_UNTIL(&client, news > seen);
+    ty_state_log_unwatch(one);
+}
+
 static void large_appends_go_in_one_call(void **state)
 {
     struct ty_id id = ty_id_new();
@@ -497,6 +630,8 @@ int main(void)
         cmocka_unit_test(a_reader_goes_on_when_the_next_attempt_comes),
         cmocka_unit_test(the_end_starts_the_retention_and_a_new_attempt_stops_it),
         cmocka_unit_test(large_appends_go_in_one_call),
+        cmocka_unit_test(pages_and_spans_say_where_entries_are),
+        cmocka_unit_test(appends_are_told_to_those_who_watch),
         cmocka_unit_test(lists_page_through_ties),
         cmocka_unit_test(lists_by_status_follow_the_jobs),
     };

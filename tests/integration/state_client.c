@@ -537,8 +537,10 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_log
     for (size_t i = 0; i < page->count && i < STATE_JOBS_MAX; i++)
         snprintf(call->page.entries[i], sizeof call->page.entries[i], "%.*s", (int)page->entries[i].len,
                  (const char *)page->entries[i].data);
-    for (size_t i = 0; i < page->count && i < STATE_JOBS_MAX; i++)
-        call->page.lines[i] = page->lines[i];
+    size_t n = 0;
+    for (size_t i = 0; i < page->run_count; i++)
+        for (size_t j = 0; j < page->runs[i].count && n < STATE_JOBS_MAX; j++)
+            call->page.lines[n++] = (struct state_line){page->runs[i].attempt, page->runs[i].sequence + j, page->runs[i].missing};
 }
 
 struct state_page state_page(struct state_client *client, const struct ty_id *id, uint32_t attempt, uint64_t sequence,

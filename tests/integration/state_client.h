@@ -145,7 +145,10 @@ struct state_page {
     uint32_t next_attempt;
     uint64_t next_sequence;
     char entries[STATE_JOBS_MAX][16];
-    struct ty_log_line lines[STATE_JOBS_MAX];
+    struct state_line {
+        uint32_t attempt;
+        uint64_t sequence, missing;
+    } lines[STATE_JOBS_MAX];
 };
 struct state_page state_page(struct state_client *client, const struct ty_id *id, uint32_t attempt, uint64_t sequence,
                              unsigned max_entries, size_t max_bytes);

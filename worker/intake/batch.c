@@ -13,10 +13,10 @@
 
 // ---- life ----
 
-struct ty_batch *ty_batch_new(struct ty_partition *partition, size_t cap)
+struct ty_intake_batch *ty_intake_batch_new(struct ty_partition *partition, size_t cap)
 {
     struct ty_intake *intake = partition->intake;
-    struct ty_batch *batch = ty_xcalloc(1, sizeof *batch + cap * sizeof batch->entries[0]);
+    struct ty_intake_batch *batch = ty_xcalloc(1, sizeof *batch + cap * sizeof batch->entries[0]);
     batch->intake = intake;
     batch->partition = partition;
     batch->cap = cap;
@@ -28,10 +28,10 @@ struct ty_batch *ty_batch_new(struct ty_partition *partition, size_t cap)
     return batch;
 }
 
-static void let_records_go(struct ty_batch *batch)
+static void let_records_go(struct ty_intake_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
-        struct ty_entry *entry = &batch->entries[i];
+        struct ty_intake_entry *entry = &batch->entries[i];
         if (entry->letter)
             ty_letter_abandon(entry->letter);
         ty_intake_record_free(entry->record);
@@ -42,7 +42,7 @@ static void let_records_go(struct ty_batch *batch)
         ty_loop_clear_timer(batch->intake->loop, &batch->retry);
 }
 
-void ty_batch_free(struct ty_batch *batch)
+void ty_intake_batch_free(struct ty_intake_batch *batch)
 {
     let_records_go(batch);
     if (batch->intake) {
@@ -55,7 +55,7 @@ void ty_batch_free(struct ty_batch *batch)
     free(batch);
 }
 
-void ty_batch_abandon(struct ty_batch *batch)
+void ty_intake_batch_abandon(struct ty_intake_batch *batch)
 {
     if (!batch)
         return;
@@ -63,25 +63,25 @@ void ty_batch_abandon(struct ty_batch *batch)
     if (batch->is_asking)
         let_records_go(batch);
     else
-        ty_batch_free(batch);
+        ty_intake_batch_free(batch);
 }
 
-void ty_batches_orphan(struct ty_intake *intake)
+void ty_intake_batches_orphan(struct ty_intake *intake)
 {
     while (intake->batches) {
-        struct ty_batch *batch = intake->batches;
+        struct ty_intake_batch *batch = intake->batches;
         intake->batches = batch->next_of_all;
         batch->intake = NULL;
     }
 }
 
-void ty_batch_add(struct ty_batch *batch, struct ty_intake_record *record)
+void ty_intake_batch_add(struct ty_intake_batch *batch, struct ty_intake_record *record)
 {
     struct ty_partition *partition = batch->partition;
     struct ty_intake *intake = partition->intake;
-    struct ty_entry *entry = &batch->entries[batch->count++];
+    struct ty_intake_entry *entry = &batch->entries[batch->count++];
     struct ty_err err;
-    *entry = (struct ty_entry){.batch = batch, .record = record};
+    *entry = (struct ty_intake_entry){.batch = batch, .record = record};
     ty_prepare(intake->catalog, partition->claimed->kind, record->key, record->key_len, record->value, record->value_len,
                record->time_us, &batch->arena, &entry->prepared, &err);
     if (entry->prepared.is_refused)
@@ -92,17 +92,17 @@ void ty_batch_add(struct ty_batch *batch, struct ty_intake_record *record)
     batch->bytes += record->value_len;
 }
 
-bool ty_batch_has_room(const struct ty_batch *batch)
+bool ty_intake_batch_has_room(const struct ty_intake_batch *batch)
 {
     return batch->count < batch->cap && batch->bytes < batch->intake->batch_bytes;
 }
 
 // ---- what comes back ----
 
-static void apply(struct ty_batch *batch);
-static void count_results(struct ty_batch *batch, const int *results);
+static void apply(struct ty_intake_batch *batch);
+static void count_results(struct ty_intake_batch *batch, const int *results);
 
-static void finish(struct ty_batch *batch)
+static void finish(struct ty_intake_batch *batch)
 {
     struct ty_partition *partition = batch->partition;
     struct ty_intake *intake = partition->intake;
@@ -111,14 +111,14 @@ static void finish(struct ty_batch *batch)
         atomic_store(&partition->claimed->done, batch->next);
     }
     partition->flying = NULL;
-    ty_batch_free(batch);
+    ty_intake_batch_free(batch);
     if (intake->is_stopping)
         ty_intake_check_stopped(intake);
     else
         ty_partition_pump(partition);
 }
 
-static void go_on(struct ty_batch *batch)
+static void go_on(struct ty_intake_batch *batch)
 {
     if (batch->letters_left)
         return;
@@ -130,17 +130,17 @@ static void go_on(struct ty_batch *batch)
 
 static void on_letter(void *context)
 {
-    struct ty_entry *entry = context;
-    struct ty_batch *batch = entry->batch;
+    struct ty_intake_entry *entry = context;
+    struct ty_intake_batch *batch = entry->batch;
     entry->letter = NULL;
     batch->intake->figures.dead_lettered++;
     batch->letters_left--;
     go_on(batch);
 }
 
-static void write_letter(struct ty_entry *entry)
+static void write_letter(struct ty_intake_entry *entry)
 {
-    struct ty_batch *batch = entry->batch;
+    struct ty_intake_batch *batch = entry->batch;
     struct ty_intake *intake = batch->intake;
     const struct ty_intake_record *record = entry->record;
     if (ty_log_limit_take(&intake->dead_letter_log))
@@ -157,7 +157,7 @@ static void on_retry(void *context)
     apply(context);
 }
 
-static void on_failed(struct ty_batch *batch, const struct ty_err *err)
+static void on_failed(struct ty_intake_batch *batch, const struct ty_err *err)
 {
     struct ty_intake *intake = batch->intake;
     // A probe that fails has nothing to lose, and all of them fail at once.
@@ -171,17 +171,17 @@ static void on_failed(struct ty_batch *batch, const struct ty_err *err)
 
 static void on_applied(void *context, const struct ty_err *err, bool gap, int64_t stored, const int *results, size_t count)
 {
-    struct ty_batch *batch = context;
+    struct ty_intake_batch *batch = context;
     (void)count;
     batch->is_asking = false;
     if (!batch->partition) {
-        ty_batch_free(batch);
+        ty_intake_batch_free(batch);
         return;
     }
     struct ty_intake *intake = batch->intake;
     if (err && intake->is_stopping) {
         batch->partition->flying = NULL;
-        ty_batch_free(batch);
+        ty_intake_batch_free(batch);
         ty_intake_check_stopped(intake);
     } else if (err) {
         on_failed(batch, err);
@@ -199,12 +199,12 @@ static void on_applied(void *context, const struct ty_err *err, bool gap, int64_
     }
 }
 
-static void count_results(struct ty_batch *batch, const int *results)
+static void count_results(struct ty_intake_batch *batch, const int *results)
 {
     struct ty_intake_figures *figures = &batch->intake->figures;
     size_t at = 0;
     for (size_t i = 0; i < batch->count; i++) {
-        struct ty_entry *entry = &batch->entries[i];
+        struct ty_intake_entry *entry = &batch->entries[i];
         if (!entry->prepared.has_command)
             continue;
         int result = results[at++];
@@ -239,7 +239,7 @@ static void count_results(struct ty_batch *batch, const int *results)
 
 static void on_committed(void *context, const struct ty_err *err, bool gap, int64_t stored, const int *results, size_t count)
 {
-    struct ty_batch *batch = context;
+    struct ty_intake_batch *batch = context;
     if (err || gap || !batch->partition) {
         on_applied(batch, err, gap, stored, results, count);
         return;
@@ -250,7 +250,7 @@ static void on_committed(void *context, const struct ty_err *err, bool gap, int6
     ty_loop_set_timer(batch->intake->loop, &batch->retry, SEEDED_MS, on_retry, batch);
 }
 
-static bool commit_first(struct ty_batch *batch)
+static bool commit_first(struct ty_intake_batch *batch)
 {
     struct ty_partition *partition = batch->partition;
     if (!ty_defect("commit-before-apply") || partition->expected == batch->next)
@@ -265,7 +265,7 @@ static bool commit_first(struct ty_batch *batch)
 #define commit_first(batch) false
 #endif
 
-static void apply(struct ty_batch *batch)
+static void apply(struct ty_intake_batch *batch)
 {
     struct ty_partition *partition = batch->partition;
     if (commit_first(batch))
@@ -286,7 +286,7 @@ static void apply(struct ty_batch *batch)
     ty_state_apply(partition->intake->state, batch->commands, count, &mark, on_applied, batch);
 }
 
-void ty_batch_fly(struct ty_batch *batch)
+void ty_intake_batch_fly(struct ty_intake_batch *batch)
 {
     struct ty_partition *partition = batch->partition;
     partition->flying = batch;

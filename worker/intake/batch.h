@@ -10,16 +10,16 @@
 #include "worker/intake/intake_internal.h"
 
 // One record in a batch.
-struct ty_entry {
-    struct ty_batch *batch;
+struct ty_intake_entry {
+    struct ty_intake_batch *batch;
     struct ty_intake_record *record;
     struct ty_prepared prepared;
     char *reason;             // why it is a dead letter; NULL: it is none
     struct ty_letter *letter; // on its way
 };
 
-struct ty_batch {
-    struct ty_batch *previous, *next_of_all;
+struct ty_intake_batch {
+    struct ty_intake_batch *previous, *next_of_all;
     struct ty_intake *intake;       // NULL: it is gone
     struct ty_partition *partition; // NULL: abandoned
     size_t count, bytes;
@@ -31,17 +31,17 @@ struct ty_batch {
     struct ty_timer retry;
     uint64_t retry_ms;
     size_t cap;
-    struct ty_entry entries[];
+    struct ty_intake_entry entries[];
 };
 
 // Room for cap records; 0: only a question whether the store still is where we believe.
-struct ty_batch *ty_batch_new(struct ty_partition *partition, size_t cap);
+struct ty_intake_batch *ty_intake_batch_new(struct ty_partition *partition, size_t cap);
 // With its records, of a batch that the store does not have. Its letters are not waited for.
-void ty_batch_free(struct ty_batch *batch);
+void ty_intake_batch_free(struct ty_intake_batch *batch);
 // Its partition is over: freed, or when the store has answered. Accepts NULL.
-void ty_batch_abandon(struct ty_batch *batch);
-bool ty_batch_has_room(const struct ty_batch *batch);
+void ty_intake_batch_abandon(struct ty_intake_batch *batch);
+bool ty_intake_batch_has_room(const struct ty_intake_batch *batch);
 // The record, which is taken, is checked here. One that has a reason is a dead letter, and may be a command (a refused submit) besides.
-void ty_batch_add(struct ty_batch *batch, struct ty_intake_record *record);
+void ty_intake_batch_add(struct ty_intake_batch *batch, struct ty_intake_record *record);
 // It becomes the partition's flying batch, until it has ended well (ty_partition_pump follows) or is abandoned. What fails is tried again.
-void ty_batch_fly(struct ty_batch *batch);
+void ty_intake_batch_fly(struct ty_intake_batch *batch);

@@ -373,7 +373,7 @@ void ty_intake_free(struct ty_intake *intake)
         intake->attach_calls = call->next;
         call->intake = NULL;
     }
-    ty_batches_orphan(intake);
+    ty_intake_batches_orphan(intake);
     ty_consumer_free(intake->consumer);
     ty_letters_free(intake->letters);
     ty_intake_watch_done(intake);

@@ -8,7 +8,7 @@
 #include "worker/intake/intake.h"
 #include "worker/intake/log_limit.h"
 
-struct ty_batch;
+struct ty_intake_batch;
 
 // The loop's side of an assigned partition.
 struct ty_partition {
@@ -18,8 +18,8 @@ struct ty_partition {
     int64_t expected;   // the next offset we believe the store has
     int64_t position;   // the next offset that should come
     struct ty_intake_record *waiting, **last_waiting; // not in a batch yet
-    struct ty_batch *filling; // may grow
-    struct ty_batch *flying;  // on its way; at most one
+    struct ty_intake_batch *filling; // may grow
+    struct ty_intake_batch *flying;  // on its way; at most one
     bool is_touched;          // got records in this hand-over
     bool is_fresh;            // nothing has come since it was started
     struct ty_breaker breaker;
@@ -54,7 +54,7 @@ struct ty_intake {
     uint64_t retry_ms;
     struct ty_attach_call *attach_calls;
 
-    struct ty_batch *batches; // all of them, also the abandoned ones that the store still has
+    struct ty_intake_batch *batches; // all of them, also the abandoned ones that the store still has
 
     unsigned breaker_percent;
     ty_intake_health_fn health_fn;
@@ -96,7 +96,7 @@ void ty_partition_drop_waiting(struct ty_partition *partition);
 // ---- batch.c ----
 
 // Forgets that there was an intake: what the store still answers is freed then.
-void ty_batches_orphan(struct ty_intake *intake);
+void ty_intake_batches_orphan(struct ty_intake *intake);
 
 // ---- hold.c ----
 

@@ -12,13 +12,13 @@
 // ---- the breaker ----
 
 // What the group had passed before is applied again, and its letters are known: no outage of now.
-static bool counts(const struct ty_partition *partition, const struct ty_entry *entry)
+static bool counts(const struct ty_partition *partition, const struct ty_intake_entry *entry)
 {
     return entry->record->offset >= partition->committed;
 }
 
 // The batch in front of what waits, as if it had never been made.
-static void put_back(struct ty_partition *partition, struct ty_batch *batch)
+static void put_back(struct ty_partition *partition, struct ty_intake_batch *batch)
 {
     for (size_t i = batch->count; i-- > 0;) {
         struct ty_intake_record *record = batch->entries[i].record;
@@ -28,10 +28,10 @@ static void put_back(struct ty_partition *partition, struct ty_batch *batch)
         record->next = partition->waiting;
         partition->waiting = record;
     }
-    ty_batch_free(batch);
+    ty_intake_batch_free(batch);
 }
 
-static const struct ty_entry *first_bad(const struct ty_batch *batch)
+static const struct ty_intake_entry *first_bad(const struct ty_intake_batch *batch)
 {
     size_t i = 0;
     while (i < batch->count && !(batch->entries[i].prepared.is_undecoded && counts(batch->partition, &batch->entries[i])))
@@ -40,9 +40,9 @@ static const struct ty_entry *first_bad(const struct ty_batch *batch)
 }
 
 // with_batch: it has not gone, and is held too.
-static void hold(struct ty_partition *partition, struct ty_batch *batch, bool with_batch)
+static void hold(struct ty_partition *partition, struct ty_intake_batch *batch, bool with_batch)
 {
-    const struct ty_entry *bad = first_bad(batch);
+    const struct ty_intake_entry *bad = first_bad(batch);
     char *reason TY_FREE = ty_xstrdup(bad->reason ? bad->reason : "");
     int64_t offset = bad->record->offset;
     if (with_batch)
@@ -51,7 +51,7 @@ static void hold(struct ty_partition *partition, struct ty_batch *batch, bool wi
 }
 
 // A batch of a closed breaker. False: it has opened, and the batch is not to go.
-static bool may_fly(struct ty_partition *partition, const struct ty_batch *batch)
+static bool may_fly(struct ty_partition *partition, const struct ty_intake_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
         if (counts(partition, &batch->entries[i]) &&
@@ -61,7 +61,7 @@ static bool may_fly(struct ty_partition *partition, const struct ty_batch *batch
 }
 
 // A batch of a trial, which goes in any case.
-static void judge_trial(struct ty_partition *partition, struct ty_batch *batch)
+static void judge_trial(struct ty_partition *partition, struct ty_intake_batch *batch)
 {
     size_t failed = 0;
     for (size_t i = 0; i < batch->count; i++)
@@ -72,7 +72,7 @@ static void judge_trial(struct ty_partition *partition, struct ty_batch *batch)
         ty_partition_unhold(partition);
 }
 
-static void judge_and_fly(struct ty_partition *partition, struct ty_batch *batch)
+static void judge_and_fly(struct ty_partition *partition, struct ty_intake_batch *batch)
 {
     if (partition->breaker.state == TY_BREAKER_TRIAL) {
         judge_trial(partition, batch);
@@ -80,7 +80,7 @@ static void judge_and_fly(struct ty_partition *partition, struct ty_batch *batch
         hold(partition, batch, true);
         return;
     }
-    ty_batch_fly(batch);
+    ty_intake_batch_fly(batch);
 }
 
 // ---- batches ----
@@ -97,18 +97,18 @@ void ty_partition_pump(struct ty_partition *partition)
     if (intake->holds_submits && partition->claimed->kind == TY_TOPIC_SUBMIT)
         return;
     while (partition->breaker.state != TY_BREAKER_OPEN) {
-        while (partition->waiting && (!partition->filling || ty_batch_has_room(partition->filling))) {
+        while (partition->waiting && (!partition->filling || ty_intake_batch_has_room(partition->filling))) {
             struct ty_intake_record *record = partition->waiting;
             partition->waiting = record->next;
             if (!partition->waiting)
                 partition->last_waiting = &partition->waiting;
             if (!partition->filling)
-                partition->filling = ty_batch_new(partition, batch_cap(partition));
-            ty_batch_add(partition->filling, record);
+                partition->filling = ty_intake_batch_new(partition, batch_cap(partition));
+            ty_intake_batch_add(partition->filling, record);
         }
         if (partition->flying || !partition->filling)
             return;
-        struct ty_batch *batch = partition->filling;
+        struct ty_intake_batch *batch = partition->filling;
         partition->filling = NULL;
         judge_and_fly(partition, batch);
     }
@@ -118,9 +118,9 @@ void ty_partition_probe(struct ty_partition *partition)
 {
     if (partition->flying || partition->filling)
         return;
-    struct ty_batch *batch = ty_batch_new(partition, 0);
+    struct ty_intake_batch *batch = ty_intake_batch_new(partition, 0);
     batch->first = batch->next = partition->expected;
-    ty_batch_fly(batch);
+    ty_intake_batch_fly(batch);
 }
 
 // ---- what comes in ----
@@ -140,7 +140,7 @@ void ty_partition_drop_waiting(struct ty_partition *partition)
     }
     partition->waiting = NULL;
     partition->last_waiting = &partition->waiting;
-    ty_batch_abandon(partition->filling);
+    ty_intake_batch_abandon(partition->filling);
     partition->filling = NULL;
     ty_partition_reset_breaker(partition);
 }
@@ -148,7 +148,7 @@ void ty_partition_drop_waiting(struct ty_partition *partition)
 void ty_partition_drop(struct ty_partition *partition)
 {
     ty_partition_drop_waiting(partition);
-    ty_batch_abandon(partition->flying);
+    ty_intake_batch_abandon(partition->flying);
     partition->flying = NULL;
 }
 

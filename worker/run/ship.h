@@ -40,6 +40,8 @@ struct ty_ship_options {
     uint64_t *entries;                     // counts what the store has taken
     const bool *is_shedding;               // the store has no room for logs: lines wait in the spool while the job runs, and are left
                                            // out, with an entry that says how many, when it has ended
+    uint64_t *stored_bytes;                // set to what the job's log takes in the store
+    const bool *is_short;                  // logs take too much: keep this one's head and its latest lines only
 };
 
 struct ty_ship *ty_ship_new(const struct ty_ship_options *options, ty_ship_fn fn, void *context);

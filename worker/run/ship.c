@@ -444,6 +444,14 @@ bool ty_ship_is_sealed(const struct ty_ship *ship)
     return ship->link == SEALED;
 }
 
+void ty_ship_missing(const struct ty_ship *ship, uint64_t *ret_lines, uint64_t *ret_bytes)
+{
+    uint64_t written = atomic_load_explicit(&ship->options.control->spool_bytes, memory_order_acquire);
+    uint64_t end = ship->transcript ? ty_batch_end(&ship->batch) : 0;
+    *ret_lines = end > ship->batch.next ? end - ship->batch.next : 0;
+    *ret_bytes = ship->reading <= ENDING && written > ship->spool_at ? written - ship->spool_at : 0;
+}
+
 void ty_ship_tail(const struct ty_ship *ship, size_t max_bytes, struct ty_buf *out)
 {
     if (ship->transcript)

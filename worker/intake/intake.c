@@ -72,6 +72,7 @@ static void start_all(struct ty_intake *intake)
     intake->cluster_changed = false;
     ty_log(behind ? TY_LOG_WARN : TY_LOG_INFO, "intake.started", TY_KV("partitions", "%zu", intake->count),
            TY_KV("store_behind", "%" PRIu64, behind));
+    ty_intake_await_calm(intake);
     ty_consumer_start(intake->consumer, intake->assignment->epoch, intake->turn, intake->from, intake->count);
 }
 

@@ -123,6 +123,8 @@ int ty_intake_open_consumer(struct ty_intake *intake, struct ty_err *err) TY_MUS
 void ty_intake_set_ill(struct ty_intake *intake, bool *flag, bool is_ill);
 // The consumer's on_stalled.
 void ty_intake_on_stalled(void *context, size_t partition, const struct ty_stall *stall);
+// All partitions have just been started: whether that has helped is seen from now on.
+void ty_intake_await_calm(struct ty_intake *intake);
 // Time and again: whether the consumer's thread is heard of.
 void ty_intake_listen(struct ty_intake *intake);
 // The consumer has left its group; false: not in order to be made anew.

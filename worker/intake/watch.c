@@ -29,11 +29,21 @@ void ty_intake_set_ill(struct ty_intake *intake, bool *flag, bool is_ill)
 static void on_calm(void *context)
 {
     struct ty_intake *intake = context;
+    if (intake->is_reopening || (intake->assignment && !intake->turn)) {
+        ty_loop_set_timer(intake->loop, &intake->calm, VERDICT_MS, on_calm, intake); // nothing is watched at the moment
+        return;
+    }
     intake->cures = 0;
-    if (intake->consumer)
-        ty_consumer_set_patience(intake->consumer, intake->stall_ms);
+    intake->consumer_options.patience_ms = intake->stall_ms;
+    ty_consumer_set_patience(intake->consumer, intake->stall_ms);
     ty_log(TY_LOG_INFO, "intake.flows", TY_KV("message", "no partition stands still any more"));
     ty_intake_set_ill(intake, &intake->is_stalled, false);
+}
+
+void ty_intake_await_calm(struct ty_intake *intake)
+{
+    if (intake->is_stalled)
+        ty_loop_set_timer(intake->loop, &intake->calm, intake->consumer_options.patience_ms + VERDICT_MS, on_calm, intake);
 }
 
 static void reopen(struct ty_intake *intake)
@@ -54,7 +64,7 @@ static void cure(void *context)
     intake->cures++;
     intake->consumer_options.patience_ms = patience_ms;
     ty_consumer_set_patience(intake->consumer, patience_ms);
-    ty_loop_set_timer(intake->loop, &intake->calm, patience_ms + VERDICT_MS, on_calm, intake);
+    ty_intake_await_calm(intake);
     if (intake->cures % 2)
         ty_intake_restart(intake);
     else

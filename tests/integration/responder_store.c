@@ -219,6 +219,18 @@ static void append(struct store *store, struct store_attempt *attempt, const cha
     free(text);
 }
 
+void store_log_one(struct store *store, struct store_attempt *attempt, const char *level, uint64_t time_us, const char *message)
+{
+    TY_BUF(entry);
+    ty_log_entry_add(&entry, TY_LOG_STREAM_STDERR, false, time_us, level, message, strlen(message));
+    struct ty_bytes bytes = {entry.data, entry.len};
+    store->attempt = attempt;
+    store->done = false;
+    ty_state_log_append(store->state, &attempt->id, attempt->attempt, &attempt->token, attempt->next, &bytes, 1, false, on_log,
+                        store);
+    wait_for(store, &store->done, "append");
+}
+
 void store_log(struct store *store, struct store_attempt *attempt, const char *label, size_t count, size_t bytes)
 {
     for (; count > APPEND_ENTRIES; count -= APPEND_ENTRIES)

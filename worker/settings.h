@@ -24,7 +24,7 @@ struct ty_worker_settings {
     int64_t store_budget_bytes, store_admit_percent, store_shed_percent;
     int64_t job_dir_hours;
     bool keep_job_dirs;
-    int log_level, log_format, rebuild;
+    int log_level, log_format, log_stderr_level, rebuild;
 };
 
 extern const struct ty_settings_table ty_worker_settings_table;

@@ -208,6 +208,8 @@ static int start_intake(struct ty_worker *worker, struct ty_err *err)
     return ty_events_new(worker->loop, worker->state, &events, &worker->events, err);
 }
 
+static const char *const stderr_levels[] = {"info", "warn", "error"}; // as the setting's choices
+
 static int start_run(struct ty_worker *worker, struct ty_err *err)
 {
     const struct ty_worker_settings *settings = worker->settings;
@@ -233,6 +235,7 @@ static int start_run(struct ty_worker *worker, struct ty_err *err)
         .collect_timeout_ms = (uint64_t)settings->collect_timeout_s * 1000,
         .model_retention_ms = (uint64_t)settings->model_retention_days * 24 * HOUR_MS,
         .keep_job_dirs = settings->keep_job_dirs,
+        .stderr_level = stderr_levels[settings->log_stderr_level],
         .job_dirs_ms = (uint64_t)settings->job_dir_hours * HOUR_MS,
         .containers = settings->containers,
     };

@@ -46,7 +46,7 @@ static void on_entry(void *context, uint64_t sequence, const void *bytes, size_t
 static void begin(struct reading *reading)
 {
     *reading = (struct reading){0};
-    reading->transcript = ty_transcript_new(steps, 4, on_entry, reading);
+    reading->transcript = ty_transcript_new(steps, 4, "info", on_entry, reading);
 }
 
 static const char *end(struct reading *reading)

@@ -42,7 +42,7 @@ struct ty_ship {
     struct ty_ship_options options;
     ty_ship_fn fn;
     void *context;
-    char *dir, *worker;
+    char *dir, *worker, *after;
     bool up, freed;
     enum link link;
     enum reading reading;
@@ -109,13 +109,15 @@ static void rewind_spool(struct ty_ship *ship)
 {
     ty_transcript_free(ship->transcript);
     clear_batch(ship);
-    ship->transcript = ty_transcript_new(ship->options.steps, ship->options.step_count, on_entry, ship);
+    ship->transcript = ty_transcript_new(ship->options.steps, ship->options.step_count,
+                                          ship->options.stderr_level, on_entry, ship);
     ship->spool_at = ship->flushes_at = 0;
     ship->shed = 0;
     ship->has_flush = ship->flushes_read = false;
     if (ship->reading == CLOSED || ship->reading == READ)
         ship->reading = ENDING;
-    char *text TY_FREE = ty_xasprintf("attempt %u started on %s", ship->options.attempt, ship->worker);
+    char *text TY_FREE = ty_xasprintf("attempt %u started on %s%s%s", ship->options.attempt, ship->worker,
+                                      ship->after ? ", after the one before it: " : "", ship->after ? ship->after : "");
     ty_transcript_say(ship->transcript, ship->options.started_us, "info", text);
 }
 
@@ -219,6 +221,7 @@ static void release(struct ty_ship *ship)
     free(ship->closing.message);
     free(ship->dir);
     free(ship->worker);
+    free(ship->after);
     free(ship);
 }
 
@@ -379,7 +382,8 @@ struct ty_ship *ty_ship_new(const struct ty_ship_options *options, ty_ship_fn fn
 {
     struct ty_ship *ship = ty_xcalloc(1, sizeof *ship);
     ship->options = *options;
-    ship->options.dir = ship->options.worker = NULL;
+    ship->options.dir = ship->options.worker = ship->options.after = NULL;
+    ship->after = options->after ? ty_xstrdup(options->after) : NULL;
     ship->dir = ty_xstrdup(options->dir);
     ship->worker = ty_xstrdup(options->worker);
     ship->fn = fn;

@@ -28,6 +28,7 @@ struct ty_transcript {
     void *context;
     const char *const *steps;
     size_t step_count;
+    const char *stderr_level;
     struct splitter splitters[SPLITTERS];
     int step; // the one that has been announced last; -1 before the first
     uint64_t sequence;
@@ -85,17 +86,19 @@ static void open_splitters(struct ty_transcript *transcript)
         struct splitter *splitter = &transcript->splitters[i];
         ty_logsplit_free(splitter->split);
         *splitter = (struct splitter){.transcript = transcript, .due_us = NEVER, .stream = streams[i]};
-        splitter->split = ty_logsplit_new(on_line, splitter);
+        splitter->split = ty_logsplit_new(i == ERR ? transcript->stderr_level : "info", on_line, splitter);
     }
 }
 
-struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_count, ty_transcript_fn fn, void *context)
+struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_count, const char *stderr_level,
+                                        ty_transcript_fn fn, void *context)
 {
     struct ty_transcript *transcript = ty_xcalloc(1, sizeof *transcript);
     transcript->fn = fn;
     transcript->context = context;
     transcript->steps = steps;
     transcript->step_count = step_count;
+    transcript->stderr_level = stderr_level;
     transcript->step = -1;
     open_splitters(transcript);
     return transcript;

@@ -3,7 +3,8 @@
 -- Jobs whose back-off is over go to their queues; leases that passed are taken.
 -- Nothing expires until the store has been in contact for one whole lease: a gap between ticks (the store was away, went
 -- back, or is new) starts that time. Answer: {how many leases were taken, this tick (0 where the store has no publisher who could
--- bring it back), (id, latest attempt) of each job that was removed...}: the caller removes their logs.
+-- bring it back), (id, latest attempt, 0 in the queue again | 1 ended | 2 removed) of each job whose lease it was...}: the caller
+-- seals their logs, or removes them.
 local ttl_ms, site, lease_us = ARGV[2], site_of(ARGV[3]), tonumber(ARGV[4]) * 1000
 local DUE_LIMIT = 1000
 local now, meta = now_us(), K .. 'm'
@@ -59,14 +60,17 @@ for _, id in ipairs(ids) do
             extra = back_off(id, h, raw, site, started and h.losses + h.errors or unstarted, unstarted, now)
         end
         raw = put(id, h, raw, from, extra, now)
+        local what = 1
         if h.state == PENDING then
             enqueue(id, h, raw)
             queued = true
+            what = 0
         elseif has(h.flags, FLAG_DELETE) then
             forget(id, h, raw, ttl_ms)
-            out[#out + 1] = id
-            out[#out + 1] = h.attempt
+            what = 2
         end
+        local at = #out
+        out[at + 1], out[at + 2], out[at + 3] = id, h.attempt, what
         taken = taken + 1
     end
 end

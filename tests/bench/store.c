@@ -141,17 +141,15 @@ int bench_fill(const struct bench_options *options, struct ty_err *err)
 
 // ---- logs ----
 
-static void on_log(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_log(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
-    (void)next;
-    (void)fresh;
+    (void)place;
     ended(context, 0, err);
 }
 
-static void on_log_end(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_log_end(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
-    (void)next;
-    (void)fresh;
+    (void)place;
     ended(context, 1, err);
 }
 
@@ -175,7 +173,8 @@ static void step_logs(struct work *work)
         entries[i] = (struct ty_bytes){entry.data, entry.len};
     work->under_way += 2;
     ty_state_log_open(work->state, &id, 1, ty_clock_wall_us(), &token, 0, on_log, work);
-    ty_state_log_append(work->state, &id, 1, &token, 0, entries, count, true, on_log_end, work);
+    struct ty_log_append append = {.id = id, .token = token, .attempt = 1, .entries = entries, .count = count, .end = true};
+    ty_state_log_append(work->state, &append, on_log_end, work);
     free(entries);
 }
 

@@ -158,12 +158,11 @@ static void on_claimed(void *context, const struct ty_err *err, const struct ty_
     store->attempt->fence = jobs[0].record.fence;
 }
 
-static void on_log(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_log(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
     struct store *store = context;
-    (void)fresh;
     finish_call(store, err);
-    store->attempt->next = next;
+    store->attempt->next = place->next;
 }
 
 void store_claim(struct store *store, const struct ty_id *id, struct store_attempt *ret_attempt)
@@ -210,8 +209,9 @@ static void append(struct store *store, struct store_attempt *attempt, const cha
     }
     store->attempt = attempt;
     store->done = false;
-    ty_state_log_append(store->state, &attempt->id, attempt->attempt, &attempt->token, first, entries, count, false, on_log,
-                        store);
+    struct ty_log_append what = {.id = attempt->id, .token = attempt->token, .attempt = attempt->attempt, .first = first,
+                                 .entries = entries, .count = count};
+    ty_state_log_append(store->state, &what, on_log, store);
     wait_for(store, &store->done, "append");
     assert_true(attempt->next == first + count);
     for (size_t i = 0; i < count; i++)
@@ -224,10 +224,11 @@ void store_log_one(struct store *store, struct store_attempt *attempt, const cha
     TY_BUF(entry);
     ty_log_entry_add(&entry, TY_LOG_STREAM_STDERR, false, time_us, level, message, strlen(message));
     struct ty_bytes bytes = {entry.data, entry.len};
+    struct ty_log_append call = {.id = attempt->id, .token = attempt->token, .attempt = attempt->attempt, .first = attempt->next,
+                                 .entries = &bytes, .count = 1};
     store->attempt = attempt;
     store->done = false;
-    ty_state_log_append(store->state, &attempt->id, attempt->attempt, &attempt->token, attempt->next, &bytes, 1, false, on_log,
-                        store);
+    ty_state_log_append(store->state, &call, on_log, store);
     wait_for(store, &store->done, "append");
 }
 
@@ -242,8 +243,9 @@ void store_log_end(struct store *store, struct store_attempt *attempt)
 {
     store->attempt = attempt;
     store->done = false;
-    ty_state_log_append(store->state, &attempt->id, attempt->attempt, &attempt->token, attempt->next, NULL, 0, true, on_log,
-                        store);
+    struct ty_log_append what = {.id = attempt->id, .token = attempt->token, .attempt = attempt->attempt,
+                                 .first = attempt->next, .end = true};
+    ty_state_log_append(store->state, &what, on_log, store);
     wait_for(store, &store->done, "end the log");
 }
 

@@ -1,6 +1,9 @@
 """The figures, each beside the limit of the same machine, measured right before or after it."""
 import contextlib
+import json
+import os
 import statistics
+import subprocess
 import time
 
 from stack import DevBroker, Failure, Kafka, Listener, Redis, Worker
@@ -198,13 +201,13 @@ for block in range(0, {lines}, 500):
 CONTAINER = "python:3.11-sklearn"
 
 
-def make_store(store, lines):
+def make_store(store, lines, training=TRAINING):
     """A model store with what trainyard-bench's job names: its data set and its script."""
     script = store / "scripts" / "trainyard" / "digits" / "1"
     (script / "model").mkdir(parents=True)
     (script / "setup.py").write_text("from setuptools import setup\nsetup(name='lines', version='1', packages=['model'])\n")
     (script / "model" / "__init__.py").touch()
-    (script / "model" / "training.py").write_text(TRAINING.format(lines=lines))
+    (script / "model" / "training.py").write_text(training.format(lines=lines))
     data = store / "datasets" / "66c3a1f0d2b94e5f8a7b6c5d"
     data.mkdir(parents=True)
     (data / "dataset.jsonl").write_text('{"image_path": "1.png"}\n')
@@ -232,4 +235,49 @@ def logs(bench):
                  note="limit: RPUSH of 100 lines of the entries' size, 16 under way")
 
 
-ALL = {"intake": intake, "null_jobs": null_jobs, "latency": latency, "get": get, "bytes": store_bytes, "logs": logs}
+# What the job of the follow figure runs: each line has the moment at which it was printed.
+TIMED = """
+import argparse, os, pathlib, random, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--model_output_directory")
+out = pathlib.Path(parser.parse_known_args()[0].model_output_directory)
+for line in range({lines}):
+    os.write(1, b"at %d\\n" % time.time_ns())
+    time.sleep(random.uniform(0.005, 0.045))
+(out / "model.bin").write_text("nothing")
+"""
+
+
+def follow(bench):
+    """A real job that prints now and then: from its print to the output of trainyard logs --follow."""
+    lines, p50s, p99s, worst = bench.sizes["follow"], [], [], []
+    for run in range(bench.runs):
+        store = bench.directory / f"follow-{run}"
+        make_store(store, lines, TIMED)
+        with bench.redis() as redis:
+            bench.programs.bench("fill", redis=redis.url, count=1, container=CONTAINER)
+            job = redis.ask("ZRANGE", f"{{ty:0}}:s:1:{ORGANIZATION}", 0, 0)[0].hex()
+            job = "-".join((job[:8], job[8:12], job[12:16], job[16:20], job[20:]))
+            words = [bench.programs.path("trainyard-responder"), "--listen", "127.0.0.1:0", "--redis", redis.url,
+                     "--kafka-brokers", "127.0.0.1:9", "--log-level", "error"]
+            delays = []
+            with Listener("responder", words, bench.directory) as responder:
+                with subprocess.Popen([bench.programs.path("trainyard"), "logs", "--follow", "--json", job],
+                                      env={**os.environ, "TRAINYARD_SERVER": responder.address},
+                                      stdout=subprocess.PIPE) as reader:
+                    with Worker(bench.programs, bench.directory, redis, None, "run", "--store-dir", store):
+                        for line in reader.stdout:
+                            now, message = time.time_ns(), json.loads(line)["message"]
+                            if message.startswith("at "):
+                                delays.append((now - int(message[3:])) / 1e6)
+            if reader.returncode or len(delays) != lines:
+                raise Void(f"{len(delays)} of {lines} lines came, and the reader ended with {reader.returncode}")
+            delays.sort()
+            p50s.append(delays[len(delays) // 2])
+            p99s.append(delays[len(delays) * 99 // 100])
+            worst.append(delays[-1])
+    bench.report("print_to_follower_p50", middle(p50s), "ms", lines=lines)
+    bench.report("print_to_follower_p99", middle(p99s), "ms", at_most=250, lines=lines, most=max(worst))
+
+
+ALL = {"intake": intake, "null_jobs": null_jobs, "latency": latency, "get": get, "bytes": store_bytes, "logs": logs, "follow": follow}

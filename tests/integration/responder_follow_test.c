@@ -476,7 +476,9 @@ static void test_a_slow_follower_holds_nothing_up(void **state)
     }
     size_t grown = resident_kib() - before;
     print_message("40 MB past a follower that takes nothing: %zu KiB more\n", grown);
+#ifndef __SANITIZE_ADDRESS__ // which keeps what was freed
     assert_true(grown < 16384);
+#endif
     follow_until(&slow, 40001); // it is all there, each once
     store_log_end(store, &job.attempt);
     store_finish(store, &job.attempt, TY_FINISH_COMPLETED);

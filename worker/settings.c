@@ -96,6 +96,8 @@ static const struct ty_setting rows[] = {
         "How long a job's log is kept after its end; 0: for ever; -1: it goes with its end."),
     INT("job-log-bytes", "TRAINYARD_JOB_LOG_BYTES", job_log_bytes, 0, INT64_C(1) << 40, "268435456", "bytes",
         "What is kept of one job's log, as it is read: the first quarter and the latest; 0: all."),
+    INT("spool-limit-bytes", "TRAINYARD_SPOOL_LIMIT_BYTES", spool_limit_bytes, 0, INT64_C(1) << 42, "4294967296", "bytes",
+        "How much of an attempt's output is kept on the worker's disk; of what follows the last 256 KiB; 0: all."),
     {.key = "log-stderr-level", .environment = "TRAINYARD_LOG_STDERR_LEVEL", .type = TY_SETTING_CHOICE,
      .offset = AT(log_stderr_level), .choices = "info|warn|error", .fallback = "info", .unit = "",
      .help = "The level, in a job's log, of lines on stderr that state none."},

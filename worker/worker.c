@@ -236,6 +236,7 @@ static int start_run(struct ty_worker *worker, struct ty_err *err)
         .collect_timeout_ms = (uint64_t)settings->collect_timeout_s * 1000,
         .model_retention_ms = (uint64_t)settings->model_retention_days * 24 * HOUR_MS,
         .keep_job_dirs = settings->keep_job_dirs,
+        .spool_limit_bytes = (uint64_t)settings->spool_limit_bytes,
         .stderr_level = stderr_levels[settings->log_stderr_level],
         .job_dirs_ms = (uint64_t)settings->job_dir_hours * HOUR_MS,
         .containers = settings->containers,

@@ -96,7 +96,7 @@ static int read_stream(struct follower *follower, struct ty_rpc_stream *stream, 
 {
     int limit_ms = (int)follower->cli->common->timeout_ms; // for the first reply, which comes at once
     for (;; limit_ms = SILENCE_MS) {
-        Reply *reply;
+        Reply *reply = NULL;
         int event = next_event(follower, stream, limit_ms, &reply, err);
         if (event < 0)
             return follower->is_done ? 0 : event; // all was said before the connection broke

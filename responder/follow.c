@@ -23,7 +23,7 @@
 #define LATEST_END_US (UINT64_C(3600) * 1000000)
 
 enum { REPLY_RECORDS = 1, REPLY_POSITION = 2, REPLY_END = 3, END_STATUS = 1, END_COMPLETE = 2 };
-enum { RECORD_ENTRY = 1, RECORD_STREAM = 2, RECORD_ATTEMPT = 3, RECORD_SEQUENCE = 4, RECORD_CONTINUED = 5 };
+enum { RECORD_ENTRY = 1, RECORD_STREAM = 2, RECORD_ATTEMPT = 3, RECORD_SEQUENCE = 4, RECORD_CONTINUED = 5, RECORD_MISSING = 6 };
 
 // What is done when the message on its way has left.
 enum next { NOTHING, READ, READ_WITH_JOB, WAIT, END };
@@ -95,20 +95,24 @@ static void on_heartbeat(void *context)
 
 // ---- pages ----
 
-static void add_record(const struct ty_bytes *stored, uint32_t attempt, uint64_t sequence, const struct ty_log_filter *filter,
-                       struct ty_buf *out)
+static void add_record(const struct ty_bytes *stored, const struct ty_log_run *run, uint64_t sequence,
+                       const struct ty_log_filter *filter, struct ty_buf *out)
 {
     struct ty_log_entry entry;
     TY_BUF(record);
     ty_log_entry_read(stored->data, stored->len, &entry);
-    if (!ty_log_filter_passes(filter, entry.message, entry.len))
+    // That something is missing is of no level.
+    struct ty_log_filter by_time = {.since_us = filter->since_us};
+    if (!ty_log_filter_passes(run->missing ? &by_time : filter, entry.message, entry.len))
         return;
     ty_buf_add_tag_bytes(&record, RECORD_ENTRY, entry.message, entry.len);
     ty_buf_add_tag_varint(&record, RECORD_STREAM, (uint64_t)entry.stream);
-    ty_buf_add_tag_varint(&record, RECORD_ATTEMPT, attempt);
+    ty_buf_add_tag_varint(&record, RECORD_ATTEMPT, run->attempt);
     ty_buf_add_tag_varint(&record, RECORD_SEQUENCE, sequence);
     if (entry.continued)
         ty_buf_add_tag_varint(&record, RECORD_CONTINUED, 1);
+    if (run->missing)
+        ty_buf_add_tag_varint(&record, RECORD_MISSING, run->missing);
     ty_buf_add_tag_bytes(out, REPLY_RECORDS, record.data, record.len);
 }
 
@@ -130,7 +134,7 @@ static bool take_page(struct ty_follower *follower, const struct ty_log_page *pa
             if (is_before(run->attempt, run->sequence + n, place))
                 continue;
             is_new = true;
-            add_record(&page->entries[at], run->attempt, run->sequence + n, &follower->filter, &follower->message);
+            add_record(&page->entries[at], run, run->sequence + n, &follower->filter, &follower->message);
         }
     }
     if (!is_before(page->next_attempt, page->next_sequence, place)) {

@@ -56,6 +56,7 @@ static void print_json(const Entry *entry, const Trainyard__V1__LogRecord *recor
     json_object_set_new(object, "attempt", record ? json_integer(record->attempt) : json_null());
     json_object_set_new(object, "sequence", record ? json_integer((json_int_t)record->sequence) : json_null());
     json_object_set_new(object, "continued", record ? json_boolean(record->continued) : json_null());
+    json_object_set_new(object, "missing", record ? json_integer((json_int_t)record->missing) : json_null());
     json_dumpf(object, out, JSON_COMPACT);
     json_decref(object);
     fputc('\n', out);

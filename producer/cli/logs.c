@@ -70,8 +70,9 @@ const struct ty_cli_verb ty_cli_logs = {
                "--follow the exit code is 0 only when the job has ended, however it did, and its log with it; no line is\n"
                "printed twice or left out when the responder goes away meanwhile.\n"
                "With --json: one object a line, {\"time\": RFC 3339 or null, \"level\", \"message\", \"stream\": worker, stdout, stderr or null,\n"
-               "\"attempt\", \"sequence\", \"continued\"}, the message as it was; (attempt, sequence) is the entry's place in the log, and\n"
-               "one that is continued goes on with the line before it.\n",
+               "\"attempt\", \"sequence\", \"continued\", \"missing\"}, the message as it was; (attempt, sequence) is the entry's place in the\n"
+               "log, one that is continued goes on with the line before it, and missing is how many entries one stands for that were\n"
+               "left out.\n",
     .examples = "  trainyard logs \"$id\"\n"
                 "  trainyard logs --follow \"$id\"\n"
                 "  trainyard logs --follow --tail 20 --level warn \"$id\"\n"

@@ -266,7 +266,7 @@ def follow(bench):
             with Listener("responder", words, bench.directory) as responder:
                 with subprocess.Popen([bench.programs.path("trainyard"), "logs", "--follow", "--json", job],
                                       env={**os.environ, "TRAINYARD_SERVER": responder.address},
-                                      stdout=subprocess.PIPE) as reader:
+                                      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
                     with Worker(bench.programs, bench.directory, redis, None, "run", "--store-dir", store):
                         for line in reader.stdout:
                             now, message = time.time_ns(), json.loads(line)["message"]

@@ -70,7 +70,7 @@ class Follow(unittest.TestCase):
         cls.yard = cls.enterClassContext(stack.Stack(KINDS[0]))
         cls.yard.script("printer", PRINTER)
         cls.yard.start_responder()
-        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "2000")
+        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "2000", "--job-log-bytes", "8000000")
 
     def start_job(self, name, count=1000000, pause_ms=5):
         """A job that prints; its id, and the file that ends it."""
@@ -167,6 +167,22 @@ class Follow(unittest.TestCase):
             self.assertEqual([json.loads(line)["message"] for line in lines], last, flags)
         self.assertEqual(yard.cli("logs", "--since", "2100-01-01T00:00:00Z", job_id).stdout, "")
         self.assertEqual(yard.cli("logs", "--level", "error", job_id).stdout, "")
+
+    def test_a_log_over_its_limit(self):
+        yard = self.yard
+        job_id, _ = self.start_job("limit", count=300000, pause_ms=0)
+        stack.wait_until(lambda: yard.get(job_id), "the job is there")
+        reader = Reader(yard, job_id)
+        self.assertEqual(yard.wait_end(job_id).status, stack.COMPLETED)
+        self.assertEqual(reader.end(), 0, reader.notes)
+        late = [json.loads(line) for line in yard.cli("logs", "--json", "--level", "error", job_id).stdout.splitlines()]
+        self.assertGreater(sum(line["missing"] for line in late), 50000)  # the words for what is missing, and nothing else
+        for lines in (reader.lines, [json.loads(line) for line in yard.cli("logs", "--json", job_id).stdout.splitlines()]):
+            place = 0
+            for line in lines:
+                self.assertEqual((line["attempt"], line["sequence"]), (1, place))
+                place += line["missing"] or 1
+            self.assertGreater(place, 300000)
 
     def test_exit_codes(self):
         yard = self.yard

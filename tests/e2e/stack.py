@@ -292,7 +292,8 @@ class Stack(contextlib.AbstractContextManager):
         wait_until(port_file.exists, lambda: f"the responder listens:\n{self.responder.tail()}")
         self.server = port_file.read_text().strip()
         import grpc
-        channel = grpc.insecure_channel(self.server)
+        # A connection of its own: one that was shared with a channel to the same address before may be in back-off.
+        channel = grpc.insecure_channel(self.server, [("grpc.use_local_subchannel_pool", 1)])
         grpc.channel_ready_future(channel).result(timeout=30)
         self.channel = channel
         self.api = self.messages.ml_grpc.MLTrainingServiceStub(channel)

@@ -13,6 +13,7 @@ struct ty_worker_settings {
     char **kafka_properties;
     int64_t batch_commands;
     int64_t breaker_percent;
+    int64_t stall_timeout_s;
     char *catalog_dir;
     char *work_dir, *store_dir, *libexec_dir;
     char **containers;

@@ -27,7 +27,7 @@ struct ty_state_options {
     uint64_t horizon_ms;         // submits of a partition that are older make no job (0: any does); below tombstone_ms
     uint64_t job_retention_ms;   // of jobs that have ended (0: kept)
     uint64_t log_retention_ms;   // after the end of a job's log (default 7 days; 0: kept; UINT64_MAX: it goes at its end)
-    uint64_t job_log_bytes;      // of one job's log, through all attempts, as it is read; 0: no limit
+    uint64_t job_log_bytes;      // of one job's lines, through all attempts; 0: no limit
     uint32_t default_max_attempts;
     uint32_t max_losses;         // lost workers after which a job is quarantined; 0: never
     uint32_t retry_base_ms;      // back-off after the first failure, of a job that asks for none; 0: none

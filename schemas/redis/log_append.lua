@@ -42,6 +42,7 @@ if first > upto then return { -2, upto, base } end
 local live, kept, stored, head = tonumber(f[4] or 0), tonumber(f[5] or 0), tonumber(f[6] or 0), tonumber(f[7] or 0)
 local tail, tail_first = tonumber(f[8]), tonumber(f[9]) -- where the tail begins: attempt and sequence; nil: all is head yet
 local kept_before, stored_before = kept, stored
+kept = kept - line_bytes(upto - base, live) -- of the chunks, until the live entries are known
 
 -- An attempt that is sealed by one chunk has it as a string: a set costs a small log more than its lines.
 local function store(chunk)
@@ -79,9 +80,10 @@ for _, chunk in ipairs(chunks) do
         local replaced = replace(chunk.n)
         store(chunk)
         base, upto = chunk.last, math.max(upto, chunk.last)
-        kept, stored = kept + chunk.raw - replaced, stored + #chunk.blob - replaced
-        if not tail and (limit == 0 or head + chunk.raw <= limit / 4) then
-            head = head + chunk.raw
+        local size = line_bytes(chunk.n, chunk.raw)
+        kept, stored = kept + size, stored + #chunk.blob - replaced
+        if not tail and (limit == 0 or head + size <= limit / 4) then
+            head = head + size
         elseif not tail then
             tail, tail_first = tonumber(attempt), chunk.first
         end
@@ -95,11 +97,13 @@ while at <= total do
     redis.call('RPUSH', list, unpack(ARGV, at, stop))
     upto, at = upto + stop - at + 1, stop + 1
 end
-live, kept, stored = live + bytes, kept + bytes, stored + bytes
+live, stored = live + bytes, stored + bytes
+kept = kept + line_bytes(upto - base, live)
 redis.call('HINCRBY', meta, 'z' .. attempt, int(kept - kept_before))
 redis.call('HINCRBY', meta, 'y' .. attempt, int(stored - stored_before))
 
 local function drop(lines, raw, blob_bytes)
+    raw = line_bytes(lines, raw)
     redis.call('HINCRBY', meta, 'n' .. tail, int(lines))
     redis.call('HINCRBY', meta, 'm' .. tail, int(raw))
     redis.call('HINCRBY', meta, 'z' .. tail, int(-raw))

@@ -17,6 +17,7 @@ local function leave(last)
     if left == 0 then return end
     redis.call('HSET', meta, 'u' .. last, int(left))
     if f[8] then return end
+    left = line_bytes(redis.call('LLEN', meta .. ':' .. last), left)
     if limit == 0 or head + left <= limit / 4 then
         redis.call('HSET', meta, 'h', int(head + left))
     else

@@ -286,7 +286,13 @@ static void test_a_job_that_goes(void **state)
     request = request_of(&job);
     follow(&follower, &request);
     follow_until(&follower, 3);
-    redis_server_ask(redis, "FLUSHALL"); // as good as deleted
+    store_finish(store, &job.attempt, TY_FINISH_COMPLETED); // the end of its log is waited for
+    struct rpc_answer answer;
+    TY_BUF(bytes);
+    ty_buf_add_tag_bytes(&bytes, 1, job.text, strlen(job.text));
+    rpc_call(client, RPC_TRAINING "DeleteCompletedTrainingJob", bytes.data, bytes.len, NULL, 0, &answer);
+    assert_int_equal(answer.status, OK);
+    rpc_answer_done(&answer);
     assert_int_equal(follow_to_end(&follower), NOT_FOUND);
     assert_false(follower.ended);
 }

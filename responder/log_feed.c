@@ -13,7 +13,6 @@ struct ty_log_feeds {
     struct ty_loop *loop;
     struct ty_state *state;
     struct ty_log_feed *feeds;
-    uint64_t reads;
 };
 
 struct ty_log_feed {
@@ -70,11 +69,6 @@ struct ty_log_feeds *ty_log_feeds_new(struct ty_loop *loop, struct ty_state *sta
 void ty_log_feeds_free(struct ty_log_feeds *feeds)
 {
     free(feeds);
-}
-
-uint64_t ty_log_feeds_reads(const struct ty_log_feeds *feeds)
-{
-    return feeds->reads;
 }
 
 static void release(struct ty_log_feed *feed)
@@ -157,7 +151,6 @@ static struct ty_log_read *start_read(struct ty_log_feed *feed, const struct ty_
                                  .news = feed->news, .with_job = with_job};
     LINK(&feed->reads, read);
     feed->users++;
-    feed->owner->reads++;
     if (with_job)
         ty_state_get(state, &feed->id, on_job, read);
     ty_state_log_page(state, &feed->id, read->attempt, read->sequence, PAGE_ENTRIES, PAGE_BYTES, on_page, read);

@@ -54,5 +54,3 @@ void ty_log_reader_close(struct ty_log_reader *reader);
 void ty_log_reader_read(struct ty_log_reader *reader, bool with_job);
 // Reads a page when the log has grown since the page that came last, or in within_ms with the job.
 void ty_log_reader_wait(struct ty_log_reader *reader, uint64_t within_ms);
-// For tests and figures: reads of the store so far.
-uint64_t ty_log_feeds_reads(const struct ty_log_feeds *feeds);

@@ -50,6 +50,7 @@ if f[2] ~= ARGV[4] then
     answer = 2
 elseif f[9] then
     redis.call('HDEL', meta, 'x', 'l' .. ARGV[2])
+    expire_log(meta, attempt, '0')
 end
 local first = tonumber(redis.call('HGET', meta, base))
 return { answer, first + redis.call('LLEN', meta .. ':' .. ARGV[2]), first, stored }

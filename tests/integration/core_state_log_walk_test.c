@@ -56,7 +56,7 @@ struct attempt {
 
 static struct log {
     struct ty_id id;
-    uint64_t limit, fence, head;
+    uint64_t limit, short_bytes, fence, head;
     struct attempt attempts[ATTEMPTS + 1];
     uint32_t last; // 0: never opened
     bool has_tail, ended, deleted;
@@ -115,9 +115,16 @@ static bool drop_chunk(struct attempt *attempt)
     return false;
 }
 
-static void keep_to_limit(void)
+// The log's limit now, from the head as it was before the append.
+static uint64_t limit_now(void)
 {
-    while (log_.limit && log_.has_tail && kept() > log_.limit) {
+    uint64_t most = log_.head + log_.short_bytes;
+    return log_.short_bytes && (!log_.limit || most < log_.limit) ? most : log_.limit;
+}
+
+static void keep_to_limit(uint64_t limit)
+{
+    while (limit && log_.has_tail && kept() > limit) {
         struct attempt *attempt = &log_.attempts[log_.tail];
         if (drop_chunk(attempt))
             continue;
@@ -134,11 +141,11 @@ static void keep_to_limit(void)
     }
 }
 
-static void add_to_head(uint32_t number, uint64_t first, uint64_t size, uint64_t limit)
+static void add_to_head(uint32_t number, uint64_t first, uint64_t size, uint64_t limit, uint64_t short_bytes)
 {
     if (log_.has_tail)
         return;
-    if (!limit || 4 * (log_.head + size) <= limit) {
+    if ((!limit || 4 * (log_.head + size) <= limit) && (!short_bytes || log_.head + size <= short_bytes)) {
         log_.head += size;
     } else {
         log_.has_tail = true;
@@ -156,7 +163,7 @@ static void model_open(uint32_t number, uint64_t fence, const struct ty_token *t
         log_.stale_number = log_.last;
     }
     if (log_.last && log_.last < number && before->live_bytes)
-        add_to_head(log_.last, before->sealed, lines(before->next - before->sealed, before->live_bytes), 0); // the site's
+        add_to_head(log_.last, before->sealed, lines(before->next - before->sealed, before->live_bytes), 0, 0); // the site's
     if (log_.has_tail && log_.tail >= number) {
         log_.tail = number;
         log_.tail_first = 0;
@@ -198,7 +205,7 @@ static struct answer append(const struct attempt *attempt, uint32_t number, uint
     struct ty_bytes chunks[32], entries[256];
     static char texts[256][128];
     struct ty_log_append append = {.id = log_.id, .token = attempt->token, .attempt = number, .chunks = chunks, .first = live,
-                                   .entries = entries, .end = end, .limit_bytes = log_.limit};
+                                   .entries = entries, .end = end, .limit_bytes = log_.limit, .short_bytes = log_.short_bytes};
     struct ty_log_chunk chunk = {0};
     char text[128];
     for (uint64_t n = first; n < live; n++) {
@@ -275,6 +282,7 @@ static void do_entries(bool end)
     struct attempt *attempt = &log_.attempts[log_.last];
     uint64_t back = by_chance(30) ? below(5) : 0, ahead = by_chance(5) ? 1 + below(3) : 0;
     uint64_t first = attempt->next > back ? attempt->next - back + ahead : attempt->next + ahead, to = first + below(40);
+    uint64_t limit = limit_now();
     struct answer answer = append(attempt, log_.last, first, first, to, 1, end);
     if (log_.deleted || !log_.last) {
         assert_int_equal(answer.code, TY_ENOTFOUND);
@@ -286,7 +294,7 @@ static void do_entries(bool end)
             attempt->next = to;
         }
         log_.ended = log_.ended || end;
-        keep_to_limit();
+        keep_to_limit(limit);
     }
     expect(&answer, first <= attempt->next ? TY_OK : TY_EPRECONDITION);
 }
@@ -306,6 +314,7 @@ static void do_chunks(bool end)
     uint64_t live = first + 1 + below(6 * per_chunk), to = by_chance(20) ? live + below(10) : live;
     if (again && live < have)
         live = to = have;
+    uint64_t limit = limit_now();
     struct answer answer = append(attempt, log_.last, first, live, to, per_chunk, end);
     if (log_.deleted || !log_.last) {
         assert_int_equal(answer.code, TY_ENOTFOUND);
@@ -322,7 +331,7 @@ static void do_chunks(bool end)
         attempt->chunks[attempt->chunk_count++] = chunk;
         attempt->sealed = stop;
         attempt->next = attempt->next > stop ? attempt->next : stop;
-        add_to_head(log_.last, at, lines(chunk.count, chunk.bytes), log_.limit);
+        add_to_head(log_.last, at, lines(chunk.count, chunk.bytes), log_.limit, log_.short_bytes);
     }
     if (fits && to > attempt->next) {
         attempt->live_bytes += bytes_of(attempt->serial, attempt->next, to, 0);
@@ -330,7 +339,7 @@ static void do_chunks(bool end)
     }
     if (fits) {
         log_.ended = log_.ended || end;
-        keep_to_limit();
+        keep_to_limit(limit);
     }
     expect(&answer, fits ? TY_OK : TY_EPRECONDITION);
 }
@@ -487,6 +496,8 @@ static void step(void)
         do_delete();
     else if (what < 964)
         do_restart();
+    if (by_chance(2)) // the organization's logs take too much, or no longer
+        log_.short_bytes = log_.short_bytes ? 0 : 300 + below(2000);
     if (by_chance(12))
         compare();
 }

@@ -69,7 +69,8 @@ struct reading {
     bool done, more, ended, failed;
     uint32_t attempt;
     uint64_t sequence;
-    int64_t lines, marks;
+    bool may_skip;
+    int64_t lines, marks, count, first_gap; // the latest number, words that stand for lines, how many lines there are
     char last[TEXT_BYTES];
 };
 
@@ -81,9 +82,13 @@ static void take(struct reading *reading, const struct ty_bytes *stored)
         viam__app__mltraining__v1__training_job_log_entry__unpack(NULL, entry.len, entry.message);
     assert_non_null(message);
     if (entry.stream == TY_LOG_STREAM_STDOUT && *message->message >= '0' && *message->message <= '9') { // the steps before it print too
-        if (strtoll(message->message, NULL, 10) != reading->lines + 1)
+        int64_t number = strtoll(message->message, NULL, 10);
+        if (number != reading->lines + 1 && !reading->may_skip)
             fail_msg("\"%s\" comes where %" PRId64 " should", message->message, reading->lines + 1);
-        reading->lines++;
+        if (number != reading->lines + 1 && !reading->first_gap)
+            reading->first_gap = number > reading->lines ? reading->lines : -1;
+        reading->lines = number;
+        reading->count++;
     }
     snprintf(reading->last, sizeof reading->last, "%s", message->message);
     viam__app__mltraining__v1__training_job_log_entry__free_unpacked(message, NULL);
@@ -105,14 +110,19 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_log
     reading->sequence = page->next_sequence;
 }
 
+static void read_on(struct reading *reading, const struct ty_id *id)
+{
+    while (reading->more) {
+        reading->done = false;
+        ty_state_log_page(site.state, id, reading->attempt, reading->sequence, 1000, 1 << 20, on_page, reading);
+        SITE_UNTIL(&site, reading->done);
+    }
+}
+
 static struct reading read_log(const struct ty_id *id)
 {
     struct reading reading = {.more = true};
-    while (reading.more) {
-        reading.done = false;
-        ty_state_log_page(site.state, id, reading.attempt, reading.sequence, 1000, 1 << 20, on_page, &reading);
-        SITE_UNTIL(&site, reading.done);
-    }
+    read_on(&reading, id);
     return reading;
 }
 
@@ -145,6 +155,47 @@ static void a_million_lines_arrive_once(void **state)
     assert_int_equal(reading.marks, 0);
     assert_true(reading.ended);
     assert_int_equal(reading.attempt, 1);
+    assert_string_equal(reading.last, "attempt 1 completed");
+}
+
+// What is kept of two million bytes of lines by a limit of a million: the first quarter, the latest, and a word in between.
+static void a_long_log_loses_its_middle(void **state)
+{
+    (void)state;
+    first.job_log_bytes = 1000000;
+    site_add_script(&site, "long", OUT "seq 1000001 1250000\necho m >\"$out/m\"\n");
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "long"});
+    site_wait(&site, &id, TY_JOB_COMPLETED);
+    struct reading reading = {.more = true, .lines = 1000000, .may_skip = true};
+    read_on(&reading, &id);
+    assert_int_equal(reading.lines, 1250000);
+    assert_int_equal(reading.marks, 1);
+    assert_in_range(reading.first_gap - 1000000, 20000, 36000); // seven bytes a line
+    assert_in_range(reading.count, 110000, 160000);
+    assert_string_equal(reading.last, "attempt 1 completed");
+}
+
+// Above its organization's limit a log is kept short, and its job goes on.
+static void an_organization_above_its_limit_has_short_logs(void **state)
+{
+    (void)state;
+    first.organization_log_bytes = 1;
+    site_add_script(&site, "long", OUT "i=1000000; while [ ! -e \"$HOME/go\" ]; do seq $((i+1)) $((i+1000)); i=$((i+1000)); sleep 0.01; done\n"
+                                       "seq $((i+1)) $((i+1000000))\necho m >\"$out/m\"\n");
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "long"});
+    site_wait_word(&site, &first, "log.limit");
+    char text[TY_ID_TEXT_BYTES];
+    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/home/go", ty_id_format(&id, text)), "w");
+    assert_non_null(file);
+    fclose(file);
+    site_wait(&site, &id, TY_JOB_COMPLETED);
+    struct reading reading = {.more = true, .lines = 1000000, .may_skip = true};
+    read_on(&reading, &id);
+    assert_true(reading.lines >= 2000000);
+    assert_int_equal(reading.marks, 1);
+    assert_true(reading.count < 700000); // of a million and more: what it had at first, and a mebibyte or two
     assert_string_equal(reading.last, "attempt 1 completed");
 }
 
@@ -191,6 +242,8 @@ int main(int argc, char **argv)
         return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_million_lines_arrive_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_log_loses_its_middle, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_organization_above_its_limit_has_short_logs, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deleted_jobs_log_goes_while_it_is_written, setup, teardown),
         cmocka_unit_test_setup_teardown(a_worker_that_wakes_up_finds_the_log_gone, setup, teardown),
     };

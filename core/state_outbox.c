@@ -246,8 +246,8 @@ static void on_asked(void *context, const struct ty_redis_reply *reply, const st
     free(call);
 }
 
-void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, int64_t rules_end,
-                       ty_asked_fn fn, void *context)
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms,
+                       const struct ty_topic_end *ends, size_t count, ty_asked_fn fn, void *context)
 {
     struct ty_call *call = ty_call_new(state, context);
     call->fn.asked = fn;
@@ -256,7 +256,10 @@ void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name,
     ty_state_args(state, shard, &args);
     ty_args_add_text(&args, name);
     ty_args_add_u64(&args, lease_ms);
-    ty_args_add_u64(&args, (uint64_t)rules_end);
+    for (size_t i = 0; i < count; i++) {
+        ty_args_add_text(&args, ends[i].partition);
+        ty_args_add_u64(&args, (uint64_t)ends[i].next);
+    }
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_REPLAYED, key, &args, on_asked, call);
 }

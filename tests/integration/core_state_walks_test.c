@@ -36,7 +36,7 @@ static struct command *commands; // the topic
 static size_t command_count, command_cap, position;
 static size_t event_first;    // what is before it was freed
 static struct reading older;  // one that is told late
-static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, retired;
+static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, held, retired;
 
 // ---- what comes next ----
 
@@ -297,10 +297,15 @@ static void go_clock(void)
     for (unsigned i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &walk.model.jobs[i];
         bool has_lease = job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING;
-        if (has_lease && count < 16 && walk_by_chance(10) && !waits_for_events()) {
+        if (job->is_held && walk_by_chance(50) && !waits_for_events()) {
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:d", "XX", "1", "%");
+            model_end_held(&walk.site, &walk.model.jobs[i]);
+            walk_note(i, "nobody had it");
+            held++;
+        } else if (has_lease && !job->is_held && count < 16 && walk_by_chance(10) && !waits_for_events()) {
             STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:l", "XX", "1", "%");
             expired[count++] = i;
-        } else if (job->in_backoff && walk_by_chance(50)) {
+        } else if (job->in_backoff && walk_by_chance(50) && !waits_for_events()) {
             STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:d", "XX", "1", "%");
             model_back_off_ends(&walk.model, i);
             walk_note(i, "back-off ends");
@@ -411,7 +416,7 @@ static void replay(void)
         return;
     }
     walk.on_way++;
-    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 1, 0, on_asked, &is_done);
+    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 0, NULL, 0, on_asked, &is_done);
     walk_wait_all();
     assert_true(is_done);
     model_replayed(&walk.model);
@@ -478,7 +483,7 @@ static void the_store_does_what_the_model_says(void **state)
                   ", settled %" PRIu64 ", readings %" PRIu64 ", published %" PRIu64 "\n", walk.events_done, ms, walk.answers[APPLY],
                   walk.answers[CLAIM], walk.answers[RENEW], walk.answers[FINISH], walk.answers[SETTLED], walk.answers[OUTBOX], walk.answers[PUBLISHED]);
     print_message("rollbacks %" PRIu64 ", replays %" PRIu64 " and %" PRIu64 " cut off, of %" PRIu64 " events, leases expired %" PRIu64
-                  ", retired %" PRIu64 "\n", rollbacks_made, replays, replays_cut, restores, expiries, retired);
+                  ", held %" PRIu64 ", retired %" PRIu64 "\n", rollbacks_made, replays, replays_cut, restores, expiries, held, retired);
     for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
         if (wanted >= EVENTS && !walk.states[s])
             fail_msg("no job was ever seen in state %d", s);

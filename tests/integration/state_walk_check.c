@@ -168,8 +168,8 @@ static void check_places(void)
         const struct model_job *job = &walk.model.jobs[i];
         bool is_pending = job->state == TY_JOB_PENDING;
         walk_check(i, "in the queue", places[QUEUE][i], is_pending && !job->in_backoff);
-        walk_check(i, "in back-off", places[BACKOFF][i], is_pending && job->in_backoff);
-        walk_check(i, "among the leases", places[LEASES][i], job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING);
+        walk_check(i, "in back-off", places[BACKOFF][i], (is_pending && job->in_backoff) || job->is_held);
+        walk_check(i, "among the leases", places[LEASES][i], (job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING) && !job->is_held);
         walk_check(i, "in the outbox", places[OUT][i], job->in_outbox);
         walk_check(i, "among the null records", places[NULLS][i], job->in_nulls);
         walk_check(i, "among the ended", places[ENDED][i], job->exists && model_is_terminal(job));

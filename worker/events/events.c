@@ -158,7 +158,7 @@ static void on_feed(void *context, struct ty_feed_order *order)
     } else if (order->kind == TY_FEED_OPEN) {
         shard->partitions = order->partitions;
         memcpy(shard->ends, order->ends, sizeof shard->ends);
-        shard->rules_end = order->rules_end;
+        ty_replay_take_ends(shard, order);
         shard->is_level = false;
         shard->step = STEP_READY;
         shard->logged_ms = 0;
@@ -332,7 +332,7 @@ void ty_events_stop(struct ty_events *events)
     for (unsigned i = 0; i < events->shard_count; i++) {
         struct shard *shard = &events->shards[i];
         ty_loop_clear_timer(events->loop, &shard->timer);
-        ty_loop_clear_timer(events->loop, &shard->rules_timer);
+        ty_loop_clear_timer(events->loop, &shard->commands_timer);
         if (events->is_up && shard->step != STEP_AWAY)
             ask(shard, 0);
     }
@@ -345,7 +345,8 @@ void ty_events_free(struct ty_events *events)
     ty_events_hold(events);
     for (unsigned i = 0; i < events->shard_count; i++) {
         ty_loop_clear_timer(events->loop, &events->shards[i].timer);
-        ty_loop_clear_timer(events->loop, &events->shards[i].rules_timer);
+        ty_loop_clear_timer(events->loop, &events->shards[i].commands_timer);
+        free(events->shards[i].command_ends);
         ty_feed_free(events->shards[i].feed);
         forget_batch(&events->shards[i]);
         ty_replay_forget(&events->shards[i]);

@@ -44,6 +44,10 @@
 #define TY_LIMIT_ATTEMPTS 100
 // Log message in one entry; longer lines continue in the next entry.
 #define TY_LIMIT_LOG_MESSAGE_BYTES (16 * 1024)
+// One entry in the store, its message, level, time and marks: what is larger is cut by whoever makes entries.
+#define TY_LIMIT_LOG_ENTRY_BYTES (48 * 1024)
+// What a sealed chunk of a log unpacks to: refused by the store's scripts and by readers.
+#define TY_LIMIT_LOG_CHUNK_BYTES (128 * 1024)
 // Entries and bytes of one log page: the page ends and its token leads on.
 #define TY_LIMIT_LOG_PAGE_ENTRIES 1000
 #define TY_LIMIT_LOG_PAGE_BYTES (1024 * 1024)

@@ -12,9 +12,9 @@
 #include "core/logsplit_level.h"
 
 #define SECOND_US 1000000u
-#define STRING_MAX 4096u // an escape string that does not end is not one
+#define SEQUENCE_MAX 4096u // an escape sequence that has not ended by then is none
 
-enum escape { TEXT, ESC, CSI, SHORT, STRING, STRING_ESC };
+enum escape { TEXT, ESC, CSI, CSI_LATE, SHORT, STRING, STRING_ESC, ENDED, NONE };
 
 struct ty_logsplit {
     ty_logsplit_fn fn;
@@ -29,7 +29,7 @@ struct ty_logsplit {
     bool swallow_lf;    // it was emitted as ended by "\r"; a "\n" that follows belongs to it
 
     enum escape escape;
-    unsigned escape_bytes;
+    struct ty_buf held; // what came of the escape sequence behind its ESC: text if it does not end
     uint8_t tail[4]; // the beginning of a UTF-8 character
     unsigned tail_len, tail_want;
 
@@ -39,16 +39,17 @@ struct ty_logsplit {
     uint64_t shown_us; // when the last progress text was emitted
     bool shown;
 
+    const char *default_level;
     const char *level; // of the last line
     bool in_traceback;
 };
 
-struct ty_logsplit *ty_logsplit_new(ty_logsplit_fn fn, void *context)
+struct ty_logsplit *ty_logsplit_new(const char *default_level, ty_logsplit_fn fn, void *context)
 {
     struct ty_logsplit *split = ty_xcalloc(1, sizeof *split);
     split->fn = fn;
     split->context = context;
-    split->level = "info";
+    split->level = split->default_level = default_level;
     return split;
 }
 
@@ -58,6 +59,7 @@ void ty_logsplit_free(struct ty_logsplit *split)
         return;
     ty_buf_done(&split->text);
     ty_buf_done(&split->progress);
+    ty_buf_done(&split->held);
     free(split);
 }
 
@@ -77,13 +79,18 @@ static const char *level_of(struct ty_logsplit *split, const char *text, size_t 
         return split->level = "error";
     }
     const char *level = ty_logsplit_level(text, len);
-    return split->level = level ? level : "info";
+    return split->level = level ? level : split->default_level;
 }
 
 static void emit(struct ty_logsplit *split, uint64_t time_us, const char *text, size_t len)
 {
-    const char *level = split->continued ? split->level : level_of(split, text, len);
-    split->fn(split->context, time_us, level, text, len);
+    struct ty_logsplit_line line = {.time_us = time_us,
+                                    .level = split->continued ? split->level
+                                                              : level_of(split, text, len),
+                                    .continued = split->continued,
+                                    .message = text,
+                                    .len = len};
+    split->fn(split->context, &line);
 }
 
 static void emit_text(struct ty_logsplit *split)
@@ -176,12 +183,20 @@ static void begin_character(struct ty_logsplit *split, uint8_t byte)
     split->tail_want = want;
 }
 
+// A character that was begun and will not be ended was none.
+static void end_character(struct ty_logsplit *split)
+{
+    if (!split->tail_len)
+        return;
+    split->tail_len = 0;
+    add_replacement(split);
+}
+
 // False when the byte does not belong to the character begun, which then was none.
 static bool go_on_character(struct ty_logsplit *split, uint8_t byte)
 {
     if (!may_follow(split->tail[0], split->tail_len, byte)) {
-        split->tail_len = 0;
-        add_replacement(split);
+        end_character(split);
         return false;
     }
     split->tail[split->tail_len++] = byte;
@@ -194,56 +209,89 @@ static bool go_on_character(struct ty_logsplit *split, uint8_t byte)
     return true;
 }
 
-// False when the byte does not belong to the escape sequence, which then was none or has ended.
-static bool go_on_escape(struct ty_logsplit *split, uint8_t byte)
+static void take_text(struct ty_logsplit *split, uint8_t byte)
 {
-    enum escape escape = split->escape;
-    bool is_final = byte >= 0x30 && byte <= 0x7e;
-    split->escape = TEXT;
+    if (split->tail_len && go_on_character(split, byte))
+        return;
+    if (byte >= 0x80)
+        begin_character(split, byte);
+    else if ((byte >= 0x20 && byte != 0x7f) || byte == '\t')
+        add_plain(split, &byte, 1);
+}
+
+// What an escape sequence in the state `escape` becomes with the next byte.
+static enum escape next_escape(enum escape escape, uint8_t byte)
+{
+    bool is_final = byte >= 0x30 && byte <= 0x7e, is_middle = byte >= 0x20 && byte <= 0x2f;
     switch (escape) {
     case ESC:
         if (byte == '[')
-            split->escape = CSI;
-        else if (byte && strchr("]PX^_", byte))
-            split->escape = STRING, split->escape_bytes = 0;
-        else if (byte >= 0x20 && byte <= 0x2f)
-            split->escape = SHORT;
-        else
-            return is_final;
-        return true;
+            return CSI;
+        if (byte && strchr("]PX^_", byte))
+            return STRING;
+        return is_middle ? SHORT : is_final ? ENDED : NONE;
     case SHORT: // "ESC ( B"
-        if (byte >= 0x20 && byte <= 0x2f)
-            split->escape = SHORT;
-        return byte >= 0x20 && byte <= 0x7e;
+        return is_middle ? SHORT : is_final ? ENDED : NONE;
     case CSI:
-        if (byte >= 0x20 && byte <= 0x3f)
-            split->escape = CSI;
-        return byte >= 0x20 && byte <= 0x7e;
+        if (byte >= 0x30 && byte <= 0x3f)
+            return CSI;
+        return is_middle ? CSI_LATE : is_final ? ENDED : NONE;
+    case CSI_LATE: // behind the parameters
+        return is_middle ? CSI_LATE : byte >= 0x40 && byte <= 0x7e ? ENDED : NONE;
     case STRING:
-        if (++split->escape_bytes < STRING_MAX && byte != 0x07)
-            split->escape = byte == 0x1b ? STRING_ESC : STRING;
-        return true;
+        return byte == 0x07 ? ENDED : byte == 0x1b ? STRING_ESC : STRING;
     case STRING_ESC:
-        if (byte != '\\')
-            split->escape = ESC; // a new sequence in the middle of the string
-        return byte == '\\' || go_on_escape(split, byte);
+        return byte == '\\' ? ENDED : NONE;
     default:
-        return false;
+        return NONE;
     }
+}
+
+// There is no escape sequence: what was held of one is text, but for the ESC.
+static void release_held(struct ty_logsplit *split)
+{
+    bool had_escape = split->escape == STRING_ESC; // it began in the midst of the string
+    split->escape = TEXT;
+    for (size_t i = 0; i < split->held.len; i++)
+        take_text(split, split->held.data[i]);
+    ty_buf_clear(&split->held);
+    if (had_escape) {
+        end_character(split);
+        split->escape = ESC;
+    }
+}
+
+// True when the byte belongs to the escape sequence.
+static bool go_on_escape(struct ty_logsplit *split, uint8_t byte)
+{
+    enum escape next = next_escape(split->escape, byte);
+    if (next == NONE) {
+        release_held(split);
+        return split->escape == ESC && go_on_escape(split, byte);
+    }
+    if (next == ENDED) {
+        split->escape = TEXT;
+        ty_buf_clear(&split->held);
+        return true;
+    }
+    split->escape = next;
+    if (next != STRING_ESC)
+        ty_buf_add_byte(&split->held, byte);
+    if (split->held.len == SEQUENCE_MAX)
+        release_held(split);
+    return true;
 }
 
 static void take_byte(struct ty_logsplit *split, uint8_t byte)
 {
     if (split->escape != TEXT && go_on_escape(split, byte))
         return;
-    if (split->tail_len && go_on_character(split, byte))
-        return;
-    if (byte >= 0x80)
-        begin_character(split, byte);
-    else if (byte == 0x1b)
+    if (byte == 0x1b) {
+        end_character(split);
         split->escape = ESC;
-    else if ((byte >= 0x20 && byte != 0x7f) || byte == '\t')
-        add_plain(split, &byte, 1);
+    } else {
+        take_text(split, byte);
+    }
 }
 
 // How many bytes at the start are printable ASCII or tabs.
@@ -295,11 +343,10 @@ static void gather(struct ty_logsplit *split, uint64_t time_us, const uint8_t *b
 // Nothing of a sequence or a character goes on behind a line's end.
 static void end_cleaning(struct ty_logsplit *split)
 {
+    if (split->escape != TEXT)
+        release_held(split);
     split->escape = TEXT;
-    if (split->tail_len) {
-        split->tail_len = 0;
-        add_replacement(split);
-    }
+    end_character(split);
 }
 
 static void begin_line(struct ty_logsplit *split)
@@ -415,16 +462,18 @@ static void flush_line(struct ty_logsplit *split, uint64_t now_us, bool is_end)
         emit_progress(split, now_us);
         emit_text(split);
         split->continued = true;
+        split->begun = false;
     }
-    split->begun = false;
     if (is_end)
         begin_line(split);
 }
 
 void ty_logsplit_flush(struct ty_logsplit *split, uint64_t now_us)
 {
-    bool is_end = now_us == UINT64_MAX;
-    if ((split->begun || split->after_cr) && (is_end || is_past(now_us, split->last_us)))
+    bool is_end = now_us == UINT64_MAX, is_waiting = split->begun || split->after_cr;
+    if (is_end && (split->tail_len || split->escape != TEXT))
+        is_waiting = true; // the rest of a line that was flushed
+    if (is_waiting && (is_end || is_past(now_us, split->last_us)))
         flush_line(split, now_us, is_end);
     if (split->has_progress && (is_end || is_past(now_us, split->shown_us)))
         emit_progress(split, now_us);

@@ -203,16 +203,6 @@ void ty_redis_eval(struct ty_redis *redis, const struct ty_redis_script *script,
     ty_redis_issue(redis, argc + 3, redis->argv, redis->lens, true, fn, context);
 }
 
-void ty_redis_subscribe(struct ty_redis *redis, const char *channel, ty_redis_message_fn fn, void *context)
-{
-    if (redis->channel_count == TY_REDIS_CHANNELS_MAX)
-        abort(); // as many as there may be shards
-    struct ty_redis_channel *slot = &redis->channels[redis->channel_count++];
-    *slot = (struct ty_redis_channel){.redis = redis, .name = ty_xstrdup(channel), .fn = fn, .context = context};
-    if (redis->up)
-        ty_redis_link_subscribe(redis, slot);
-}
-
 // ---- life ----
 
 // hiredis writes with write(2): a server that has closed the connection would end the process by SIGPIPE.
@@ -271,8 +261,7 @@ void ty_redis_free(struct ty_redis *redis)
     ty_loop_clear_timer(redis->loop, &redis->deadline);
     ty_loop_clear_timer(redis->loop, &redis->refusals);
     ty_loop_remove_flush(redis->loop, ty_redis_link_flush, redis);
-    for (size_t i = 0; i < redis->channel_count; i++)
-        free(redis->channels[i].name);
+    ty_redis_channels_free(redis);
     ty_redis_url_done(&redis->url);
     free(redis->nodes.items);
     free(redis->argv);

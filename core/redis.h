@@ -72,5 +72,8 @@ void ty_redis_script_init(struct ty_redis_script *script, const char *name, cons
 void ty_redis_eval(struct ty_redis *redis, const struct ty_redis_script *script, int key_count, int argc,
                    const char *const *argv, const size_t *lens, ty_redis_fn fn, void *context);
 
-// Turns this connection into a subscriber of one more channel (again after each reconnect); no other commands then.
+// Turns this connection into a subscriber of one more channel (again after each reconnect); no other commands then. One
+// subscription a name.
 void ty_redis_subscribe(struct ty_redis *redis, const char *channel, ty_redis_message_fn fn, void *context);
+// fn will not come any more. A subscriber keeps at least one channel: it does not become a client of commands again.
+void ty_redis_unsubscribe(struct ty_redis *redis, const char *channel);

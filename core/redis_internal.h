@@ -1,4 +1,4 @@
-// What redis.c (commands), redis_link.c (the connection), redis_address.c and redis_reply.c share. Inside the Redis door only.
+// What redis.c (commands), redis_link.c (the connection), redis_channel.c, redis_address.c and redis_reply.c share. Inside the Redis door only.
 #pragma once
 
 #include <hiredis/async.h>
@@ -6,7 +6,6 @@
 #include "core/redis.h"
 
 #define TY_REDIS_SCRIPTS_MAX 32
-#define TY_REDIS_CHANNELS_MAX 64
 
 // A parsed URL. Owner frees with ty_redis_url_done.
 struct ty_redis_url {
@@ -56,9 +55,10 @@ struct ty_redis_pending {
 struct ty_redis_channel {
     struct ty_redis *redis;
     char *name;
-    bool confirmed;
-    ty_redis_message_fn fn;
+    int place; // what the server was told of it
+    ty_redis_message_fn fn; // NULL: nobody listens any more
     void *context;
+    struct ty_redis_channel *next, **at;
 };
 
 struct ty_redis {
@@ -90,8 +90,8 @@ struct ty_redis {
     size_t loaded_count;
     uint32_t script_epoch; // rises when the server turns out to have lost its scripts
     struct ty_err script_err; // code other than TY_OK: the server refused a script
-    struct ty_redis_channel channels[TY_REDIS_CHANNELS_MAX];
-    size_t channel_count;
+    struct ty_redis_channel *channels;
+    bool listening; // the connection has been asked for the channels
 
     struct ty_redis_nodes nodes;
     const char **argv; // scratch of ty_redis_eval
@@ -108,7 +108,11 @@ void ty_redis_link_break(struct ty_redis *redis);
 void ty_redis_link_flush(void *redis);
 // Watches the age of the oldest unanswered command.
 void ty_redis_link_watch_age(struct ty_redis *redis);
-void ty_redis_link_subscribe(struct ty_redis *redis, struct ty_redis_channel *channel);
+void ty_redis_link_set_up(struct ty_redis *redis);
+// redis_channel.c: asks a new connection for all of them; it has gone; the client goes.
+void ty_redis_channels_ask(struct ty_redis *redis);
+void ty_redis_channels_lose(struct ty_redis *redis);
+void ty_redis_channels_free(struct ty_redis *redis);
 // redis.c: sends without asking whether the connection is up.
 void ty_redis_issue(struct ty_redis *redis, int argc, const char *const *argv, const size_t *lens, bool is_script,
                     ty_redis_fn fn, void *context);

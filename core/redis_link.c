@@ -84,6 +84,7 @@ static void went_down(struct ty_redis *redis)
     redis->connected = redis->up = redis->wants_write = false;
     redis->loaded_count = 0;
     redis->script_err.code = TY_OK;
+    ty_redis_channels_lose(redis);
     ty_loop_clear_timer(redis->loop, &redis->deadline);
     if (redis->freeing)
         return;
@@ -145,39 +146,13 @@ void ty_redis_link_watch_age(struct ty_redis *redis)
 
 // ---- up ----
 
-static void set_up(struct ty_redis *redis)
+void ty_redis_link_set_up(struct ty_redis *redis)
 {
     redis->up = redis->told = redis->told_up = true;
     redis->up_since_ms = ty_clock_mono_ms();
     ty_loop_clear_timer(redis->loop, &redis->deadline);
     ty_err_set(&redis->cause, TY_EUNAVAILABLE, "Redis at %s: the connection was lost", redis->url.shown);
     redis->on_state(redis->context, true, NULL);
-}
-
-static void on_message(redisAsyncContext *connection, void *raw, void *context)
-{
-    const redisReply *reply = raw;
-    struct ty_redis_channel *channel = context;
-    struct ty_redis *redis = channel->redis;
-    (void)connection;
-    if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
-        return;
-    if (reply->element[2]->type == REDIS_REPLY_STRING) {
-        channel->fn(channel->context, channel->name, reply->element[2]->str, reply->element[2]->len);
-        return;
-    }
-    channel->confirmed = true;
-    for (size_t i = 0; i < redis->channel_count; i++)
-        if (!redis->channels[i].confirmed)
-            return;
-    if (!redis->up)
-        set_up(redis);
-}
-
-void ty_redis_link_subscribe(struct ty_redis *redis, struct ty_redis_channel *channel)
-{
-    channel->confirmed = false;
-    redisAsyncCommand(redis->connection, on_message, channel, "SUBSCRIBE %s", channel->name);
 }
 
 // The answer to AUTH, SELECT or PING. Anything but success makes the connection useless.
@@ -204,10 +179,9 @@ static void on_pong(void *context, const struct ty_redis_reply *reply, const str
     struct ty_redis *redis = context;
     if (!greeted(redis, reply, err))
         return;
-    for (size_t i = 0; i < redis->channel_count; i++)
-        ty_redis_link_subscribe(redis, &redis->channels[i]);
-    if (!redis->channel_count)
-        set_up(redis);
+    ty_redis_channels_ask(redis);
+    if (!redis->channels)
+        ty_redis_link_set_up(redis);
 }
 
 static void greet(struct ty_redis *redis)

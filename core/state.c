@@ -16,7 +16,8 @@ static void load_scripts(struct ty_state *state)
         [TY_SCRIPT_ATTACH] = "attach", [TY_SCRIPT_CLAIM] = "claim", [TY_SCRIPT_CONTROL] = "control",
         [TY_SCRIPT_FINISH] = "finish", [TY_SCRIPT_HELLO] = "hello", [TY_SCRIPT_LIST] = "list",
         [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
-        [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PUBLISHED] = "published",
+        [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_LOG_REMOVE] = "log_remove", [TY_SCRIPT_LOG_SEAL] = "log_seal",
+        [TY_SCRIPT_LOG_SPANS] = "log_spans", [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PUBLISHED] = "published",
         [TY_SCRIPT_REBUILD] = "rebuild", [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew",
         [TY_SCRIPT_PLACE] = "place", [TY_SCRIPT_RULES] = "rules",
         [TY_SCRIPT_REPLAYED] = "replayed", [TY_SCRIPT_RESTORE] = "restore", [TY_SCRIPT_RETIRE] = "retire", [TY_SCRIPT_SETTLED] = "settled",
@@ -213,6 +214,7 @@ void ty_state_free(struct ty_state *state)
     state->on_notice = NULL;
     ty_loop_clear_timer(state->loop, &state->hello_again);
     ty_redis_free(state->listener);
+    ty_redis_free(state->log_line);
     ty_redis_free(state->redis);
     ty_loop_clear_timer(state->loop, &state->hello_again); // a call that was given up may have set it
     free((char *)state->options.redis_url);

@@ -26,7 +26,8 @@ struct ty_state_options {
     uint64_t tombstone_ms;       // how long a cancel or delete waits for its submit (default 8 days)
     uint64_t horizon_ms;         // submits of a partition that are older make no job (0: any does); below tombstone_ms
     uint64_t job_retention_ms;   // of jobs that have ended (0: kept)
-    uint64_t log_retention_ms;   // after the end of a job's log (default 7 days; 0: kept)
+    uint64_t log_retention_ms;   // after the end of a job's log (default 7 days; 0: kept; UINT64_MAX: it goes at its end)
+    uint64_t job_log_bytes;      // of one job's log, through all attempts, as it is read; 0: no limit
     uint32_t default_max_attempts;
     uint32_t max_losses;         // lost workers after which a job is quarantined; 0: never
     uint32_t retry_base_ms;      // back-off after the first failure, of a job that asks for none; 0: none
@@ -180,23 +181,42 @@ void ty_state_info(struct ty_state *state, const char *section, ty_info_fn fn, v
 
 // ---- logs ----
 
-// next: the sequence number the store wants next. fresh (open only): the log had not seen this token before.
-typedef void (*ty_log_fn)(void *context, const struct ty_err *err, uint64_t next, bool fresh);
+// What the store has of the attempt's log.
+struct ty_log_place {
+    uint64_t next;   // the sequence number that it wants
+    uint64_t sealed; // entries below it are in chunks; from there to next they are live
+    uint64_t bytes;  // what the whole log of the job takes, chunks and entries; not set by refusals
+    bool fresh;      // open only: the log had not seen this token before
+};
+// place is zeros on an error but for TY_EPRECONDITION.
+typedef void (*ty_log_fn)(void *context, const struct ty_err *err, const struct ty_log_place *place);
 // Opens (or re-opens) the log of an attempt; refuses a lower fence with TY_EABORTED, which the job's shard counts (stale_refused),
-// as it does a stale token below. first is the sequence number that the
+// as it does a stale token below. The log of a deleted job is refused with TY_EABORTED too. first is the sequence number that the
 // worker would go on with when the store has nothing of this attempt.
 void ty_state_log_open(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t fence,
                        const struct ty_token *token, uint64_t first, ty_log_fn fn, void *context);
-// Entries are serialized TrainingJobLogEntry messages. first: the sequence number of entries[0]; what the store has is
-// skipped, a hole is refused. TY_EABORTED: stale token; TY_ENOTFOUND: no such log (deleted, or the store went back: open
-// again); TY_EPRECONDITION: a hole (next says what is wanted). end: no more entries will come.
+// Entries as core/log_entry.h makes them, sealed in chunks (core/log_chunk.h) or one by one; all are borrowed until the call
+// returns. Chunks follow each other, the entries follow the last. The first chunk that is new begins where the live entries do
+// and replaces those it has. What the store has is skipped, a hole is refused.
+// TY_EABORTED: stale token, or the attempt's lease was taken; TY_ENOTFOUND: no such log (deleted, or the store went back: open
+// again); TY_EPRECONDITION: a hole, or a chunk that begins elsewhere (place says what is wanted).
 struct ty_bytes {
     const void *data;
     size_t len;
 };
-void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_t attempt, const struct ty_token *token,
-                         uint64_t first, const struct ty_bytes *entries, size_t count, bool end, ty_log_fn fn,
-                         void *context);
+struct ty_log_append {
+    struct ty_id id;
+    struct ty_token token;
+    uint32_t attempt;
+    const struct ty_bytes *chunks;
+    size_t chunk_count;
+    uint64_t first; // sequence number of entries[0]; without entries: of what would follow
+    const struct ty_bytes *entries;
+    size_t count;
+    bool end;             // no more will come
+    uint64_t limit_bytes; // of the job's log for now, where that is less than job_log_bytes; 0: that
+};
+void ty_state_log_append(struct ty_state *state, const struct ty_log_append *append, ty_log_fn fn, void *context);
 
 // ---- answers ----
 
@@ -226,11 +246,21 @@ typedef void (*ty_list_fn)(void *context, const struct ty_err *err, const struct
 void ty_state_list(struct ty_state *state, unsigned shard, const char *organization_id, int status,
                    const struct ty_list_cursor *cursor, unsigned limit, ty_list_fn fn, void *context);
 
-// One page of a job's log from (attempt, sequence) on, through all attempts. entries are serialized
-// TrainingJobLogEntry messages, borrowed. more: entries follow behind next_*.
+// One page of a job's log from (attempt, sequence) on, through all attempts. Entries are as core/log_entry.h makes them, borrowed;
+// they are at most max_entries and max_bytes together, unless the first alone is larger. Where entries were dropped, or came too
+// late to be taken, one of the worker's stream says so in their place: a run of its own. more: entries follow behind next_*. A
+// place that was dropped since is a place still.
+struct ty_log_run { // entries of one attempt without a hole between them
+    uint32_t attempt;
+    uint64_t sequence; // of the first
+    size_t count;
+    uint64_t missing;  // 0; else the one entry of the run is such a word: it stands for so many from sequence on
+};
 struct ty_log_page {
     const struct ty_bytes *entries;
     size_t count;
+    const struct ty_log_run *runs; // the places of all entries, in their order
+    size_t run_count;
     bool more;
     bool ended;             // the log's end marker is there
     uint32_t next_attempt;
@@ -239,3 +269,23 @@ struct ty_log_page {
 typedef void (*ty_log_page_fn)(void *context, const struct ty_err *err, const struct ty_log_page *page);
 void ty_state_log_page(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t sequence,
                        unsigned max_entries, size_t max_bytes, ty_log_page_fn fn, void *context);
+
+// What there is of each attempt's log, the latest attempt first, at most max_attempts of them: sequences from first up to,
+// but not with, next. In between some may be missing where a log was cut to its bounds. No log: no spans. Costs a few looks an
+// attempt, however long the log is.
+struct ty_log_span {
+    uint32_t attempt;
+    uint64_t first, next;
+};
+typedef void (*ty_log_spans_fn)(void *context, const struct ty_err *err, const struct ty_log_span *spans, size_t count);
+void ty_state_log_spans(struct ty_state *state, const struct ty_id *id, unsigned max_attempts, ty_log_spans_fn fn,
+                        void *context);
+
+// Watches a log: fn comes when it has grown or ended, and when that may have been missed (the line was down). Best effort: a
+// program of before this tells nothing, so who waits also looks at times. One watch a job; end it before the state is freed,
+// not from inside fn. TY_EINVALID: the address.
+struct ty_log_watch;
+typedef void (*ty_log_news_fn)(void *context);
+int ty_state_log_watch(struct ty_state *state, const struct ty_id *id, ty_log_news_fn fn, void *context,
+                       struct ty_log_watch **ret_watch, struct ty_err *err) TY_MUST_USE;
+void ty_state_log_unwatch(struct ty_log_watch *watch);

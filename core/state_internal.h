@@ -10,14 +10,15 @@
 
 enum ty_script {
     TY_SCRIPT_ATTACH, TY_SCRIPT_CLAIM, TY_SCRIPT_CONTROL, TY_SCRIPT_FINISH, TY_SCRIPT_HELLO, TY_SCRIPT_LIST,
-    TY_SCRIPT_LOG_APPEND, TY_SCRIPT_LOG_OPEN, TY_SCRIPT_LOG_PAGE, TY_SCRIPT_OUTBOX, TY_SCRIPT_PLACE, TY_SCRIPT_RULES, TY_SCRIPT_PUBLISHED, TY_SCRIPT_REBUILD,
+    TY_SCRIPT_LOG_APPEND, TY_SCRIPT_LOG_OPEN, TY_SCRIPT_LOG_PAGE, TY_SCRIPT_LOG_REMOVE, TY_SCRIPT_LOG_SEAL, TY_SCRIPT_LOG_SPANS, TY_SCRIPT_OUTBOX, TY_SCRIPT_PLACE, TY_SCRIPT_RULES, TY_SCRIPT_PUBLISHED, TY_SCRIPT_REBUILD,
     TY_SCRIPT_RECLAIM, TY_SCRIPT_RENEW, TY_SCRIPT_REPLAYED, TY_SCRIPT_RESTORE, TY_SCRIPT_RETIRE, TY_SCRIPT_SETTLED, TY_SCRIPT_SUBMIT, TY_SCRIPT_UNLINKED, TY_SCRIPTS
 };
 
 struct ty_state {
     struct ty_loop *loop;
     struct ty_redis *redis;
-    struct ty_redis *listener;
+    struct ty_redis *listener, *log_line;
+    struct ty_log_watch *log_watches;
     struct ty_state_options options;
     ty_state_up_fn on_up;
     void *up_context;
@@ -48,6 +49,7 @@ struct ty_call {
         ty_wait_fn wait;
         ty_list_fn list;
         ty_log_page_fn log_page;
+        ty_log_spans_fn log_spans;
         ty_outbox_fn outbox;
         ty_outbox_told_fn published;
         ty_restored_fn restored;
@@ -81,6 +83,9 @@ int ty_state_check_array(const struct ty_redis_reply *reply, const struct ty_err
 void ty_state_remove_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at);
 // Removes the logs of a deleted job; nobody waits for it.
 void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts);
+// The lease of an attempt was taken: its log takes no more until it has the job again. ended: the job has ended with it. Nobody
+// waits for it.
+void ty_state_log_seal(struct ty_state *state, const struct ty_id *id, uint32_t attempt, bool ended);
 // One call with an answer of count results, delivered to fn.
 void ty_state_on_results(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause);
 // Decodes id, record pairs from items[at] on; *ret_jobs is the caller's to free, its records borrow from the reply.

@@ -1,4 +1,5 @@
-// The store's side of logs. Their keys are tagged by job, so that logs spread over a cluster.
+// The store's side of logs: what is written and removed. Their keys are tagged by job, so that logs spread over a cluster.
+// Reading: state_log_page.c.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,12 +38,16 @@ static void on_log(void *context, const struct ty_redis_reply *reply, const stru
 {
     struct ty_call *call = context;
     struct ty_err err;
-    uint64_t next = 0;
+    struct ty_log_place place = {0};
     int64_t answer = 0;
-    int rc = ty_state_check_array(reply, cause, 2, &err);
+    int rc = ty_state_check_array(reply, cause, 1, &err);
     if (rc == 0) {
         answer = reply->items[0].integer;
-        next = (uint64_t)reply->items[1].integer;
+        if (reply->count >= 3)
+            place = (struct ty_log_place){.next = (uint64_t)reply->items[1].integer,
+                                          .sealed = (uint64_t)reply->items[2].integer,
+                                          .bytes = reply->count >= 4 ? (uint64_t)reply->items[3].integer : 0,
+                                          .fresh = answer == 2};
         if (answer == -1) {
             count_refused(call->state, (unsigned)call->count);
             rc = ty_err_set(&err, TY_EABORTED, "log: another attempt has it");
@@ -51,8 +56,10 @@ static void on_log(void *context, const struct ty_redis_reply *reply, const stru
             rc = ty_err_set(&err, TY_EPRECONDITION, "log: a hole before the first entry");
         else if (answer == -3)
             rc = ty_err_set(&err, TY_ENOTFOUND, "log: it is not open");
+        else if (answer == -4)
+            rc = ty_err_set(&err, TY_EABORTED, "log: its job was deleted");
     }
-    call->fn.log(call->context, rc < 0 ? &err : NULL, next, answer == 2);
+    call->fn.log(call->context, rc < 0 ? &err : NULL, &place);
     free(call);
 }
 
@@ -69,74 +76,43 @@ void ty_state_log_open(struct ty_state *state, const struct ty_id *id, uint32_t 
     ty_args_add_u64(&args, fence);
     ty_args_add(&args, token->bytes, sizeof token->bytes);
     ty_args_add_u64(&args, first);
+    ty_args_add_u64(&args, state->options.job_log_bytes);
     ty_state_log_key(id, key);
     ty_state_eval(state, TY_SCRIPT_LOG_OPEN, key, &args, on_log, call);
 }
 
-void ty_state_log_append(struct ty_state *state, const struct ty_id *id, uint32_t attempt,
-                         const struct ty_token *token, uint64_t first, const struct ty_bytes *entries,
-                         size_t count, bool end, ty_log_fn fn, void *context)
+static void add_retention(const struct ty_state *state, struct ty_args *args)
+{
+    if (state->options.log_retention_ms == UINT64_MAX)
+        ty_args_add_text(args, "-1");
+    else
+        ty_args_add_u64(args, state->options.log_retention_ms);
+}
+
+void ty_state_log_append(struct ty_state *state, const struct ty_log_append *append, ty_log_fn fn, void *context)
 {
     struct ty_call *call = ty_call_new(state, context);
     call->fn.log = fn;
-    call->count = ty_state_shard_of(state, id); // who counts what is refused
+    call->count = ty_state_shard_of(state, &append->id); // who counts what is refused
     struct ty_args args;
     char key[48];
     ty_state_args(state, 0, &args);
-    ty_args_add_u64(&args, attempt);
-    ty_args_add(&args, token->bytes, sizeof token->bytes);
-    ty_args_add_u64(&args, first);
-    ty_args_add_text(&args, end ? "1" : "0");
-    ty_args_add_u64(&args, state->options.log_retention_ms);
-    for (size_t i = 0; i < count; i++)
-        ty_args_add(&args, entries[i].data, entries[i].len);
-    ty_state_log_key(id, key);
+    ty_args_add_u64(&args, append->attempt);
+    ty_args_add(&args, append->token.bytes, sizeof append->token.bytes);
+    ty_args_add_text(&args, append->end ? "1" : "0");
+    add_retention(state, &args);
+    ty_args_add_u64(&args, append->limit_bytes ? append->limit_bytes : state->options.job_log_bytes);
+    ty_args_add_u64(&args, append->first);
+    ty_args_add_u64(&args, append->chunk_count);
+    for (size_t i = 0; i < append->chunk_count; i++)
+        ty_args_add(&args, append->chunks[i].data, append->chunks[i].len);
+    for (size_t i = 0; i < append->count; i++)
+        ty_args_add(&args, append->entries[i].data, append->entries[i].len);
+    ty_state_log_key(&append->id, key);
     ty_state_eval(state, TY_SCRIPT_LOG_APPEND, key, &args, on_log, call);
 }
 
-static void on_page(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
-{
-    struct ty_call *call = context;
-    struct ty_err err;
-    if (ty_state_check_array(reply, cause, 4, &err) < 0) {
-        call->fn.log_page(call->context, &err, NULL);
-        free(call);
-        return;
-    }
-    size_t count = reply->count - 4;
-    struct ty_bytes *entries = ty_xcalloc(count + 1, sizeof *entries);
-    for (size_t i = 0; i < count; i++)
-        entries[i] = (struct ty_bytes){reply->items[4 + i].bytes, reply->items[4 + i].len};
-    struct ty_log_page page = {
-        .entries = entries,
-        .count = count,
-        .more = reply->items[0].integer != 0,
-        .ended = reply->items[1].integer != 0,
-        .next_attempt = (uint32_t)reply->items[2].integer,
-        .next_sequence = (uint64_t)reply->items[3].integer,
-    };
-    call->fn.log_page(call->context, NULL, &page);
-    free(entries);
-    free(call);
-}
-
-void ty_state_log_page(struct ty_state *state, const struct ty_id *id, uint32_t attempt, uint64_t sequence,
-                       unsigned max_entries, size_t max_bytes, ty_log_page_fn fn, void *context)
-{
-    struct ty_call *call = ty_call_new(state, context);
-    call->fn.log_page = fn;
-    struct ty_args args;
-    char key[48];
-    ty_state_args(state, 0, &args);
-    ty_args_add_u64(&args, attempt);
-    ty_args_add_u64(&args, sequence);
-    ty_args_add_u64(&args, max_entries);
-    ty_args_add_u64(&args, max_bytes);
-    ty_state_log_key(id, key);
-    ty_state_eval(state, TY_SCRIPT_LOG_PAGE, key, &args, on_page, call);
-}
-
-static void on_removed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+static void on_done(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     (void)context;
     (void)reply;
@@ -145,18 +121,23 @@ static void on_removed(void *context, const struct ty_redis_reply *reply, const 
 
 void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts)
 {
+    struct ty_args args;
     char key[48];
+    ty_state_args(state, 0, &args);
+    ty_args_add_u64(&args, attempts);
+    ty_args_add_u64(&args, state->options.tombstone_ms);
     ty_state_log_key(id, key);
-    struct ty_args args = {0};
-    ty_args_add_text(&args, "UNLINK");
-    ty_args_add_text(&args, key);
-    char *names = ty_xmalloc((size_t)attempts * 64 + 1);
-    for (uint32_t a = 1; a <= attempts; a++) {
-        char *name = names + (size_t)(a - 1) * 64;
-        snprintf(name, 64, "%s:%u", key, a);
-        ty_args_add_text(&args, name);
-    }
-    ty_redis_command(state->redis, (int)args.count, args.argv, args.lens, on_removed, NULL);
-    free(names);
-    ty_args_done(&args);
+    ty_state_eval(state, TY_SCRIPT_LOG_REMOVE, key, &args, on_done, NULL);
+}
+
+void ty_state_log_seal(struct ty_state *state, const struct ty_id *id, uint32_t attempt, bool ended)
+{
+    struct ty_args args;
+    char key[48];
+    ty_state_args(state, 0, &args);
+    ty_args_add_u64(&args, attempt);
+    ty_args_add_text(&args, ended ? "1" : "0");
+    add_retention(state, &args);
+    ty_state_log_key(id, key);
+    ty_state_eval(state, TY_SCRIPT_LOG_SEAL, key, &args, on_done, NULL);
 }

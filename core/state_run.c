@@ -162,7 +162,23 @@ void ty_state_remove_logs(struct ty_state *state, const struct ty_redis_reply *r
     }
 }
 
-// What a lost worker had, and was to be deleted, is gone: its logs go, too.
+// What a lost worker had takes no more of its log; what was to be deleted is gone, and its logs go too.
+static void take_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at)
+{
+    enum { QUEUED, ENDED, REMOVED };
+    for (; at + 2 < reply->count; at += 3) {
+        struct ty_id id;
+        if (reply->items[at].len != sizeof id.bytes)
+            continue;
+        memcpy(id.bytes, reply->items[at].bytes, sizeof id.bytes);
+        uint32_t attempt = (uint32_t)reply->items[at + 1].integer;
+        if (reply->items[at + 2].integer == REMOVED)
+            ty_state_log_remove(state, &id, attempt);
+        else
+            ty_state_log_seal(state, &id, attempt, reply->items[at + 2].integer == ENDED);
+    }
+}
+
 static void on_reclaimed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_call *call = context;
@@ -175,7 +191,7 @@ static void on_reclaimed(void *context, const struct ty_redis_reply *reply, cons
     // A clock that a slow answer brings is older than what was seen since.
     if ((uint64_t)reply->items[1].integer > call->state->tick[call->shard])
         call->state->tick[call->shard] = (uint64_t)reply->items[1].integer;
-    ty_state_remove_logs(call->state, reply, 2);
+    take_logs(call->state, reply, 2);
     call->fn.reclaim(call->context, NULL, (unsigned)reply->items[0].integer);
     free(call);
 }

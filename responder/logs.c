@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "core/limits.h"
+#include "core/log_entry.h"
 #include "responder/page_token.h"
 #include "responder/service_internal.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
@@ -73,8 +74,11 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_log
         ty_service_store_failed(rpc, err);
     } else if (!ty_rpc_is_answered(rpc)) {
         char token[TY_PAGE_TOKEN_BYTES];
-        for (size_t i = 0; i < page->count; i++)
-            ty_buf_add_tag_bytes(&logs->answer, FIELD_LOGS, page->entries[i].data, page->entries[i].len);
+        for (size_t i = 0; i < page->count; i++) {
+            struct ty_log_entry entry;
+            ty_log_entry_read(page->entries[i].data, page->entries[i].len, &entry);
+            ty_buf_add_tag_bytes(&logs->answer, FIELD_LOGS, entry.message, entry.len);
+        }
         if (page->more) {
             ty_page_token_encode(&logs->id, page->next_attempt, page->next_sequence, token);
             ty_buf_add_tag_bytes(&logs->answer, FIELD_NEXT_PAGE_TOKEN, token, sizeof token - 1);

@@ -168,7 +168,8 @@ static int open_store(struct ty_worker *worker, struct ty_err *err)
         .tombstone_ms = (uint64_t)settings->tombstone_hours * HOUR_MS,
         .horizon_ms = (uint64_t)settings->horizon_hours * HOUR_MS,
         .job_retention_ms = (uint64_t)settings->retention_days * 24 * HOUR_MS,
-        .log_retention_ms = (uint64_t)settings->log_retention_hours * HOUR_MS,
+        .log_retention_ms = settings->log_retention_hours < 0 ? UINT64_MAX : (uint64_t)settings->log_retention_hours * HOUR_MS,
+        .job_log_bytes = (uint64_t)settings->job_log_bytes,
         .default_max_attempts = (uint32_t)settings->max_attempts,
         .max_losses = (uint32_t)settings->max_losses,
         .retry_base_ms = (uint32_t)settings->retry_base_ms,
@@ -208,6 +209,8 @@ static int start_intake(struct ty_worker *worker, struct ty_err *err)
     return ty_events_new(worker->loop, worker->state, &events, &worker->events, err);
 }
 
+static const char *const stderr_levels[] = {"info", "warn", "error"}; // as the setting's choices
+
 static int start_run(struct ty_worker *worker, struct ty_err *err)
 {
     const struct ty_worker_settings *settings = worker->settings;
@@ -233,6 +236,7 @@ static int start_run(struct ty_worker *worker, struct ty_err *err)
         .collect_timeout_ms = (uint64_t)settings->collect_timeout_s * 1000,
         .model_retention_ms = (uint64_t)settings->model_retention_days * 24 * HOUR_MS,
         .keep_job_dirs = settings->keep_job_dirs,
+        .stderr_level = stderr_levels[settings->log_stderr_level],
         .job_dirs_ms = (uint64_t)settings->job_dir_hours * HOUR_MS,
         .containers = settings->containers,
     };

@@ -3,7 +3,8 @@
 -- Jobs whose back-off is over go to their queues, and those whose cancel was held end; leases that passed are taken.
 -- Nothing expires until the store has been in contact for one whole lease: a gap between ticks (the store was away, went
 -- back, or is new) starts that time. Answer: {how many leases were taken, this tick (0 where the store has no publisher who could
--- bring it back), (id, latest attempt) of each job that was removed...}: the caller removes their logs.
+-- bring it back), (id, latest attempt, 0 in the queue again | 1 ended | 2 removed) of each of their jobs and of those that were
+-- held...}: the caller seals their logs, or removes them.
 local ttl_ms, site, lease_us = ARGV[2], site_of(ARGV[3]), tonumber(ARGV[4]) * 1000
 local DUE_LIMIT = 1000
 local now, meta = now_us(), K .. 'm'
@@ -20,10 +21,9 @@ local tick = redis.call('HEXISTS', meta, 'read') == 1 and now or 0
 local taken, queued, out = 0, false, { 0, tick }
 if waits then return out end
 
-local function remove(id, h, raw)
-    forget(id, h, raw, ttl_ms)
-    out[#out + 1] = id
-    out[#out + 1] = h.attempt
+local function tell(id, h, what)
+    local at = #out
+    out[at + 1], out[at + 2], out[at + 3] = id, h.attempt, what
 end
 
 -- Nobody who may have had the job has said so: its cancel is done. Or there is still time for that.
@@ -36,7 +36,9 @@ local function end_held(id, h, raw)
     end
     h.state = T.expire[h.state]
     raw = put(id, h, raw, CANCELING, '', now)
-    if has(h.flags, FLAG_DELETE) then remove(id, h, raw) end
+    local is_to_go = has(h.flags, FLAG_DELETE)
+    if is_to_go then forget(id, h, raw, ttl_ms) end
+    tell(id, h, is_to_go and 2 or 1)
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'd', '-inf', int(now), 'LIMIT', 0, DUE_LIMIT)) do
@@ -81,12 +83,16 @@ for _, id in ipairs(ids) do
             extra = back_off(id, h, raw, site, started and h.losses + h.errors or unstarted, unstarted, now)
         end
         raw = put(id, h, raw, from, extra, now)
+        local what = 1
         if h.state == PENDING then
             enqueue(id, h, raw)
             queued = true
+            what = 0
         elseif has(h.flags, FLAG_DELETE) then
-            remove(id, h, raw)
+            forget(id, h, raw, ttl_ms)
+            what = 2
         end
+        tell(id, h, what)
         taken = taken + 1
     end
 end

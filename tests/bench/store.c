@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/log_entry.h"
 #include "tests/bench/bench.h"
 
 #define LINE_MAX_BYTES 16384
@@ -140,28 +141,24 @@ int bench_fill(const struct bench_options *options, struct ty_err *err)
 
 // ---- logs ----
 
-static void on_log(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_log(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
-    (void)next;
-    (void)fresh;
+    (void)place;
     ended(context, 0, err);
 }
 
-static void on_log_end(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_log_end(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
-    (void)next;
-    (void)fresh;
+    (void)place;
     ended(context, 1, err);
 }
 
-// A TrainingJobLogEntry {level, time, message}.
+// What a worker makes of a line.
 static void make_entry(const struct bench_options *options, struct ty_buf *out)
 {
     static char line[LINE_MAX_BYTES];
     memset(line, 'x', sizeof line);
-    ty_buf_add_tag_bytes(out, 1, "info", 4);
-    ty_buf_add_tag_time(out, 2, ty_clock_wall_us());
-    ty_buf_add_tag_bytes(out, 3, line, (size_t)options->line_bytes);
+    ty_log_entry_add(out, TY_LOG_STREAM_STDOUT, false, ty_clock_wall_us(), "info", line, (size_t)options->line_bytes);
 }
 
 static void step_logs(struct work *work)
@@ -176,7 +173,8 @@ static void step_logs(struct work *work)
         entries[i] = (struct ty_bytes){entry.data, entry.len};
     work->under_way += 2;
     ty_state_log_open(work->state, &id, 1, ty_clock_wall_us(), &token, 0, on_log, work);
-    ty_state_log_append(work->state, &id, 1, &token, 0, entries, count, true, on_log_end, work);
+    struct ty_log_append append = {.id = id, .token = token, .attempt = 1, .entries = entries, .count = count, .end = true};
+    ty_state_log_append(work->state, &append, on_log_end, work);
     free(entries);
 }
 

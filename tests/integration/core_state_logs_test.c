@@ -21,6 +21,16 @@ static struct state_claim attempt_of(const struct ty_id *id, uint32_t attempt)
     return (struct state_claim){*id, ty_token_new(), attempt, 1000000 + attempt};
 }
 
+static const char *log_key(const struct ty_id *id, const char *suffix, char out[64])
+{
+    char *at = out;
+    at += sprintf(at, "{");
+    for (size_t i = 0; i < sizeof id->bytes; i++)
+        at += sprintf(at, "%02x", id->bytes[i]);
+    sprintf(at, "}:l%s", suffix);
+    return out;
+}
+
 // ---- logs ----
 
 static void entries_are_stored_once_and_in_order(void **state)
@@ -62,7 +72,185 @@ static void a_stale_attempt_cannot_write(void **state)
     assert_int_equal(state_log_append(&client, &first, 2, 1, false).code, TY_EABORTED);
     assert_int_equal(state_log_open(&client, &first, 0).code, TY_EABORTED);
     assert_int_equal(state_log_append(&client, &second, 0, 1, true).code, TY_OK);
-    assert_int_equal(state_page(&client, &id, 0, 0, 64, 1 << 20).count, 3);
+    struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
+    assert_int_equal(page.count, 4);
+    assert_int_equal(page.lines[2].attempt, 1); // in its place: one that came too late
+    assert_int_equal(page.lines[2].sequence, 2);
+    assert_int_equal(page.lines[2].missing, 1);
+    assert_int_equal(page.lines[3].attempt, 2);
+}
+
+// What a lease clock has taken is sealed: its lines count as late until the attempt has the job again.
+static void a_taken_lease_seals_the_log(void **state)
+{
+    struct ty_id id = ty_id_new();
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    state_submit(&client, &id, NULL);
+    struct state_claim claim = state_claim_one(&client, &id, 1);
+    assert_int_equal(state_log_open(&client, &claim, 0).code, TY_OK);
+    assert_int_equal(state_log_append(&client, &claim, 0, 3, false).next, 3);
+    state_expire(&client, 0, 1);
+    STATE_UNTIL(&client, state_log_append(&client, &claim, 3, 0, false).code == TY_EABORTED);
+    assert_int_equal(state_log_append(&client, &claim, 3, 4, false).code, TY_EABORTED);
+    assert_int_equal(state_page(&client, &id, 0, 0, 64, 1 << 20).count, 3); // it may come back yet: nothing is said
+    struct state_claim next = claim;
+    next.attempt++;
+    next.fence++;
+    next.token = ty_token_new();
+    assert_int_equal(state_log_open(&client, &claim, 0).next, 3); // it has: all of them are taken now
+    assert_int_equal(state_log_append(&client, &claim, 3, 4, false).next, 7);
+    assert_int_equal(state_log_open(&client, &next, 0).code, TY_OK);
+    assert_int_equal(state_log_append(&client, &next, 0, 1, true).code, TY_OK);
+    assert_int_equal(state_page(&client, &id, 0, 0, 64, 1 << 20).count, 8);
+}
+
+static void the_last_lease_ends_the_log(void **state)
+{
+    struct ty_id id = ty_id_new();
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    state_submit(&client, &id, &(struct state_job){.max_attempts = 1});
+    struct state_claim claim = state_claim_one(&client, &id, 1);
+    state_log_open(&client, &claim, 0);
+    state_log_append(&client, &claim, 0, 3, false);
+    state_lose(&client, &claim);
+    assert_int_equal(state_get(&client, &id).state, TY_JOB_FAILED);
+    STATE_UNTIL(&client, state_page(&client, &id, 0, 0, 64, 1 << 20).ended);
+    struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
+    assert_int_equal(page.count, 4);
+    assert_true(page.lines[3].missing > 0);
+    page = state_page(&client, &id, page.next_attempt, page.next_sequence, 64, 1 << 20);
+    assert_int_equal(page.count, 0); // said once
+    assert_true(page.ended);
+    char key[64];
+    assert_in_range(STATE_RAW(&client, NULL, "PTTL", log_key(&id, "", key)).integer, 3500000, 3600000);
+    assert_in_range(STATE_RAW(&client, NULL, "PTTL", log_key(&id, ":1", key)).integer, 3500000, 3600000);
+}
+
+// A job that is deleted while its worker writes: the log cannot be made again by who does not know.
+static void a_removed_log_stays_away(void **state)
+{
+    struct ty_id id = ty_id_new();
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    state_submit(&client, &id, NULL);
+    struct state_claim claim = state_claim_one(&client, &id, 1);
+    state_log_open(&client, &claim, 0);
+    state_log_append_sealed(&client, &claim, 0, 30, false, 0);
+    state_log_append(&client, &claim, 30, 3, false);
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &id), TY_APPLIED);
+    assert_int_equal(state_log_append(&client, &claim, 33, 3, false).code, TY_OK); // it runs on until it hears of it
+    state_expire(&client, 0, 1);
+    assert_false(state_get(&client, &id).found);
+    STATE_UNTIL(&client, state_log_append(&client, &claim, 36, 3, false).code == TY_ENOTFOUND);
+    assert_int_equal(state_log_open(&client, &claim, 0).code, TY_EABORTED);
+    assert_int_equal(state_log_append(&client, &claim, 36, 3, true).code, TY_ENOTFOUND);
+    char hex[64], pattern[80];
+    log_key(&id, "", hex);
+    snprintf(pattern, sizeof pattern, "%s*", hex);
+    assert_int_equal(STATE_RAW(&client, NULL, "EXISTS", log_key(&id, ":1", hex), log_key(&id, ":1:c", pattern)).integer, 0);
+    assert_in_range(STATE_RAW(&client, NULL, "PTTL", log_key(&id, "", hex)).integer, 1, 3600000);
+}
+
+// ---- chunks ----
+
+static void chunks_replace_live_entries(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim claim = attempt_of(&id, 1);
+    char key[64];
+    (void)state;
+    state_log_open(&client, &claim, 0);
+    assert_int_equal(state_log_append(&client, &claim, 0, 20, false).next, 20);
+    struct state_log log = state_log_append_sealed(&client, &claim, 0, 12, false, 0); // of them the first
+    assert_int_equal(log.next, 20);
+    assert_int_equal(log.sealed, 12);
+    assert_int_equal(STATE_RAW(&client, NULL, "LLEN", log_key(&id, ":1", key)).integer, 8);
+    log = state_log_append_sealed(&client, &claim, 0, 12, false, 0); // again
+    assert_int_equal(log.code, TY_OK);
+    assert_int_equal(log.sealed, 12);
+    assert_int_equal(state_log_append_sealed(&client, &claim, 10, 5, false, 0).code, TY_EPRECONDITION);
+    assert_int_equal(state_log_append_sealed(&client, &claim, 13, 5, false, 0).code, TY_EPRECONDITION);
+    assert_int_equal(state_log_append_sealed(&client, &claim, 21, 5, false, 0).code, TY_EPRECONDITION);
+    log = state_log_append_sealed(&client, &claim, 12, 18, false, 0); // the rest of them and ten more
+    assert_int_equal(log.next, 30);
+    assert_int_equal(log.sealed, 30);
+    assert_int_equal(STATE_RAW(&client, NULL, "EXISTS", log_key(&id, ":1", key)).integer, 0);
+    assert_int_equal(state_log_append(&client, &claim, 30, 10, true).next, 40);
+    for (unsigned max = 1; max <= 33; max++) {
+        struct state_page page = {.more = true};
+        size_t count = 0;
+        while (page.more) {
+            page = state_page(&client, &id, page.next_attempt, page.next_sequence, max, 1 << 20);
+            assert_in_range(page.count, 1, max);
+            for (size_t i = 0; i < page.count; i++, count++)
+                assert_int_equal(atoi(page.entries[i]), count);
+        }
+        assert_int_equal(count, 40);
+    }
+}
+
+static void a_small_log_is_one_string(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim first = attempt_of(&id, 1), second = attempt_of(&id, 2);
+    char key[64];
+    (void)state;
+    state_log_open(&client, &first, 0);
+    state_log_append(&client, &first, 0, 5, false);
+    assert_int_equal(state_log_append_sealed(&client, &first, 0, 20, true, 0).sealed, 20);
+    assert_string_equal(STATE_RAW(&client, NULL, "TYPE", log_key(&id, ":1:c", key)).text, "string");
+    assert_int_equal(state_page(&client, &id, 1, 7, 64, 1 << 20).count, 13);
+    assert_int_equal(state_page(&client, &id, 1, 20, 64, 1 << 20).count, 0);
+    state_log_open(&client, &second, 0);
+    state_log_append(&client, &second, 0, 5, false);
+    assert_int_equal(state_page(&client, &id, 1, 19, 64, 1 << 20).count, 6);
+    assert_int_equal(state_log_append(&client, &first, 20, 1, false).code, TY_EABORTED);
+    // Its worker tells it again: it goes on behind.
+    struct ty_id other = ty_id_new();
+    struct state_claim again = attempt_of(&other, 1);
+    state_log_open(&client, &again, 0);
+    state_log_append_sealed(&client, &again, 0, 20, true, 0);
+    assert_int_equal(state_log_append_sealed(&client, &again, 20, 20, true, 0).sealed, 40);
+    assert_int_equal(state_page(&client, &other, 1, 0, 64, 1 << 20).count, 40);
+}
+
+// The middle goes, and a mark says how much; the places in it stay places.
+static void over_the_limit_the_middle_goes(void **state)
+{
+    enum { CHUNK = 100, CHUNKS = 40, LIMIT = 4000 };
+    struct ty_id id = ty_id_new();
+    struct state_claim claim = attempt_of(&id, 1);
+    (void)state;
+    state_log_open(&client, &claim, 0);
+    for (size_t i = 0; i < CHUNKS; i++)
+        assert_int_equal(state_log_append_sealed(&client, &claim, 1000 + i * CHUNK - 1000, CHUNK, false, LIMIT).code, TY_OK);
+    state_log_append(&client, &claim, CHUNK * CHUNKS, 3, true);
+    uint64_t expected = 0, missing = 0, bytes = 0;
+    struct state_page page = {.more = true};
+    while (page.more) {
+        page = state_page(&client, &id, page.next_attempt, page.next_sequence, 64, 1 << 20);
+        for (size_t i = 0; i < page.count; i++) {
+            assert_int_equal(page.lines[i].sequence, expected);
+            if (page.lines[i].missing)
+                missing += page.lines[i].missing;
+            else
+                assert_int_equal(atoi(page.entries[i]), expected);
+            bytes += page.lines[i].missing ? 0 : strlen(page.entries[i]) + 1;
+            expected += page.lines[i].missing ? page.lines[i].missing : 1;
+        }
+    }
+    assert_int_equal(expected, CHUNK * CHUNKS + 3);
+    assert_true(missing > 0);
+    assert_in_range(bytes, LIMIT * 8 / 10, LIMIT + 500);
+    page = state_page(&client, &id, 1, CHUNK * 9 + 50, 64, 1 << 20);
+    assert_int_equal(page.lines[0].sequence, CHUNK * 9 + 50);
+    assert_true(page.lines[0].missing > 0);
+    assert_int_equal(page.lines[1].sequence, CHUNK * 9 + 50 + page.lines[0].missing);
 }
 
 // The control shard went back to before a claim, the log's node did not: the same attempt number comes again, for another run.
@@ -169,12 +357,8 @@ static void a_reader_goes_on_when_the_next_attempt_comes(void **state)
 
 static int64_t ttl_ms(const struct ty_id *id, const char *suffix)
 {
-    char key[64], *at = key;
-    at += sprintf(at, "{");
-    for (size_t i = 0; i < sizeof id->bytes; i++)
-        at += sprintf(at, "%02x", id->bytes[i]);
-    sprintf(at, "}:l%s", suffix);
-    return STATE_RAW(&client, NULL, "PTTL", key).integer;
+    char key[64];
+    return STATE_RAW(&client, NULL, "PTTL", log_key(id, suffix, key)).integer;
 }
 
 static void the_end_starts_the_retention_and_a_new_attempt_stops_it(void **state)
@@ -196,6 +380,139 @@ static void the_end_starts_the_retention_and_a_new_attempt_stops_it(void **state
     assert_in_range(ttl_ms(&id, ""), 3500000, 3600000);
     assert_in_range(ttl_ms(&id, ":1"), 3500000, 3600000);
     assert_in_range(ttl_ms(&id, ":2"), 3500000, 3600000);
+}
+
+// ---- for those who follow ----
+
+struct places {
+    bool done;
+    size_t run_count, span_count;
+    struct ty_log_run runs[8];
+    struct ty_log_span spans[8];
+};
+
+static void on_places(void *context, const struct ty_err *err, const struct ty_log_page *page)
+{
+    struct places *places = context;
+    assert_null(err);
+    places->done = true;
+    places->run_count = page->run_count;
+    memcpy(places->runs, page->runs, page->run_count * sizeof *page->runs);
+}
+
+static void expect_runs(const struct ty_id *id, uint32_t attempt, uint64_t sequence, unsigned max, const struct ty_log_run *runs,
+                        size_t count)
+{
+    struct places places = {0};
+    ty_state_log_page(client.state, id, attempt, sequence, max, 1 << 20, on_places, &places);
+    STATE_UNTIL(&client, places.done);
+    assert_int_equal(places.run_count, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(places.runs[i].attempt, runs[i].attempt);
+        assert_int_equal(places.runs[i].sequence, runs[i].sequence);
+        assert_int_equal(places.runs[i].count, runs[i].count);
+    }
+}
+
+static void on_spans(void *context, const struct ty_err *err, const struct ty_log_span *spans, size_t count)
+{
+    struct places *places = context;
+    assert_null(err);
+    places->done = true;
+    places->span_count = count;
+    memcpy(places->spans, spans, count * sizeof *spans);
+}
+
+static struct places ask_spans(const struct ty_id *id, unsigned max)
+{
+    struct places places = {0};
+    ty_state_log_spans(client.state, id, max, on_spans, &places);
+    STATE_UNTIL(&client, places.done);
+    return places;
+}
+
+static void pages_and_spans_say_where_entries_are(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_claim first = attempt_of(&id, 1), second = attempt_of(&id, 2), third = attempt_of(&id, 3);
+    (void)state;
+    assert_int_equal(ask_spans(&id, 8).span_count, 0);
+    state_log_open(&client, &first, 40);
+    state_log_append(&client, &first, 40, 3, true);
+    state_log_open(&client, &second, 0);
+    state_log_open(&client, &third, 0);
+    state_log_append(&client, &third, 0, 50, false);
+    expect_runs(&id, 0, 0, 64, (const struct ty_log_run[]){{1, 40, 3, 0}, {3, 0, 50, 0}}, 2);
+    expect_runs(&id, 1, 41, 2, (const struct ty_log_run[]){{1, 41, 2, 0}}, 1);
+    expect_runs(&id, 1, 42, 2, (const struct ty_log_run[]){{1, 42, 1, 0}, {3, 0, 1, 0}}, 2);
+    expect_runs(&id, 3, 49, 9, (const struct ty_log_run[]){{3, 49, 1, 0}}, 1);
+    expect_runs(&id, 3, 50, 9, NULL, 0);
+    static const struct ty_log_span all[] = {{3, 0, 50}, {2, 0, 0}, {1, 40, 43}};
+    for (unsigned max = 1; max <= 4; max++) {
+        struct places places = ask_spans(&id, max);
+        assert_int_equal(places.span_count, max < 3 ? max : 3);
+        for (size_t i = 0; i < places.span_count; i++) {
+            assert_int_equal(places.spans[i].attempt, all[i].attempt);
+            assert_int_equal(places.spans[i].first, all[i].first);
+            assert_int_equal(places.spans[i].next, all[i].next);
+        }
+    }
+}
+
+static void on_news(void *context)
+{
+    ++*(unsigned *)context;
+}
+
+static struct ty_log_watch *watch(const struct ty_id *id, unsigned *news)
+{
+    struct ty_log_watch *made;
+    struct ty_err err;
+    if (ty_state_log_watch(client.state, id, on_news, news, &made, &err) < 0)
+        fail_msg("%s", err.message);
+    return made;
+}
+
+static void appends_are_told_to_those_who_watch(void **state)
+{
+    struct ty_id id = ty_id_new(), other = ty_id_new();
+    struct state_claim claim = attempt_of(&id, 1), others = attempt_of(&other, 1);
+    unsigned news = 0, of_other = 0;
+    (void)state;
+    struct ty_log_watch *one = watch(&id, &news), *two = watch(&other, &of_other);
+    STATE_UNTIL(&client, news == 1 && of_other == 1); // the line is up
+    state_log_open(&client, &claim, 0);
+    state_log_open(&client, &others, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        state_log_append(&client, &claim, i, 1, false);
+        STATE_UNTIL(&client, news == 2 + i);
+    }
+    assert_int_equal(of_other, 1);
+    state_log_append(&client, &others, 0, 0, true); // the end is news
+    STATE_UNTIL(&client, of_other == 2);
+    // Left, and watched again before the server has said that it let go.
+    for (unsigned i = 0; i < 5; i++) {
+        ty_state_log_unwatch(one);
+        one = watch(&id, &news);
+    }
+    ty_state_log_unwatch(two);
+    STATE_UNTIL(&client, STATE_RAW(&client, NULL, "PUBLISH", "{ty:0}:l", "").integer == 1);
+    news = 0;
+    for (unsigned i = 3; !news; i++) // until the last watch holds
+        state_log_append(&client, &claim, i, 1, false);
+    state_log_append(&client, &others, 0, 1, false);
+    state_log_append(&client, &claim, 0, 1, false);
+    unsigned seen = news;
+    STATE_UNTIL(&client, news > seen);
+    assert_int_equal(of_other, 2);
+    // A line that was cut says so when it is back.
+    seen = news;
+    STATE_RAW(&client, NULL, "CLIENT", "KILL", "TYPE", "pubsub");
+    STATE_UNTIL(&client, news > seen);
+    seen = news;
+    state_log_append(&client, &claim, 0, 1, false);
+    STATE_UNTIL(&client, news > seen);
+    ty_state_log_unwatch(one);
 }
 
 static void large_appends_go_in_one_call(void **state)
@@ -301,12 +618,20 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(entries_are_stored_once_and_in_order),
         cmocka_unit_test(a_stale_attempt_cannot_write),
+        cmocka_unit_test(a_taken_lease_seals_the_log),
+        cmocka_unit_test(the_last_lease_ends_the_log),
+        cmocka_unit_test(a_removed_log_stays_away),
+        cmocka_unit_test(chunks_replace_live_entries),
+        cmocka_unit_test(a_small_log_is_one_string),
+        cmocka_unit_test(over_the_limit_the_middle_goes),
         cmocka_unit_test(an_attempt_that_comes_again_begins_its_log_anew),
         cmocka_unit_test(a_log_that_was_lost_goes_on_where_its_worker_is),
         cmocka_unit_test(pages_go_through_all_attempts),
         cmocka_unit_test(a_reader_goes_on_when_the_next_attempt_comes),
         cmocka_unit_test(the_end_starts_the_retention_and_a_new_attempt_stops_it),
         cmocka_unit_test(large_appends_go_in_one_call),
+        cmocka_unit_test(pages_and_spans_say_where_entries_are),
+        cmocka_unit_test(appends_are_told_to_those_who_watch),
         cmocka_unit_test(lists_page_through_ties),
         cmocka_unit_test(lists_by_status_follow_the_jobs),
     };

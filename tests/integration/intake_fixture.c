@@ -23,7 +23,7 @@ uint64_t intake_horizon_ms, intake_age_ms;
 
 static struct ty_kafka_options kafka_options(const struct intake_rig *rig)
 {
-    return (struct ty_kafka_options){.brokers = rig->brokers, .client_id = "test", .topic_prefix = rig->prefix};
+    return (struct ty_kafka_options){.brokers = rig->brokers, .client_id = "test", .topic_prefix = rig->prefix, .properties = rig->properties};
 }
 
 static void on_up(void *context, bool up, const struct ty_err *err)

@@ -31,6 +31,7 @@ struct intake_rig {
     char prefix[64], group[64];
     int partitions;
     unsigned breaker_percent; // of nodes that start from now on; 50 at first
+    char **properties;        // for librdkafka, of nodes that start from now on; NULL at first
     struct redis_server *redis, *own_redis;
     struct ty_loop *loop;
     struct ty_catalog *catalog;

@@ -10,6 +10,7 @@
 
 #include "core/buf.h"
 #include "core/catalog.h"
+#include "core/log_entry.h"
 #include "core/clock.h"
 
 #define PATIENCE_MS 20000
@@ -157,12 +158,11 @@ static void on_claimed(void *context, const struct ty_err *err, const struct ty_
     store->attempt->fence = jobs[0].record.fence;
 }
 
-static void on_log(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_log(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
     struct store *store = context;
-    (void)fresh;
     finish_call(store, err);
-    store->attempt->next = next;
+    store->attempt->next = place->next;
 }
 
 void store_claim(struct store *store, const struct ty_id *id, struct store_attempt *ret_attempt)
@@ -200,14 +200,18 @@ static void append(struct store *store, struct store_attempt *attempt, const cha
         entry.level = (char *)"INFO";
         entry.time = &time;
         entry.message = text;
-        size_t size = protobuf_c_message_get_packed_size(&entry.base);
-        protobuf_c_message_pack(&entry.base, ty_buf_reserve(&packed[i], size));
+        // Those of odd numbers are of a program that did not mark entries.
+        size_t mark = (first + i) % 2 ? 0 : 1, size = mark + protobuf_c_message_get_packed_size(&entry.base);
+        uint8_t *at = ty_buf_reserve(&packed[i], size);
+        *at = 0x80 | (TY_LOG_STREAM_STDOUT - 1);
+        protobuf_c_message_pack(&entry.base, at + mark);
         entries[i] = (struct ty_bytes){packed[i].data, size};
     }
     store->attempt = attempt;
     store->done = false;
-    ty_state_log_append(store->state, &attempt->id, attempt->attempt, &attempt->token, first, entries, count, false, on_log,
-                        store);
+    struct ty_log_append what = {.id = attempt->id, .token = attempt->token, .attempt = attempt->attempt, .first = first,
+                                 .entries = entries, .count = count};
+    ty_state_log_append(store->state, &what, on_log, store);
     wait_for(store, &store->done, "append");
     assert_true(attempt->next == first + count);
     for (size_t i = 0; i < count; i++)
@@ -226,8 +230,9 @@ void store_log_end(struct store *store, struct store_attempt *attempt)
 {
     store->attempt = attempt;
     store->done = false;
-    ty_state_log_append(store->state, &attempt->id, attempt->attempt, &attempt->token, attempt->next, NULL, 0, true, on_log,
-                        store);
+    struct ty_log_append what = {.id = attempt->id, .token = attempt->token, .attempt = attempt->attempt,
+                                 .first = attempt->next, .end = true};
+    ty_state_log_append(store->state, &what, on_log, store);
     wait_for(store, &store->done, "end the log");
 }
 

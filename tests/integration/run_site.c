@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/log_entry.h"
 #include "trainyard/v1/command.pb-c.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
@@ -365,8 +366,11 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_log
     if (err)
         return;
     for (size_t i = 0; i < got->count; i++) {
-        Viam__App__Mltraining__V1__TrainingJobLogEntry *entry = viam__app__mltraining__v1__training_job_log_entry__unpack(
-            NULL, got->entries[i].len, got->entries[i].data);
+        struct ty_log_entry stored;
+        ty_log_entry_read(got->entries[i].data, got->entries[i].len, &stored);
+        assert_int_not_equal(stored.stream, TY_LOG_STREAM_UNSPECIFIED);
+        Viam__App__Mltraining__V1__TrainingJobLogEntry *entry =
+            viam__app__mltraining__v1__training_job_log_entry__unpack(NULL, stored.len, stored.message);
         assert_non_null(entry);
         ty_buf_add_format(page->out, "%s ", entry->level);
         ty_buf_add_text(page->out, entry->message);

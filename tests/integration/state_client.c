@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/log_chunk.h"
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/wire.h"
@@ -471,10 +472,10 @@ struct log_call {
     struct state_log log;
 };
 
-static void on_log(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_log(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
     struct log_call *call = context;
-    *call = (struct log_call){true, {err ? err->code : TY_OK, next, fresh}};
+    *call = (struct log_call){true, {err ? err->code : TY_OK, place->next, place->sealed, place->bytes, place->fresh}};
 }
 
 struct state_log state_log_open(struct state_client *client, const struct state_claim *claim, uint64_t first)
@@ -493,9 +494,30 @@ struct state_log state_log_append(struct state_client *client, const struct stat
     char(*texts)[24] = ty_xcalloc(count + 1, sizeof *texts);
     for (size_t i = 0; i < count; i++)
         entries[i] = (struct ty_bytes){texts[i], (size_t)snprintf(texts[i], sizeof texts[i], "%zu", (size_t)first + i)};
-    ty_state_log_append(client->state, &claim->id, claim->attempt, &claim->token, first, entries, count, end, on_log, &call);
+    struct ty_log_append append = {.id = claim->id, .token = claim->token, .attempt = claim->attempt, .first = first,
+                                   .entries = entries, .count = count, .end = end};
+    ty_state_log_append(client->state, &append, on_log, &call);
     free(entries);
     free(texts);
+    STATE_UNTIL(client, call.done);
+    return call.log;
+}
+
+struct state_log state_log_append_sealed(struct state_client *client, const struct state_claim *claim, uint64_t first,
+                                         size_t count, bool end, uint64_t limit_bytes)
+{
+    struct log_call call = {0};
+    struct ty_log_chunk chunk = {.first = first};
+    TY_BUF(blob);
+    char text[24];
+    for (size_t i = 0; i < count; i++)
+        ty_log_chunk_add(&chunk, first + i, text, (size_t)snprintf(text, sizeof text, "%zu", (size_t)first + i));
+    ty_log_chunk_seal(&chunk, &blob);
+    ty_log_chunk_done(&chunk);
+    struct ty_bytes bytes = {blob.data, blob.len};
+    struct ty_log_append append = {.id = claim->id, .token = claim->token, .attempt = claim->attempt, .first = first + count,
+                                   .chunks = &bytes, .chunk_count = 1, .end = end, .limit_bytes = limit_bytes};
+    ty_state_log_append(client->state, &append, on_log, &call);
     STATE_UNTIL(client, call.done);
     return call.log;
 }
@@ -516,6 +538,10 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_log
     for (size_t i = 0; i < page->count && i < STATE_JOBS_MAX; i++)
         snprintf(call->page.entries[i], sizeof call->page.entries[i], "%.*s", (int)page->entries[i].len,
                  (const char *)page->entries[i].data);
+    size_t n = 0;
+    for (size_t i = 0; i < page->run_count; i++)
+        for (size_t j = 0; j < page->runs[i].count && n < STATE_JOBS_MAX; j++)
+            call->page.lines[n++] = (struct state_line){page->runs[i].attempt, page->runs[i].sequence + j, page->runs[i].missing};
 }
 
 struct state_page state_page(struct state_client *client, const struct ty_id *id, uint32_t attempt, uint64_t sequence,

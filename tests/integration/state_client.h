@@ -129,19 +129,26 @@ struct state_list state_list(struct state_client *client, unsigned shard, const 
 
 struct state_log {
     enum ty_code code;
-    uint64_t next;
+    uint64_t next, sealed, bytes;
     bool fresh;
 };
 struct state_log state_log_open(struct state_client *client, const struct state_claim *claim, uint64_t first);
 // Entries are the texts "<first>", "<first + 1>", ...
 struct state_log state_log_append(struct state_client *client, const struct state_claim *claim, uint64_t first, size_t count,
                                   bool end);
+// The same in one chunk. limit_bytes: 0, or as in ty_log_append.
+struct state_log state_log_append_sealed(struct state_client *client, const struct state_claim *claim, uint64_t first,
+                                         size_t count, bool end, uint64_t limit_bytes);
 struct state_page {
     size_t count;
     bool more, ended;
     uint32_t next_attempt;
     uint64_t next_sequence;
     char entries[STATE_JOBS_MAX][16];
+    struct state_line {
+        uint32_t attempt;
+        uint64_t sequence, missing;
+    } lines[STATE_JOBS_MAX];
 };
 struct state_page state_page(struct state_client *client, const struct ty_id *id, uint32_t attempt, uint64_t sequence,
                              unsigned max_entries, size_t max_bytes);

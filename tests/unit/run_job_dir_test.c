@@ -38,7 +38,7 @@ static int teardown(void **state)
 static void a_ticket_comes_back(void **state)
 {
     struct ty_err err;
-    struct ty_ticket got, ticket = {.id = {{1, 2}}, .token = {{0xff, 0, 3}}, .attempt = 7, .fence = UINT64_C(1700000000000001),
+    struct ty_ticket got, ticket = {.id = {{1, 2}}, .token = {{0xff, 0, 3}}, .attempt = 7, .after = (char *)"worker_lost", .fence = UINT64_C(1700000000000001),
                                     .claimed_us = 5, .worker = (char *)"w 1", .organization = (char *)"acme",
                                     .model = (char *)"a=b", .model_version = (char *)"v 1", .retries = {0x81, [31] = 0x10}};
     (void)state;
@@ -54,6 +54,7 @@ static void a_ticket_comes_back(void **state)
     assert_string_equal(got.model, "a=b");
     assert_string_equal(got.model_version, "v 1");
     assert_memory_equal(got.retries, ticket.retries, sizeof got.retries);
+    assert_string_equal(got.after, "worker_lost");
     ty_ticket_done(&got);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/log_entry.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 #include "worker/run/transcript.h"
 
@@ -19,18 +20,21 @@ static const char *const steps[] = {"prepare", "install", "train", "collect"};
 
 struct reading {
     struct ty_transcript *transcript;
-    struct ty_buf text; // "<sequence> <seconds.millis> <level> <message>\n"
+    struct ty_buf text; // "<sequence> <stream><+: continued> <seconds.millis> <level> <message>\n"
     uint64_t count;
 };
 
 static void on_entry(void *context, uint64_t sequence, const void *bytes, size_t len)
 {
     struct reading *reading = context;
+    struct ty_log_entry stored;
+    ty_log_entry_read(bytes, len, &stored);
     Viam__App__Mltraining__V1__TrainingJobLogEntry *entry =
-        viam__app__mltraining__v1__training_job_log_entry__unpack(NULL, len, bytes);
+        viam__app__mltraining__v1__training_job_log_entry__unpack(NULL, stored.len, stored.message);
     assert_non_null(entry);
     assert_true(sequence == reading->count);
-    ty_buf_add_format(&reading->text, "%llu %lld.%03d %s ", (unsigned long long)sequence,
+    ty_buf_add_format(&reading->text, "%llu %c%s%lld.%03d %s ", (unsigned long long)sequence, "?woe"[stored.stream],
+                      stored.continued ? "+" : "",
                       (long long)(entry->time->seconds - (int64_t)(START_US / SECOND)), entry->time->nanos / 1000000,
                       entry->level);
     ty_buf_add_text(&reading->text, entry->message);
@@ -42,7 +46,7 @@ static void on_entry(void *context, uint64_t sequence, const void *bytes, size_t
 static void begin(struct reading *reading)
 {
     *reading = (struct reading){0};
-    reading->transcript = ty_transcript_new(steps, 4, on_entry, reading);
+    reading->transcript = ty_transcript_new(steps, 4, "info", on_entry, reading);
 }
 
 static const char *end(struct reading *reading)
@@ -75,16 +79,16 @@ static void steps_and_streams(void **state)
     frame(&reading, 40, OUT, 2, "o\n");
     frame(&reading, 50, OWN, 2, "stopping: the job was canceled\n");
     frame(&reading, 60, OUT, 3, "");
-    assert_string_equal(end(&reading), "0 0.000 info attempt 1 started on w1\n"
-                                       "1 0.010 info step prepare\n"
-                                       "2 0.010 info found\n"
-                                       "3 0.020 info step install\n"
-                                       "4 0.020 info step train\n"
-                                       "5 0.020 info one\n"
-                                       "6 0.030 error ERROR: bad\n"
-                                       "7 0.020 info two\n"
-                                       "8 0.050 info stopping: the job was canceled\n"
-                                       "9 0.060 info step collect\n");
+    assert_string_equal(end(&reading), "0 w0.000 info attempt 1 started on w1\n"
+                                       "1 w0.010 info step prepare\n"
+                                       "2 o0.010 info found\n"
+                                       "3 w0.020 info step install\n"
+                                       "4 w0.020 info step train\n"
+                                       "5 o0.020 info one\n"
+                                       "6 e0.030 error ERROR: bad\n"
+                                       "7 o0.020 info two\n"
+                                       "8 w0.050 info stopping: the job was canceled\n"
+                                       "9 w0.060 info step collect\n");
     ty_buf_done(&reading.text);
 }
 
@@ -95,8 +99,8 @@ static void a_step_ends_its_lines(void **state)
     begin(&reading);
     frame(&reading, 0, OUT, 0, "no newline");
     frame(&reading, 10, OUT, 1, "next\n");
-    assert_string_equal(end(&reading), "0 0.000 info step prepare\n1 0.000 info no newline\n"
-                                       "2 0.010 info step install\n3 0.010 info next\n");
+    assert_string_equal(end(&reading), "0 w0.000 info step prepare\n1 o0.000 info no newline\n"
+                                       "2 w0.010 info step install\n3 o0.010 info next\n");
     ty_buf_done(&reading.text);
 }
 
@@ -108,8 +112,8 @@ static void waiting_lines_come_in_the_order_of_their_time(void **state)
     frame(&reading, 0, ERR, 0, "first");
     frame(&reading, 500, OUT, 0, "second");
     frame(&reading, 5000, OUT, 0, " goes on\n");
-    assert_string_equal(end(&reading), "0 0.000 info step prepare\n1 0.000 info first\n2 0.500 info second\n"
-                                       "3 5.000 info  goes on\n");
+    assert_string_equal(end(&reading), "0 w0.000 info step prepare\n1 e0.000 info first\n2 o0.500 info second\n"
+                                       "3 o+5.000 info  goes on\n");
     ty_buf_done(&reading.text);
 }
 

@@ -35,6 +35,7 @@ struct ty_claimed_partition {
     uint32_t turn;
     int64_t stored;
     bool is_paused;
+    bool has_come; // something, since the latest start
 };
 
 // What the group gave this member. The consumer owns it; it is valid until on_revoked returns, or ty_consumer_free.

@@ -46,7 +46,7 @@ struct ty_consumer {
     // The thread's own:
     rd_kafka_topic_partition_list_t *assigned; // NULL: nothing, or announced already
     uint64_t announce_at_ms, roads_at_ms;
-    size_t queued_peak;                        // see wake_fetcher
+    size_t queued_peak, latest_place;          // see wake_fetcher
     struct ty_assignment *assignment;          // what was announced
     uint32_t *places[TY_TOPIC_KINDS];          // index + 1 in the assignment, by number
     int32_t place_count[TY_TOPIC_KINDS];

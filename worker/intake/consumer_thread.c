@@ -50,6 +50,7 @@ static struct ty_intake_record *make_record(struct ty_consumer *consumer, size_t
         .message = message,
         .claimed = claimed,
     };
+    claimed->has_come = true;
     size_t bytes = record->key_len + record->value_len;
     atomic_fetch_add(&claimed->held_records, 1);
     atomic_fetch_add(&claimed->held_bytes, bytes);
@@ -234,17 +235,19 @@ static void start(struct ty_consumer *consumer, const struct ty_order *order)
     for (size_t i = 0; i < assignment->count; i++) {
         struct ty_claimed_partition *claimed = &assignment->partitions[i];
         claimed->turn = order->turn;
-        claimed->is_paused = false;
+        claimed->is_paused = claimed->has_come = false;
         // 0 is as good as the earliest, which is where librdkafka goes from an offset that is not there, and is not asked for.
         list->elems[i].offset = order->from[i];
     }
     consumer->is_holding = consumer->has_paused = false;
     consumer->roads_at_ms = 0;
+    // A pause outlives an assignment in some versions of librdkafka. The resume comes first: a partition that was fetched from
+    // begins some time after rd_kafka_assign has returned, and a pause or a resume meanwhile can make librdkafka throw its order
+    // to begin away, as older than they are; nothing would ever come from it (librdkafka #2190, #5591).
+    rd_kafka_resume_partitions(consumer->handle, list);
     rd_kafka_resp_err_t code = rd_kafka_assign(consumer->handle, list);
     if (code)
         complain(consumer, "intake.assign_failed", code, rd_kafka_err2str(code));
-    // A pause outlives an assignment in some versions of librdkafka.
-    rd_kafka_resume_partitions(consumer->handle, list);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -291,15 +294,20 @@ static bool total_is_full(const struct ty_consumer *consumer, size_t share)
            atomic_load(&consumer->held_bytes) > consumer->limits.total_bytes / share;
 }
 
+// What it holds may be left over from before a start: until something has come since, it must not be paused (see start).
+static bool is_to_pause(const struct ty_consumer *consumer, const struct ty_claimed_partition *claimed, bool total_is_full)
+{
+    return claimed->has_come && !claimed->is_paused &&
+           (is_full(consumer, claimed, 1) || (total_is_full && atomic_load(&claimed->held_records) > 0));
+}
+
 static bool needs_relief(const struct ty_consumer *consumer)
 {
     const struct ty_assignment *assignment = consumer->assignment;
     bool all = total_is_full(consumer, 1);
-    for (size_t i = 0; i < assignment->count; i++) {
-        const struct ty_claimed_partition *claimed = &assignment->partitions[i];
-        if (!claimed->is_paused && (is_full(consumer, claimed, 1) || (all && atomic_load(&claimed->held_records) > 0)))
+    for (size_t i = 0; i < assignment->count; i++)
+        if (is_to_pause(consumer, &assignment->partitions[i], all))
             return true;
-    }
     return false;
 }
 
@@ -329,7 +337,7 @@ static void pause_full_ones(struct ty_consumer *consumer)
     bool all = total_is_full(consumer, 1);
     for (size_t i = 0; i < consumer->assignment->count; i++) {
         struct ty_claimed_partition *claimed = &consumer->assignment->partitions[i];
-        if (claimed->is_paused || !(is_full(consumer, claimed, 1) || (all && atomic_load(&claimed->held_records) > 0)))
+        if (!is_to_pause(consumer, claimed, all))
             continue;
         claimed->is_paused = consumer->has_paused = true;
         rd_kafka_topic_partition_list_add(list, consumer->topics[claimed->kind], claimed->number);
@@ -396,15 +404,19 @@ static struct ty_intake_record *take_message(struct ty_consumer *consumer, rd_ka
 // that takes 100,000 commands a second would stand still for half of it. Any request to that broker wakes it, so one for the
 // end of the partition that the latest record came from is made when the queue has lost half of what it had. The answer, for
 // which this thread must wait, does not matter.
-static void wake_fetcher(struct ty_consumer *consumer, enum ty_topic_kind kind, int32_t partition)
+static void wake_fetcher(struct ty_consumer *consumer)
 {
+    const struct ty_assignment *assignment = consumer->assignment; // of now: a poll may have ended the one before
     size_t queued = rd_kafka_queue_length(consumer->queue);
     int64_t low, high;
     if (queued > consumer->queued_peak)
         consumer->queued_peak = queued;
     if (consumer->queued_peak < WAKE_RECORDS || queued > consumer->queued_peak / 2)
         return;
-    rd_kafka_query_watermark_offsets(consumer->handle, consumer->topics[kind], partition, &low, &high, WAKE_QUERY_MS);
+    if (assignment && consumer->latest_place < assignment->count) {
+        const struct ty_claimed_partition *latest = &assignment->partitions[consumer->latest_place];
+        rd_kafka_query_watermark_offsets(consumer->handle, consumer->topics[latest->kind], latest->number, &low, &high, WAKE_QUERY_MS);
+    }
     consumer->queued_peak = queued;
 }
 
@@ -429,41 +441,38 @@ static void set_roads(struct ty_consumer *consumer)
     }
 }
 
-// The partition that the record came from; NULL for what is none that goes on.
-static const struct ty_claimed_partition *gather(struct ty_consumer *consumer, rd_kafka_message_t *message)
+static void gather(struct ty_consumer *consumer, rd_kafka_message_t *message)
 {
     struct ty_intake_record *record = take_message(consumer, message);
     if (!record) {
         rd_kafka_message_destroy(message);
-        return NULL;
+        return;
     }
     *consumer->last_gathered = record;
     consumer->last_gathered = &record->next;
-    return record->claimed;
+    consumer->latest_place = record->partition;
 }
 
 static void poll_records(struct ty_consumer *consumer)
 {
-    const struct ty_claimed_partition *latest = NULL, *one;
     rd_kafka_message_t *message;
     int timeout_ms = consumer->assigned || consumer->has_paused ? POLL_MS / 10 : POLL_MS;
-    size_t urgent = 0;
+    size_t urgent = 0, count = 0;
     set_roads(consumer);
     while (urgent < HANDOVER_RECORDS && (message = rd_kafka_consume_queue(consumer->urgent, 0))) {
         gather(consumer, message);
         urgent++;
     }
     // Also when there was enough: this is what keeps the member in its group.
-    for (size_t count = 0; count < HANDOVER_RECORDS; count++) {
+    for (; count < HANDOVER_RECORDS; count++) {
         message = rd_kafka_consumer_poll(consumer->handle, urgent || count ? 0 : timeout_ms);
         if (!message)
             break;
-        one = gather(consumer, message);
-        latest = one ? one : latest;
+        gather(consumer, message);
     }
     hand_over(consumer);
-    if (latest)
-        wake_fetcher(consumer, latest->kind, latest->number);
+    if (count)
+        wake_fetcher(consumer);
 }
 
 // Events, and not callbacks: librdkafka aborts when it comes upon a record, of what was fetched already, among those.

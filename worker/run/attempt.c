@@ -413,6 +413,8 @@ void ty_attempt_open_log(struct ty_attempt *attempt)
         .worker = ticket->worker,
         .steps = ty_plan_steps,
         .step_count = TY_PLAN_STEPS,
+        .stderr_level = attempt->run->options.stderr_level,
+        .after = ticket->after,
         .id = ticket->id,
         .token = ticket->token,
         .attempt = ticket->attempt,

@@ -217,6 +217,8 @@ static void copy_options(struct ty_run *run, const struct ty_run_options *option
         run->options.log_wait_ms = LOG_WAIT_MS;
     if (!run->options.sweep_ms)
         run->options.sweep_ms = SWEEP_MS;
+    if (!run->options.stderr_level)
+        run->options.stderr_level = "info";
     run->options.worker = ty_xstrdup(options->worker);
     run->options.work_dir = ty_xstrdup(options->work_dir);
     run->options.store_dir = ty_xstrdup(options->store_dir);

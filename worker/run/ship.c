@@ -11,10 +11,9 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "worker/exec/spool.h"
+#include "worker/run/batch.h"
 #include "worker/run/transcript.h"
 
-#define BATCH_BYTES (512u * 1024)
-#define BATCH_ENTRIES 1000u
 #define READ_BYTES (256u * 1024)
 #define READS_PER_TURN 16u
 #define SOON_MS 100
@@ -42,7 +41,7 @@ struct ty_ship {
     struct ty_ship_options options;
     ty_ship_fn fn;
     void *context;
-    char *dir, *worker;
+    char *dir, *worker, *after;
     bool up, freed;
     enum link link;
     enum reading reading;
@@ -59,11 +58,9 @@ struct ty_ship {
         char *level, *message; // NULL before ty_ship_close
     } closing;
 
-    // What was read and is not acknowledged; entries[i] is at offsets[i] of bytes.
-    uint64_t wanted; // entries below it are in the store
-    uint64_t first;  // sequence of the batch's first entry
-    struct ty_buf bytes, offsets;
-    size_t count;
+    struct ty_batch batch;
+    bool is_last;  // what is on its way has the end marker
+    bool is_taken; // the store has said that the attempt is another's, or its lease was taken
     uint64_t progress;
     uint64_t shed; // entries that were left out; those behind them move up
 };
@@ -76,46 +73,29 @@ static void try_open(struct ty_ship *ship);
 static void on_entry(void *context, uint64_t sequence, const void *entry, size_t len)
 {
     struct ty_ship *ship = context;
-    size_t at = ship->bytes.len;
-    if (sequence < ship->wanted)
+    if (sequence - ship->shed < ty_batch_end(&ship->batch))
         return;
-    if (ship->reading == ENDING && (ship->shed || *ship->options.is_shedding)) { // to the end, so that numbers go on
+    if (ship->reading == ENDING && (ship->shed || *ship->options.is_shedding)) // to the end, so that numbers go on
         ship->shed++;
-        return;
-    }
-    sequence -= ship->shed;
-    if (!ship->count)
-        ship->first = sequence;
-    ty_buf_add(&ship->offsets, &at, sizeof at);
-    ty_buf_add(&ship->bytes, entry, len);
-    ship->count++;
-}
-
-static void clear_batch(struct ty_ship *ship)
-{
-    ty_buf_clear(&ship->bytes);
-    ty_buf_clear(&ship->offsets);
-    ship->count = 0;
-}
-
-static bool batch_is_full(const struct ty_ship *ship)
-{
-    return ship->count >= BATCH_ENTRIES || ship->bytes.len >= BATCH_BYTES;
+    else
+        ty_batch_add(&ship->batch, entry, len);
 }
 
 // ---- reading the spool ----
 
-static void rewind_spool(struct ty_ship *ship)
+static void rewind_spool(struct ty_ship *ship, const struct ty_log_place *place)
 {
     ty_transcript_free(ship->transcript);
-    clear_batch(ship);
-    ship->transcript = ty_transcript_new(ship->options.steps, ship->options.step_count, on_entry, ship);
+    ty_batch_begin(&ship->batch, place);
+    ship->transcript = ty_transcript_new(ship->options.steps, ship->options.step_count,
+                                          ship->options.stderr_level, on_entry, ship);
     ship->spool_at = ship->flushes_at = 0;
     ship->shed = 0;
     ship->has_flush = ship->flushes_read = false;
     if (ship->reading == CLOSED || ship->reading == READ)
         ship->reading = ENDING;
-    char *text TY_FREE = ty_xasprintf("attempt %u started on %s", ship->options.attempt, ship->worker);
+    char *text TY_FREE = ty_xasprintf("attempt %u started on %s%s%s", ship->options.attempt, ship->worker,
+                                      ship->after ? ", after the one before it: " : "", ship->after ? ship->after : "");
     ty_transcript_say(ship->transcript, ship->options.started_us, "info", text);
 }
 
@@ -154,7 +134,7 @@ static void flush_by_clock(struct ty_ship *ship)
 {
     struct ty_transcript_flush due;
     replay_flushes(ship);
-    while (!batch_is_full(ship) && ty_transcript_find_due(ship->transcript, ty_clock_wall_us(), &due)) {
+    while (!ty_batch_is_full(&ship->batch) && ty_transcript_find_due(ship->transcript, ty_clock_wall_us(), &due)) {
         due.spool_offset = ship->spool_at;
         if (next_flush(ship) || ship->flushes_fd < 0 ||
             pwrite(ship->flushes_fd, &due, sizeof due, (off_t)ship->flushes_at) != (ssize_t)sizeof due)
@@ -186,7 +166,7 @@ static bool read_some(struct ty_ship *ship)
         len = (size_t)(written - ship->spool_at);
     struct ty_spool_frame frame;
     bool ended = false;
-    while (!batch_is_full(ship) && !ended && ty_spool_next(window + at, len - at, &frame, &used) == TY_SPOOL_FRAME) {
+    while (!ty_batch_is_full(&ship->batch) && !ended && ty_spool_next(window + at, len - at, &frame, &used) == TY_SPOOL_FRAME) {
         replay_flushes(ship);
         ended = frame.stream == TY_EXEC_STREAM_END;
         ty_transcript_frame(ship->transcript, &frame);
@@ -194,7 +174,7 @@ static bool read_some(struct ty_ship *ship)
         ship->spool_at += used;
     }
     // Without an end frame the supervisor was killed: what is torn or cut off counts as not written.
-    if (ship->reading == ENDING && !batch_is_full(ship) && (ended || at == 0)) {
+    if (ship->reading == ENDING && !ty_batch_is_full(&ship->batch) && (ended || at == 0)) {
         reach_end(ship);
         return false;
     }
@@ -213,12 +193,12 @@ static void release(struct ty_ship *ship)
         close(ship->spool_fd);
     if (ship->flushes_fd >= 0)
         close(ship->flushes_fd);
-    ty_buf_done(&ship->bytes);
-    ty_buf_done(&ship->offsets);
+    ty_batch_done(&ship->batch);
     free(ship->closing.level);
     free(ship->closing.message);
     free(ship->dir);
     free(ship->worker);
+    free(ship->after);
     free(ship);
 }
 
@@ -240,34 +220,37 @@ static void on_error(struct ty_ship *ship, const struct ty_err *err)
     set_timer(ship, mends ? SOON_MS : LATER_MS);
 }
 
-static void drop_sent(struct ty_ship *ship, uint64_t next)
+// False: the store is not where the batch goes on from.
+static bool settle(struct ty_ship *ship, const struct ty_log_place *place)
 {
-    uint64_t end = ship->first + ship->count;
-    uint64_t taken = next > ship->wanted ? next - ship->wanted : 0;
+    uint64_t before = ship->batch.next;
+    if (!ty_batch_settle(&ship->batch, place))
+        return false;
+    uint64_t taken = place->next > before ? place->next - before : 0;
     ship->progress += taken;
     *ship->options.entries += taken;
-    if (next > ship->wanted)
-        ship->wanted = next;
-    if (next >= end)
-        clear_batch(ship);
+    return true;
 }
 
-static void on_appended(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_appended(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
     struct ty_ship *ship = context;
-    bool was_last = ship->reading == CLOSED;
-    (void)fresh;
     if (ship->freed) {
         release(ship);
         return;
     }
     if (err) {
+        ship->is_taken = err->code == TY_EABORTED;
         on_error(ship, err);
         return;
     }
+    if (!settle(ship, place)) { // it is asked what it has
+        ship->link = SHUT;
+        set_timer(ship, SOON_MS);
+        return;
+    }
     ship->link = OPEN;
-    drop_sent(ship, next);
-    if (!was_last) {
+    if (!ship->is_last) {
         pump(ship);
         return;
     }
@@ -279,23 +262,18 @@ static void on_appended(void *context, const struct ty_err *err, uint64_t next, 
 static void send(struct ty_ship *ship)
 {
     const struct ty_ship_options *options = &ship->options;
-    struct ty_bytes *entries = ty_xcalloc(ship->count + 1, sizeof *entries);
-    const size_t *offsets = (const size_t *)(const void *)ship->offsets.data;
-    for (size_t i = 0; i < ship->count; i++) {
-        size_t end = i + 1 < ship->count ? offsets[i + 1] : ship->bytes.len;
-        entries[i] = (struct ty_bytes){ship->bytes.data + offsets[i], end - offsets[i]};
-    }
+    struct ty_log_append append = {.id = options->id, .token = options->token, .attempt = options->attempt};
+    if (ship->reading == CLOSED)
+        ty_batch_close(&ship->batch);
+    ty_batch_fill(&ship->batch, &append);
+    append.end = ship->is_last = ship->reading == CLOSED;
     ship->link = SENDING;
-    ty_state_log_append(options->state, &options->id, options->attempt, &options->token,
-                        ship->count ? ship->first : ship->wanted, entries, ship->count, ship->reading == CLOSED, on_appended,
-                        ship);
-    free(entries);
+    ty_state_log_append(options->state, &append, on_appended, ship);
 }
 
-static void on_opened(void *context, const struct ty_err *err, uint64_t next, bool fresh)
+static void on_opened(void *context, const struct ty_err *err, const struct ty_log_place *place)
 {
     struct ty_ship *ship = context;
-    (void)fresh;
     if (ship->freed) {
         release(ship);
         return;
@@ -309,14 +287,16 @@ static void on_opened(void *context, const struct ty_err *err, uint64_t next, bo
         return;
     }
     ship->link = OPEN;
-    bool went_back = ship->transcript && next < ship->wanted;
-    if (went_back || !ship->transcript) {
-        ship->wanted = next;
-        rewind_spool(ship);
-    } else {
-        drop_sent(ship, next);
-    }
+    ship->is_taken = false;
+    if (!ship->transcript || !settle(ship, place))
+        rewind_spool(ship, place);
     pump(ship);
+}
+
+// The lease is held, as far as this worker knows.
+static bool holds_lease(const struct ty_ship *ship)
+{
+    return atomic_load(&ship->options.control->deadline_ns) > ty_clock_boot_ns();
 }
 
 static void try_open(struct ty_ship *ship)
@@ -324,6 +304,11 @@ static void try_open(struct ty_ship *ship)
     const struct ty_ship_options *options = &ship->options;
     if (ship->link != SHUT || !ship->up)
         return;
+    // The store seals the log of an attempt whose lease has passed. Only who has it again may go on.
+    if (ship->is_taken && !holds_lease(ship)) {
+        set_timer(ship, LATER_MS);
+        return;
+    }
     ty_loop_clear_timer(options->loop, &ship->timer);
     ship->link = OPENING;
     ty_state_log_open(options->state, &options->id, options->attempt, options->fence, &options->token, 0, on_opened, ship);
@@ -355,22 +340,32 @@ static void set_timer(struct ty_ship *ship, uint64_t delay_ms)
     ty_loop_set_timer(ship->options.loop, &ship->timer, delay_ms, on_timer, ship);
 }
 
+// Returns whether there may be more.
+static bool read_batch(struct ty_ship *ship)
+{
+    bool more = true;
+    for (unsigned i = 0; i < READS_PER_TURN && more && !ty_batch_is_full(&ship->batch) && ship->reading <= ENDING; i++)
+        more = read_some(ship);
+    if (!more && ship->reading == RUNNING)
+        flush_by_clock(ship);
+    return more;
+}
+
 static void pump(struct ty_ship *ship)
 {
     if (ship->link != OPEN || (*ship->options.is_shedding && ship->reading == RUNNING))
         return;
-    bool more = true;
-    for (unsigned i = 0; i < READS_PER_TURN && more && !batch_is_full(ship) && ship->reading <= ENDING; i++)
-        more = read_some(ship);
-    if (!more && ship->reading == RUNNING)
-        flush_by_clock(ship);
+    bool more = read_batch(ship);
     if (ship->reading == READ && ship->closing.message)
         say_closing(ship);
     bool ask = ship->reading == READ;
-    if (ship->count || ship->reading == CLOSED)
+    if (!ty_batch_is_empty(&ship->batch) || ship->reading == CLOSED) {
         send(ship);
-    else if (more && ship->reading <= ENDING)
+        if (more && ship->reading <= ENDING)
+            read_batch(ship); // what is sent next, while this is on its way
+    } else if (more && ship->reading <= ENDING) {
         set_timer(ship, 0); // a long spool whose entries the store has already
+    }
     if (ask)
         ship->fn(ship->context, TY_SHIP_READ);
 }
@@ -379,7 +374,8 @@ struct ty_ship *ty_ship_new(const struct ty_ship_options *options, ty_ship_fn fn
 {
     struct ty_ship *ship = ty_xcalloc(1, sizeof *ship);
     ship->options = *options;
-    ship->options.dir = ship->options.worker = NULL;
+    ship->options.dir = ship->options.worker = ship->options.after = NULL;
+    ship->after = options->after ? ty_xstrdup(options->after) : NULL;
     ship->dir = ty_xstrdup(options->dir);
     ship->worker = ty_xstrdup(options->worker);
     ship->fn = fn;

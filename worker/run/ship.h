@@ -31,6 +31,8 @@ struct ty_ship_options {
     const char *worker;                    // who started the attempt; copied
     const char *const *steps;              // the plan's; borrowed
     size_t step_count;
+    const char *stderr_level;              // as ty_transcript_new has it; borrowed
+    const char *after;                     // what became of the attempt before, for the log's first line; NULL: nothing is known. Copied
     struct ty_id id;
     struct ty_token token;
     uint32_t attempt;

@@ -111,10 +111,24 @@ static void hand_back_unstarted(struct ty_attempt *attempt)
     ty_attempt_on(attempt, TY_ATTEMPT_ON_UNSTARTED);
 }
 
+// Why the attempt before this one ended, in a word; NULL where the record does not say.
+static const char *reason_before(const struct ty_record *record)
+{
+    const uint8_t *entry;
+    const char *found = NULL;
+    size_t offset = 0, len;
+    uint8_t type;
+    while (ty_record_tail_next(record, &offset, &type, &entry, &len))
+        if (type == TY_TAIL_HISTORY && len >= 5 && ty_get_le(entry + 3, 2) + 1 == record->attempt && entry[2] != TY_REASON_NONE)
+            found = ty_reason_name(entry[2]);
+    return found;
+}
+
 static struct ty_ticket ticket_for(struct ty_run *run, const struct ty_token *token, const struct ty_claimed *claimed,
                                    const struct ty_job *job)
 {
     struct ty_retries retries;
+    const char *after = reason_before(&claimed->record);
     ty_retries_of(job->options ? job->options->retry : NULL, &retries);
     struct ty_ticket ticket = {
         .id = claimed->id,
@@ -126,6 +140,7 @@ static struct ty_ticket ticket_for(struct ty_run *run, const struct ty_token *to
         .organization = ty_xstrdup(job->metadata ? job->metadata->organization_id : ""),
         .model = ty_xstrdup(job->metadata ? job->metadata->model_name : ""),
         .model_version = ty_xstrdup(job->metadata ? job->metadata->model_version : ""),
+        .after = after ? ty_xstrdup(after) : NULL,
     };
     memcpy(ticket.retries, retries.bits, sizeof ticket.retries);
     return ticket;

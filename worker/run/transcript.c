@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/log_entry.h"
 #include "core/logsplit.h"
 
 #define QUIET_US 1000000u
@@ -13,11 +14,13 @@
 
 enum { OUT, ERR, SUPERVISOR, SPLITTERS };
 
+static const enum ty_log_stream streams[SPLITTERS] = {TY_LOG_STREAM_STDOUT, TY_LOG_STREAM_STDERR, TY_LOG_STREAM_WORKER};
+
 struct splitter {
     struct ty_transcript *transcript;
     struct ty_logsplit *split;
     uint64_t due_us; // NEVER when nothing came since the last flush
-    bool is_job;     // its lines are the job's own
+    enum ty_log_stream stream;
 };
 
 struct ty_transcript {
@@ -25,6 +28,7 @@ struct ty_transcript {
     void *context;
     const char *const *steps;
     size_t step_count;
+    const char *stderr_level;
     struct splitter splitters[SPLITTERS];
     int step; // the one that has been announced last; -1 before the first
     uint64_t sequence;
@@ -38,13 +42,11 @@ struct ty_transcript {
 
 // ---- entries ----
 
-static void emit(struct ty_transcript *transcript, uint64_t time_us, const char *level, const char *message, size_t len)
+static void emit(struct ty_transcript *transcript, enum ty_log_stream stream, const struct ty_logsplit_line *line)
 {
     struct ty_buf *entry = &transcript->entry;
     ty_buf_clear(entry);
-    ty_buf_add_tag_bytes(entry, 1, level, strlen(level));
-    ty_buf_add_tag_time(entry, 2, time_us);
-    ty_buf_add_tag_bytes(entry, 3, message, len);
+    ty_log_entry_add(entry, stream, line->continued, line->time_us, line->level, line->message, line->len);
     transcript->fn(transcript->context, transcript->sequence++, entry->data, entry->len);
 }
 
@@ -62,17 +64,18 @@ static void keep_tail(struct ty_transcript *transcript, const char *message, siz
     transcript->tail[place].len = len;
 }
 
-static void on_line(void *context, uint64_t time_us, const char *level, const char *message, size_t len)
+static void on_line(void *context, const struct ty_logsplit_line *line)
 {
     struct splitter *splitter = context;
-    emit(splitter->transcript, time_us, level, message, len);
-    if (splitter->is_job)
-        keep_tail(splitter->transcript, message, len);
+    emit(splitter->transcript, splitter->stream, line);
+    if (splitter->stream != TY_LOG_STREAM_WORKER)
+        keep_tail(splitter->transcript, line->message, line->len);
 }
 
 void ty_transcript_say(struct ty_transcript *transcript, uint64_t time_us, const char *level, const char *message)
 {
-    emit(transcript, time_us, level, message, strlen(message));
+    emit(transcript, TY_LOG_STREAM_WORKER,
+         &(struct ty_logsplit_line){.time_us = time_us, .level = level, .message = message, .len = strlen(message)});
 }
 
 // ---- life ----
@@ -82,18 +85,20 @@ static void open_splitters(struct ty_transcript *transcript)
     for (size_t i = 0; i < SPLITTERS; i++) {
         struct splitter *splitter = &transcript->splitters[i];
         ty_logsplit_free(splitter->split);
-        *splitter = (struct splitter){.transcript = transcript, .due_us = NEVER, .is_job = i != SUPERVISOR};
-        splitter->split = ty_logsplit_new(on_line, splitter);
+        *splitter = (struct splitter){.transcript = transcript, .due_us = NEVER, .stream = streams[i]};
+        splitter->split = ty_logsplit_new(i == ERR ? transcript->stderr_level : "info", on_line, splitter);
     }
 }
 
-struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_count, ty_transcript_fn fn, void *context)
+struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_count, const char *stderr_level,
+                                        ty_transcript_fn fn, void *context)
 {
     struct ty_transcript *transcript = ty_xcalloc(1, sizeof *transcript);
     transcript->fn = fn;
     transcript->context = context;
     transcript->steps = steps;
     transcript->step_count = step_count;
+    transcript->stderr_level = stderr_level;
     transcript->step = -1;
     open_splitters(transcript);
     return transcript;

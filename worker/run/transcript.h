@@ -16,7 +16,7 @@
 
 struct ty_transcript;
 
-// sequence counts from 0 within the attempt. entry is a serialized TrainingJobLogEntry, borrowed.
+// sequence counts from 0 within the attempt. entry is as core/log_entry.h makes it, borrowed.
 typedef void (*ty_transcript_fn)(void *context, uint64_t sequence, const void *entry, size_t len);
 
 // An emission by the clock: before the frame that begins at spool_offset, splitter was flushed as at due_us. 24 bytes on
@@ -29,9 +29,10 @@ struct ty_transcript_flush {
 };
 #define TY_TRANSCRIPT_CHECK 0x54594c46u
 
-// steps: the names of the plan's steps, which stay borrowed.
-struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_count, ty_transcript_fn fn,
-                                        void *context);
+// steps: the names of the plan's steps. stderr_level: of lines on stderr that state none, as core/logsplit.h has it. Both stay
+// borrowed.
+struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_count, const char *stderr_level,
+                                        ty_transcript_fn fn, void *context);
 void ty_transcript_free(struct ty_transcript *transcript);
 
 // An entry of the worker's own: "attempt 1 started on w1".

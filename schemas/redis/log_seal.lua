@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- An attempt's lease was taken: what its worker still sends is not taken into its log until it has the job again and opens the log
+-- anew. KEYS[1]: the log's meta key. ARGV: prefix, attempt, ended 0|1 (no other attempt will come), retention_ms. Answer: 1, or 0
+-- when another attempt has the log, or there is none.
+local meta, attempt = KEYS[1], ARGV[2]
+local f = redis.call('HMGET', meta, 'a', 'e')
+if f[1] ~= attempt or f[2] == attempt then return 0 end
+redis.call('HSET', meta, 'x', attempt)
+if ARGV[3] == '1' then
+    redis.call('HSET', meta, 'e', attempt)
+    expire_log(meta, tonumber(attempt), ARGV[4])
+    redis.call('PUBLISH', meta, '')
+end
+return 1

@@ -99,6 +99,10 @@ typedef void (*ty_asked_fn)(void *context, const struct ty_err *err, enum ty_rep
 // have waited; none: whatever is there will do.
 void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms,
                        const struct ty_topic_end *ends, size_t count, ty_asked_fn fn, void *context);
+// Under the publisher's lease: cancels that were held are done (schemas/redis/README.md, Transitions), at most a thousand with each
+// call, and the logs of what was to be deleted are removed. ended: how many.
+typedef void (*ty_held_fn)(void *context, const struct ty_err *err, unsigned ended);
+void ty_state_end_held(struct ty_state *state, unsigned shard, const char *name, ty_held_fn fn, void *context);
 // The store is found to have gone back: no claims until it was replayed. Nobody waits for the answer.
 void ty_state_need_replay(struct ty_state *state, unsigned shard);
 // The operator wants everything to be read again from Kafka, events and commands (asks true), or to know how that goes.

@@ -53,7 +53,7 @@ for n, id in ipairs(ids) do
                     h.started = now
                 end
                 if to == PENDING then h.lease_ms = 0 end
-                if from ~= IN_PROGRESS then dequeue(id, h, raw) end
+                release(id, h, raw, from)
                 raw = put(id, h, raw, from, tail(2, patch) .. held, now)
                 change('ZREM', K .. 'l', id)
                 if action == 'M' then change('ZADD', K .. 'u', int(now), id) end

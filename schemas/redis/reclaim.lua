@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- One tick of the lease clock. ARGV: prefix, tombstone_ms, site (see site_of), lease_ms, limit, tick_ms, tick (see must_wait).
--- Jobs whose back-off is over go to their queues, and those whose cancel was held end; leases that passed are taken.
+-- Jobs whose back-off is over go to their queues; leases that passed are taken.
 -- Nothing expires until the store has been in contact for one whole lease: a gap between ticks (the store was away, went
 -- back, or is new) starts that time. Answer: {how many leases were taken, this tick (0 where the store has no publisher who could
--- bring it back), (id, latest attempt, 0 in the queue again | 1 ended | 2 removed) of each of their jobs and of those that were
--- held...}: the caller seals their logs, or removes them.
+-- bring it back), (id, latest attempt, 0 in the queue again | 1 ended | 2 removed) of each job whose lease it was...}: the caller
+-- seals their logs, or removes them.
 local ttl_ms, site, lease_us = ARGV[2], site_of(ARGV[3]), tonumber(ARGV[4]) * 1000
 local DUE_LIMIT = 1000
 local now, meta = now_us(), K .. 'm'
@@ -17,30 +17,7 @@ if now - last > patience or now < last then
     redis.call('HSET', meta, 'grace_until', string.format('%.0f', grace))
 end
 redis.call('HSET', meta, 'tick', string.format('%.0f', now))
-local tick = redis.call('HEXISTS', meta, 'read') == 1 and now or 0
-local taken, queued, out = 0, false, { 0, tick }
-if waits then return out end
-
-local function tell(id, h, what)
-    local at = #out
-    out[at + 1], out[at + 2], out[at + 3] = id, h.attempt, what
-end
-
--- Nobody who may have had the job has said so: its cancel is done. Or there is still time for that.
-local function end_held(id, h, raw)
-    local back = redis.call('HMGET', meta, 'back_at', 'back_lease')
-    local until_us = tonumber(back[1] or 0) + tonumber(back[2] or 0)
-    if now < until_us then
-        redis.call('ZADD', K .. 'd', int(until_us), id)
-        return
-    end
-    h.state = T.expire[h.state]
-    raw = put(id, h, raw, CANCELING, '', now)
-    local is_to_go = has(h.flags, FLAG_DELETE)
-    if is_to_go then forget(id, h, raw, ttl_ms) end
-    tell(id, h, is_to_go and 2 or 1)
-end
-
+local queued = false
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'd', '-inf', int(now), 'LIMIT', 0, DUE_LIMIT)) do
     redis.call('ZREM', K .. 'd', id)
     local raw = redis.call('GET', K .. 'j:' .. id)
@@ -49,15 +26,15 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'd', '-inf', int(now), 'LIM
         redis.call('ZREM', K .. 'q:' .. pool_of(h, raw), id) -- where a program before the rotation may have put it meanwhile
         make_ready(id, h, raw)
         queued = true
-    elseif h and h.state == CANCELING and not redis.call('ZSCORE', K .. 'l', id) then
-        end_held(id, h, raw)
     end
 end
-if now < grace then
+local tick = redis.call('HEXISTS', meta, 'read') == 1 and now or 0
+if waits or now < grace then
     if queued then redis.call('PUBLISH', K .. 'n', 'r') end
-    return out
+    return { 0, tick }
 end
 local ids = redis.call('ZRANGEBYSCORE', K .. 'l', '-inf', string.format('%.0f', now), 'LIMIT', 0, ARGV[5])
+local taken, out = 0, { 0, tick }
 for _, id in ipairs(ids) do
     redis.call('ZREM', K .. 'l', id)
     local raw = redis.call('GET', K .. 'j:' .. id)
@@ -92,7 +69,8 @@ for _, id in ipairs(ids) do
             forget(id, h, raw, ttl_ms)
             what = 2
         end
-        tell(id, h, what)
+        local at = #out
+        out[at + 1], out[at + 2], out[at + 3] = id, h.attempt, what
         taken = taken + 1
     end
 end

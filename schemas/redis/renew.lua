@@ -34,7 +34,7 @@ for i = 2, #ARGV, 8 do
                 h.stage, change = stage, true
                 if stage >= TRAIN and h.started == 0 then h.started = now end
             end
-            if from ~= IN_PROGRESS then dequeue(id, h, raw) end
+            release(id, h, raw, from)
             if change then put(id, h, raw, from, extra, now) end
             redis.call('ZADD', K .. 'l', int(now + lease_ms * 1000), id)
         end

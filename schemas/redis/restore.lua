@@ -14,7 +14,7 @@ local out = { 1, 0 }
 -- Takes a job out of everything that names it, but for its record and the outbox.
 local function unlist(id, h, raw)
     if h.org_len > 0 then redis.call('ZREM', K .. 's:' .. h.state .. ':' .. org_of(h, raw), id) end
-    dequeue(id, h, raw)
+    release(id, h, raw, h.state)
     if runs(h.state) then unpark(org_of(h, raw)) end
     redis.call('ZREM', K .. 'l', id)
     redis.call('ZREM', K .. 'u', id)

@@ -32,6 +32,9 @@ class Order(unittest.TestCase):
         # Nobody runs jobs here: they stand as the commands leave them.
         for name in ("intake-1", "intake-2"):
             cls.yard.start_worker(name, "--role", "intake")
+        # A store that is new may be one that was lost: until Kafka has been asked, cancels of waiting jobs are held.
+        known = "return redis.call('HGET', KEYS[1], 'replay') == 'done' and 1 or 0"
+        stack.wait_until(lambda: cls.yard.redis.ask("EVAL", known, 1, "{ty:0}:m") == ":1", "the store is known to be whole")
 
     def mark(self, topic, partition):
         return int(self.yard.redis.ask("EVAL", "return tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')", 1, "{ty:0}:w",

@@ -134,6 +134,20 @@ static int replayed(const struct ty_topic_end *ends, size_t count)
     return result;
 }
 
+static void on_held(void *context, const struct ty_err *err, unsigned ended)
+{
+    assert_null(err);
+    *(int *)context = (int)ended;
+}
+
+static int end_held(const char *publisher)
+{
+    int ended = -1;
+    ty_state_end_held(client.state, 0, publisher, on_held, &ended);
+    STATE_UNTIL(&client, ended >= 0);
+    return ended;
+}
+
 static void when_nobody_has_it_it_ends_after_a_lease(void **state)
 {
     static const enum ty_command_kind kinds[] = {TY_COMMAND_CANCEL, TY_COMMAND_DELETE};
@@ -144,15 +158,14 @@ static void when_nobody_has_it_it_ends_after_a_lease(void **state)
         STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "events/0", "7");
         assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
         assert_int_equal(state_control(&client, kinds[i], &id), TY_APPLIED);
-        for (int tick = 0; tick < 3; tick++) {
-            state_reclaim(&client, 0, 1);
-            assert_int_equal(state_get(&client, &id).state, TY_JOB_CANCELING);
-        }
+        STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
+        assert_int_equal(end_held("p"), 0);
         uint64_t before_us = ty_clock_wall_us();
         assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
         uint64_t until = ty_clock_mono_ms() + 20000;
-        while (state_get(&client, &id).state == TY_JOB_CANCELING) {
-            state_reclaim(&client, 0, 1);
+        while (!end_held("p")) {
+            assert_int_equal(state_get(&client, &id).state, TY_JOB_CANCELING);
+            assert_int_equal(end_held("q"), 0);
             if (ty_clock_mono_ms() > until)
                 fail_msg("it is held for ever");
         }

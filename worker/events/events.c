@@ -14,6 +14,7 @@
 #define BATCH_JOBS 1000u
 #define IDLE_MS 100u    // between looks at an outbox that was empty
 #define AGAIN_MS 500u   // after something failed
+#define HELD_MS 1000u   // between looks at the cancels that are held
 #define LOG_EVERY_MS 30000u
 
 static void look(void *context);
@@ -242,6 +243,29 @@ static void publish(struct shard *shard, const struct ty_outbox *outbox)
     ty_events_look_in(shard, shard->events->lease_ms / 3);
 }
 
+static void on_held_ended(void *context, const struct ty_err *err, unsigned ended)
+{
+    struct shard *shard = context;
+    if (!ty_events_release(shard->events))
+        return;
+    shard->is_ending_held = false;
+    if (!err && ended)
+        ty_log(TY_LOG_INFO, "events.held_ended", TY_KV("shard", "%u", shard->number), TY_KV("jobs", "%u", ended));
+}
+
+// What was canceled while the store came back, and nobody says that he has it.
+static void end_held(struct shard *shard)
+{
+    struct ty_events *events = shard->events;
+    uint64_t now_ms = ty_loop_now_ms(events->loop);
+    if (shard->step != STEP_READY || !shard->is_level || shard->is_ending_held || now_ms < shard->held_ms)
+        return;
+    shard->held_ms = now_ms + HELD_MS;
+    shard->is_ending_held = true;
+    ty_events_hold(events);
+    ty_state_end_held(events->state, shard->number, events->worker, on_held_ended, shard);
+}
+
 static void on_outbox(void *context, const struct ty_err *err, const struct ty_outbox *outbox)
 {
     struct shard *shard = context;
@@ -251,6 +275,8 @@ static void on_outbox(void *context, const struct ty_err *err, const struct ty_o
     shard->is_asking = false;
     if (events->is_stopping)
         return;
+    if (!err && outbox->is_ours)
+        end_held(shard);
     if (err) {
         if (err->code != TY_EUNAVAILABLE && err->code != TY_EDEADLINE)
             ty_events_log_trouble(shard, "events.trouble", err);

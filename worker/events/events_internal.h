@@ -40,6 +40,8 @@ struct shard {
     // Where the topics of the commands ended that must be in the store before it starts a job again.
     struct ty_topic_end *command_ends;
     size_t command_end_count;
+    uint64_t held_ms;        // when held cancels are looked for next
+    bool is_ending_held;     // a call is on its way
     uint64_t commands_by_ms; // so long the end of a replay waits for them; 0: it does not yet
     struct ty_timer commands_timer;
     bool is_level; // the store was seen to be where the topic is

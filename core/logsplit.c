@@ -1,6 +1,7 @@
 // The cleaner works byte by byte with a state that survives any cut, so that nothing raw is ever
-// held; runs of plain text are found eight bytes at a time, and a plain line that is whole in the
-// input is handed on without a copy.
+// held but an escape sequence that has not ended. What needs no state is found without it: runs of
+// clean text many bytes at a time, whole escape sequences; a clean line that is whole in the input
+// is handed on without a copy.
 #include "core/logsplit.h"
 
 #include <stdbool.h>
@@ -133,15 +134,23 @@ static void make_room(struct ty_logsplit *split, size_t len)
     split->continued = true;
 }
 
-// Plain text may be cut anywhere, a character may not. Where a line is cut must not depend on how its bytes came.
-static void add_plain(struct ty_logsplit *split, const uint8_t *bytes, size_t len)
+static bool is_begun_by(uint8_t byte)
+{
+    return (byte & 0xc0) != 0x80;
+}
+
+// Clean text is cut between characters. Where a line is cut must not depend on how its bytes came.
+static void add_clean(struct ty_logsplit *split, const uint8_t *bytes, size_t len)
 {
     while (len) {
-        make_room(split, 1);
         size_t room = TY_LIMIT_LOG_MESSAGE_BYTES - split->text.len, part = len < room ? len : room;
+        while (part < len && !is_begun_by(bytes[part]))
+            part--;
         ty_buf_add(&split->text, bytes, part);
         bytes += part;
         len -= part;
+        if (len)
+            make_room(split, TY_LIMIT_LOG_MESSAGE_BYTES);
     }
 }
 
@@ -216,7 +225,7 @@ static void take_text(struct ty_logsplit *split, uint8_t byte)
     if (byte >= 0x80)
         begin_character(split, byte);
     else if ((byte >= 0x20 && byte != 0x7f) || byte == '\t')
-        add_plain(split, &byte, 1);
+        add_clean(split, &byte, 1);
 }
 
 // What an escape sequence in the state `escape` becomes with the next byte.
@@ -294,27 +303,77 @@ static void take_byte(struct ty_logsplit *split, uint8_t byte)
     }
 }
 
+#define EIGHT(byte) ((byte) * UINT64_C(0x0101010101010101))
+
+// Its top bits show which of eight bytes are below 0x20, 0x7f, or 0x80 and above; some others when
+// there is one.
+static uint64_t odd_ones(const uint8_t *bytes)
+{
+    uint64_t eight;
+    memcpy(&eight, bytes, sizeof eight);
+    return ((eight - EIGHT(0x20)) | eight | (eight + EIGHT(1))) & EIGHT(0x80);
+}
+
 // How many bytes at the start are printable ASCII or tabs.
 static size_t plain_run(const uint8_t *bytes, size_t len)
 {
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    size_t at = 0;
+    for (;;) {
+        while (len - at >= 32 && !(odd_ones(bytes + at) | odd_ones(bytes + at + 8) |
+                                   odd_ones(bytes + at + 16) | odd_ones(bytes + at + 24)))
+            at += 32;
+        while (len - at >= 8 && !odd_ones(bytes + at))
+            at += 8;
+        size_t stop = len - at > 8 ? at + 8 : len;
+        for (; at < stop; at++)
+            if ((bytes[at] < 0x20 || bytes[at] > 0x7e) && bytes[at] != '\t')
+                return at;
+        if (at == len)
+            return at;
+    }
+}
+
+// The bytes of the whole character beyond ASCII that begins here and is no control; 0: there is none.
+static size_t whole_character(const uint8_t *bytes, size_t len)
+{
+    uint8_t first = bytes[0];
+    size_t want = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (first < 0xc2 || first > 0xf4 || len < want || !may_follow(first, 1, bytes[1]) ||
+        (first == 0xc2 && bytes[1] < 0xa0))
+        return 0;
+    for (unsigned at = 2; at < want; at++)
+        if (!may_follow(first, at, bytes[at]))
+            return 0;
+    return want;
+}
+
+// How many bytes at the start are clean: printable ASCII, tabs, and whole characters beyond.
+static size_t clean_run(const uint8_t *bytes, size_t len)
+{
     size_t at = 0;
     while (at < len) {
-        uint64_t eight;
-        if (len - at >= 8) {
-            memcpy(&eight, bytes + at, 8);
-            // The top bit of a byte shows: below 0x20; 0x80 or above; 0x7f.
-            uint64_t odd = ((eight - 0x20 * ones) | eight | (eight + ones)) & tops;
-            if (!odd) {
-                at += 8;
-                continue;
-            }
-        }
-        if ((bytes[at] < 0x20 || bytes[at] > 0x7e) && bytes[at] != '\t')
-            break;
-        at++;
+        size_t run = plain_run(bytes + at, len - at);
+        at += run;
+        while (at < len && (run = whole_character(bytes + at, len - at)) > 0)
+            at += run;
+        if (at < len && (bytes[at] < 0x20 || bytes[at] > 0x7e) && bytes[at] != '\t')
+            return at;
     }
     return at;
+}
+
+// The bytes of the CSI sequence that begins here and ends before `len`; 0: there is none.
+static size_t whole_sequence(const uint8_t *bytes, size_t len)
+{
+    size_t at = 2;
+    if (len < 3 || bytes[0] != 0x1b || bytes[1] != '[')
+        return 0;
+    len = len < SEQUENCE_MAX ? len : SEQUENCE_MAX;
+    while (at < len && bytes[at] >= 0x30 && bytes[at] <= 0x3f)
+        at++;
+    while (at < len && bytes[at] >= 0x20 && bytes[at] <= 0x2f)
+        at++;
+    return at < len && bytes[at] >= 0x40 && bytes[at] <= 0x7e ? at + 1 : 0;
 }
 
 // Bytes of one line, without its end.
@@ -328,12 +387,16 @@ static void gather(struct ty_logsplit *split, uint64_t time_us, const uint8_t *b
     split->swallow_lf = false;
     split->last_us = time_us;
     for (size_t at = 0; at < len;) {
-        size_t run =
-            split->escape == TEXT && !split->tail_len ? plain_run(bytes + at, len - at) : 0;
-        if (run)
-            add_plain(split, bytes + at, run);
+        if (split->escape != TEXT || split->tail_len) {
+            take_byte(split, bytes[at++]);
+            continue;
+        }
+        size_t run = clean_run(bytes + at, len - at);
+        add_clean(split, bytes + at, run);
         at += run;
-        if (at < len)
+        size_t dropped = at < len ? whole_sequence(bytes + at, len - at) : 0;
+        at += dropped;
+        if (!dropped && at < len)
             take_byte(split, bytes[at++]);
     }
 }
@@ -386,12 +449,12 @@ static void end_progress(struct ty_logsplit *split, uint64_t time_us)
     begin_line(split);
 }
 
-// A line that is whole, plain and not too long needs no state.
+// A line that is whole, clean and not too long needs no state.
 static bool emit_directly(struct ty_logsplit *split, uint64_t time_us, const uint8_t *bytes,
                           size_t len)
 {
     if (split->begun || split->continued || split->has_progress || !len ||
-        len > TY_LIMIT_LOG_MESSAGE_BYTES || plain_run(bytes, len) != len)
+        len > TY_LIMIT_LOG_MESSAGE_BYTES || clean_run(bytes, len) != len)
         return false;
     split->swallow_lf = false;
     emit(split, time_us, (const char *)bytes, len);

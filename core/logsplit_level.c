@@ -9,11 +9,23 @@ struct view {
     size_t len;
 };
 
-static const struct {
+struct word {
     const char *word, *level;
-} words[] = {{"TRACE", "debug"}, {"DEBUG", "debug"},       {"INFO", "info"},
-             {"NOTICE", "info"}, {"WARNING", "warn"},      {"WARN", "warn"},
-             {"ERROR", "error"}, {"CRITICAL", "critical"}, {"FATAL", "critical"}};
+    size_t len;
+};
+#define WORD(word, level) {word, level, sizeof(word) - 1}
+
+// The words that begin with a letter; the longer one first.
+static const struct word by_letter[26][2] = {
+    ['C' - 'A'] = {WORD("CRITICAL", "critical")},
+    ['D' - 'A'] = {WORD("DEBUG", "debug")},
+    ['E' - 'A'] = {WORD("ERROR", "error")},
+    ['F' - 'A'] = {WORD("FATAL", "critical")},
+    ['I' - 'A'] = {WORD("INFO", "info")},
+    ['N' - 'A'] = {WORD("NOTICE", "info")},
+    ['T' - 'A'] = {WORD("TRACE", "debug")},
+    ['W' - 'A'] = {WORD("WARNING", "warn"), WORD("WARN", "warn")},
+};
 
 static char char_at(struct view view, size_t at)
 {
@@ -40,14 +52,15 @@ static bool is_word_char(char c)
 // is its length.
 static const char *level_word(struct view view, bool any_case, size_t *ret_len)
 {
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        size_t len = strlen(words[i].word);
-        if (view.len < len || is_word_char(char_at(view, len)))
+    char first = any_case ? (char)(char_at(view, 0) & ~0x20) : char_at(view, 0);
+    if (first < 'A' || first > 'Z')
+        return NULL;
+    for (const struct word *word = by_letter[first - 'A']; word < by_letter[first - 'A'] + 2 && word->len; word++) {
+        if (view.len < word->len || is_word_char(char_at(view, word->len)))
             continue;
-        if (any_case ? !strncasecmp(view.text, words[i].word, len)
-                     : !strncmp(view.text, words[i].word, len)) {
-            *ret_len = len;
-            return words[i].level;
+        if (any_case ? !strncasecmp(view.text, word->word, word->len) : !memcmp(view.text, word->word, word->len)) {
+            *ret_len = word->len;
+            return word->level;
         }
     }
     return NULL;

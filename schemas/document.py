@@ -5,7 +5,7 @@ usage: document.py check [SCHEMAS_DIR]    exit 1 where a document says other tha
        document.py write [SCHEMAS_DIR]    writes the generated sections anew
 
 Generated, between "<!-- NAME: made by document.py -->" and "<!-- end -->": topics in README.md from topics.json, commands
-there from commands.json, transitions in redis/README.md from transitions.json. Checked only: the record's header in redis/README.md against the
+and log lines there from commands.json and log_lines.json, transitions in redis/README.md from transitions.json. Checked only: the record's header in redis/README.md against the
 layout in redis/prelude.lua.in, that every script has its line there, and that commands.json has one row for each state and
 command, and no cancel in it that transitions.json has not."""
 import json
@@ -71,7 +71,39 @@ def commands_table(schemas):
         f"*{name}*: {what}" for group in ("commands", "kafka_results") for name, what in data[group].items() if what) + "."
 
 
-SECTIONS = {"README.md": {"topics": topics_table, "commands": commands_table}, "redis/README.md": {"transitions": transitions_table}}
+def shown(text, times, last):
+    """Bytes (last "\\x7e") or text of a case as the table shows them; what is behind `last` stands as its number."""
+    text = text if len(text) <= 40 else text[:40] + "…"
+    escaped = "".join({"\r": "\\r", "\n": "\\n", "\t": "\\t", "|": "\\|"}.get(one) or
+                      (one if one.isprintable() and one <= last else f"\\x{ord(one):02x}") for one in text)
+    return (f"`{escaped}`" if escaped else "an empty line") + (f" × {times:,}" if times > 1 else "")
+
+
+def shown_print(part):
+    after = f"{part['after_ms']} ms later " if "after_ms" in part else ""
+    return after + ("stderr " if part["stream"] == "stderr" else "") + shown(part["bytes"], part.get("times", 1), "\x7e")
+
+
+def shown_entry(entry):
+    marks = ["stderr"] * (entry["stream"] == "stderr") + [entry["level"]] * (entry["level"] != "info") + ["+"] * entry.get("continued", False)
+    repeated = f", {entry['repeated']:,} times" if "repeated" in entry else ""
+    return " ".join(marks + [shown(entry["text"], entry.get("times", 1), "\uffff")]) + repeated
+
+
+def log_lines_table(schemas):
+    data = json.loads((schemas / "log_lines.json").read_text(encoding="utf-8"))
+    yield data["about"]
+    yield ""
+    yield "| case | | printed | entries |"
+    yield "|---|---|---|---|"
+    for case in data["cases"]:
+        entries = [shown_entry(entry) for entry in case["entries"]]
+        more = [f"… ({len(entries)})"] if len(entries) > 8 else []
+        yield (f"| {case['name']} | {case['what']} | {', '.join(map(shown_print, case['prints']))} | "
+               f"{'; '.join(entries[:6 if more else 8] + more)} |")
+
+
+SECTIONS = {"README.md": {"topics": topics_table, "commands": commands_table, "log lines": log_lines_table}, "redis/README.md": {"transitions": transitions_table}}
 
 
 def with_sections(text, sections, schemas, path):

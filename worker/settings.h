@@ -13,6 +13,7 @@ struct ty_worker_settings {
     char **kafka_properties;
     int64_t batch_commands;
     int64_t breaker_percent;
+    int64_t stall_timeout_s;
     char *catalog_dir;
     char *work_dir, *store_dir, *libexec_dir;
     char **containers;
@@ -23,7 +24,7 @@ struct ty_worker_settings {
     int64_t retention_days, model_retention_days, horizon_hours, tombstone_hours, log_retention_hours;
     int64_t job_log_bytes;
     int64_t store_budget_bytes, store_admit_percent, store_shed_percent;
-    int64_t job_dir_hours;
+    int64_t job_dir_hours, spool_limit_bytes;
     bool keep_job_dirs;
     int log_level, log_format, log_stderr_level, rebuild;
 };

@@ -40,7 +40,8 @@ struct ty_worker {
     struct ty_run *run;
     struct ty_timer report;
     char *name, *exec_path, *stage_path;
-    bool ready, stopping;
+    bool ready, stopping; // ready: has met the store
+    bool is_ill;          // something of the intake is not as it should be
     struct ty_err failure; // why it cannot go on; TY_OK: it can
     unsigned roles_left; // to stop
 };
@@ -93,6 +94,19 @@ static void write_ready_file(const struct ty_worker *worker)
         ty_log(TY_LOG_ERROR, "worker.ready_file", TY_KV("path", "%s", path), TY_KV("error", "%s", strerror(errno)));
 }
 
+static void say_ready(const struct ty_worker *worker)
+{
+    const char *path = worker->settings->ready_file;
+    ty_log(worker->is_ill ? TY_LOG_WARN : TY_LOG_INFO, worker->is_ill ? "worker.not_ready" : "worker.ready",
+           TY_KV("worker", "%s", worker->name));
+    if (!path)
+        return;
+    if (!worker->is_ill)
+        write_ready_file(worker);
+    else if (unlink(path) < 0 && errno != ENOENT)
+        ty_log(TY_LOG_ERROR, "worker.ready_file", TY_KV("path", "%s", path), TY_KV("error", "%s", strerror(errno)));
+}
+
 static void on_store(void *context, bool up, const struct ty_err *err)
 {
     struct ty_worker *worker = context;
@@ -115,26 +129,19 @@ static void on_store(void *context, bool up, const struct ty_err *err)
         ty_run_on_store(worker->run, up);
     if (up && !worker->ready) {
         worker->ready = true;
-        ty_log(TY_LOG_INFO, "worker.ready", TY_KV("worker", "%s", worker->name));
-        if (worker->settings->ready_file)
-            write_ready_file(worker);
+        say_ready(worker);
     }
 }
 
-// The intake has said which partition, and why.
-static void on_held(void *context, bool held)
+// The intake has said what is not well.
+static void on_health(void *context, bool is_well)
 {
     struct ty_worker *worker = context;
-    const char *path = worker->settings->ready_file;
-    if (!held && worker->stopping)
+    if (is_well && worker->stopping)
         return; // what is let go now is no better for it
-    ty_log(held ? TY_LOG_WARN : TY_LOG_INFO, held ? "worker.not_ready" : "worker.ready", TY_KV("worker", "%s", worker->name));
-    if (!path)
-        return;
-    if (!held)
-        write_ready_file(worker);
-    else if (unlink(path) < 0 && errno != ENOENT)
-        ty_log(TY_LOG_ERROR, "worker.ready_file", TY_KV("path", "%s", path), TY_KV("error", "%s", strerror(errno)));
+    worker->is_ill = !is_well;
+    if (worker->ready)
+        say_ready(worker);
 }
 
 static void on_notice(void *context, bool ready, const struct ty_id *cancel_id)
@@ -196,8 +203,9 @@ static int start_intake(struct ty_worker *worker, struct ty_err *err)
         .batch_commands = (unsigned)settings->batch_commands,
         .batch_bytes = BATCH_BYTES,
         .breaker_percent = (unsigned)settings->breaker_percent,
-        .held_fn = on_held,
-        .held_context = worker,
+        .stall_ms = (uint64_t)settings->stall_timeout_s * 1000,
+        .health_fn = on_health,
+        .health_context = worker,
     };
     if (ty_publisher_new(&options.kafka, &worker->publisher, err) < 0)
         return -(int)err->code;
@@ -236,6 +244,7 @@ static int start_run(struct ty_worker *worker, struct ty_err *err)
         .collect_timeout_ms = (uint64_t)settings->collect_timeout_s * 1000,
         .model_retention_ms = (uint64_t)settings->model_retention_days * 24 * HOUR_MS,
         .keep_job_dirs = settings->keep_job_dirs,
+        .spool_limit_bytes = (uint64_t)settings->spool_limit_bytes,
         .stderr_level = stderr_levels[settings->log_stderr_level],
         .job_dirs_ms = (uint64_t)settings->job_dir_hours * HOUR_MS,
         .containers = settings->containers,
@@ -317,7 +326,8 @@ void ty_worker_report(const struct ty_worker *worker)
                TY_KV("tombstones", "%" PRIu64, in.tombstones), TY_KV("deleted", "%" PRIu64, in.deleted),
                TY_KV("refused", "%" PRIu64, in.refused), TY_KV("too_old", "%" PRIu64, in.too_old), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
                TY_KV("gaps", "%" PRIu64, in.gaps), TY_KV("dropped_stale", "%" PRIu64, in.dropped_stale),
-               TY_KV("breaker_opened", "%" PRIu64, in.breaker_opened), TY_KV("held_partitions", "%zu", in.held_partitions));
+               TY_KV("breaker_opened", "%" PRIu64, in.breaker_opened), TY_KV("held_partitions", "%zu", in.held_partitions),
+               TY_KV("stalls", "%" PRIu64, in.stalls), TY_KV("reopened", "%" PRIu64, in.reopened));
     }
     if (worker->events) {
         struct ty_events_figures events = ty_events_figures(worker->events);

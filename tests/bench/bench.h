@@ -15,9 +15,9 @@
 #include "core/id.h"
 
 struct bench_options {
-    char *redis, *kafka_brokers, *topic_prefix, *address, *port_file, *organization, *container, *method, *way, *key;
+    char *redis, *kafka_brokers, *topic_prefix, *address, *port_file, *organization, *container, *method, *way, *key, *out;
     char **kafka_properties;
-    int64_t count, first, in_flight, batch, lines, line_bytes, spec_bytes, timeout_ms;
+    int64_t count, first, in_flight, batch, lines, line_bytes, spec_bytes, timeout_ms, bytes_per_s, run_ms;
 };
 
 // A verb prints its result. Errors are printed by main.
@@ -27,6 +27,8 @@ int bench_echo(const struct bench_options *options, struct ty_err *err) TY_MUST_
 int bench_latency(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_fill(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_logs(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
+int bench_write(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
+int bench_split(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_watch(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_count(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_raw_submit(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;

@@ -1,6 +1,10 @@
 """The figures, each beside the limit of the same machine, measured right before or after it."""
 import contextlib
+import json
+import pathlib
+import signal
 import statistics
+import subprocess
 import time
 
 from stack import DevBroker, Failure, Kafka, Listener, Redis, Worker
@@ -198,13 +202,13 @@ for block in range(0, {lines}, 500):
 CONTAINER = "python:3.11-sklearn"
 
 
-def make_store(store, lines):
+def make_store(store, training):
     """A model store with what trainyard-bench's job names: its data set and its script."""
     script = store / "scripts" / "trainyard" / "digits" / "1"
     (script / "model").mkdir(parents=True)
     (script / "setup.py").write_text("from setuptools import setup\nsetup(name='lines', version='1', packages=['model'])\n")
     (script / "model" / "__init__.py").touch()
-    (script / "model" / "training.py").write_text(TRAINING.format(lines=lines))
+    (script / "model" / "training.py").write_text(training)
     data = store / "datasets" / "66c3a1f0d2b94e5f8a7b6c5d"
     data.mkdir(parents=True)
     (data / "dataset.jsonl").write_text('{"image_path": "1.png"}\n')
@@ -215,7 +219,7 @@ def logs(bench):
     lines, rates, limits = bench.sizes["logs"], [], []
     for run in range(bench.runs):
         store = bench.directory / f"logs-{run}"
-        make_store(store, lines)
+        make_store(store, TRAINING.format(lines=lines))
         with bench.redis() as redis:
             bench.programs.bench("fill", redis=redis.url, count=1, container=CONTAINER)
             job = redis.ask("ZRANGE", f"{{ty:0}}:s:1:{ORGANIZATION}", 0, 0)[0].hex()
@@ -232,4 +236,67 @@ def logs(bench):
                  note="limit: RPUSH of 100 lines of the entries' size, 16 under way")
 
 
-ALL = {"intake": intake, "null_jobs": null_jobs, "latency": latency, "get": get, "bytes": store_bytes, "logs": logs}
+# What the job of the figure "blocked" runs: a program that says how long it stood in write().
+WRITING = """
+import os, sys
+open({out!r} + ".begun", "w").close()
+os.execv({program!r}, [{program!r}, *{words!r}])
+"""
+
+
+def blocked(bench):
+    """How long a program that prints 10 MB/s stands in write(): to a plain file, and as a job, also while Redis stands still."""
+    ways = {"file": [], "job": [], "job_redis_stopped": []}
+    for run in range(bench.runs):
+        out = bench.directory / f"blocked-{run}"
+        words = ["write", "--run-ms", str(bench.sizes["write_ms"]), "--line-bytes", "100", "--batch", "10", "--out"]
+        program = str(bench.programs.path("trainyard-bench"))
+        with open(f"{out}.text", "wb") as text:
+            subprocess.run([program, *words, f"{out}.file"], stdout=text, check=True)
+        pathlib.Path(f"{out}.text").unlink()
+        ways["file"].append(json.loads(pathlib.Path(f"{out}.file").read_text()))
+        for way in ("job", "job_redis_stopped"):
+            store = bench.directory / f"store-{way}-{run}"
+            make_store(store, WRITING.format(out=f"{out}.{way}", program=program, words=[*words, f"{out}.{way}"]))
+            ways[way].append(print_as_job(bench, store, pathlib.Path(f"{out}.{way}"), way == "job_redis_stopped"))
+    limit = {key: middle([one[key] for one in ways["file"]]) for key in ways["file"][0]}
+    for way in ("job", "job_redis_stopped"):
+        row = {key: middle([one[key] for one in ways[way]]) for key in limit}
+        more = {key: row[key] for key in ("p50_us", "p99_us", "max_us", "writes")}
+        bench.report(f"blocked_{way}_p999", row["p999_us"], "us", limit=limit["p999_us"], at_most=1000, **more)
+        bench.report(f"blocked_{way}_share", 100 * row["share"], "%", limit=100 * limit["share"], at_most=2,
+                     note="limit: the same writes to a plain file")
+
+
+def print_as_job(bench, store, out, is_stopped):
+    """Runs the job of `store` on a worker that ships its log; returns what the job wrote into `out`."""
+    with bench.redis() as redis:
+        bench.programs.bench("fill", redis=redis.url, count=1, container=CONTAINER)
+        with Worker(bench.programs, bench.directory, redis, None, "run", "--store-dir", store, "--lease-ms", "60000") as worker:
+            worker.wait_for(pathlib.Path(f"{out}.begun").exists, "does not run the job")
+            if is_stopped:
+                redis.child.send_signal(signal.SIGSTOP)
+            try:
+                deadline = time.monotonic() + bench.sizes["write_ms"] / 1000 + 60
+                while not out.exists() or not out.read_text().endswith("\n"):
+                    if time.monotonic() > deadline:
+                        raise Failure("the job that writes does not end")
+                    time.sleep(0.05)
+            finally:
+                redis.child.send_signal(signal.SIGCONT)
+    return json.loads(out.read_text())
+
+
+def split(bench):
+    """What a line of 120 bytes costs the worker between the spool and its batch, in processor time."""
+    values = {}
+    for way in ("plain", "logging", "json", "utf8", "ansi"):
+        runs = [bench.programs.bench("split", way=way, line_bytes=120, count=bench.sizes["split"]) for _ in range(bench.runs)]
+        values[way] = middle([one["ns_per_line"] for one in runs])
+        limit = middle([one["copy_ns_per_line"] for one in runs])
+        bench.report(f"split_{way}", values[way], "ns/line", limit=limit, at_most=500,
+                     note="limit: memchr and a copy of each line; goal: a quarter of what 500,000 lines/s leave for all")
+
+
+ALL = {"intake": intake, "null_jobs": null_jobs, "latency": latency, "get": get, "bytes": store_bytes, "logs": logs, "split": split,
+       "blocked": blocked}

@@ -28,7 +28,7 @@ static const struct ty_setting rows[] = {
     TEXT("container", container, "null:1", "Container of the jobs."),
     TEXT("method", method, "/viam.app.mltraining.v1.MLTrainingService/GetTrainingJob", "Method that grpc-load calls."),
     TEXT("way", way, "", "What watch looks at (watermarks, zset, list); how raw-submit writes (lua, plain, variadic), and "
-                         "raw-cycle (single, batched)."),
+                         "raw-cycle (single, batched); what split reads (plain, logging, json, utf8, ansi)."),
     TEXT("key", key, "", "Key that watch looks at."),
     INT("count", count, 1, 100000000, "1000", "", "Jobs, records, calls or log lines."),
     INT("first", first, 0, 100000000, "0", "", "Number of the first job; where the pace that watch takes begins."),
@@ -36,6 +36,9 @@ static const struct ty_setting rows[] = {
     INT("batch", batch, 1, 4096, "256", "", "Jobs or log lines of one command."),
     INT("lines", lines, 1, 100000, "20", "", "Log lines of each job."),
     INT("line-bytes", line_bytes, 1, 16384, "100", "bytes", "Length of a log line."),
+    INT("bytes-per-s", bytes_per_s, 1, 1000000000, "10000000", "bytes", "What write prints."),
+    INT("run-ms", run_ms, 1, 3600000, "10000", "ms", "For how long."),
+    TEXT("out", out, NULL, "The file of write's figures."),
     INT("spec-bytes", spec_bytes, 0, 65536, "200", "bytes", "Length of a job's serialized request."),
     INT("timeout-ms", timeout_ms, 1, 3600000, "60000", "ms", "Longest time to wait for anything."),
 };
@@ -57,6 +60,8 @@ static const struct verb {
     {"latency", bench_latency, "publish one at a time; how long until the job has started, by the store"},
     {"fill", bench_fill, "put jobs into the store through core/state"},
     {"logs", bench_logs, "write the logs of jobs that are there through core/state"},
+    {"write", bench_write, "print --bytes-per-s to stdout for --run-ms; how long each write() took, into --out"},
+    {"split", bench_split, "the processor time that a line takes from the spool to the worker's batch"},
     {"watch", bench_watch, "follow a number in Redis until it is --count; its rate"},
     {"count", bench_count, "count the jobs in Redis, by key and by index"},
     {"raw-submit", bench_raw_submit, "limit: the Redis writes of a submit"},

@@ -10,6 +10,8 @@
 
 #include "core/buf.h"
 #include "tests/integration/intake_fixture.h"
+#include "worker/intake/consumer_internal.h"
+#include "worker/intake/intake_internal.h"
 
 #define PATIENCE_MS 20000
 #define STOP_MS 10000
@@ -46,11 +48,11 @@ static void open_state(struct intake_rig *rig, struct intake_node *node)
         fail_msg("%s", err.message);
 }
 
-static void on_held(void *context, bool held)
+static void on_health(void *context, bool is_well)
 {
     struct intake_node *node = context;
-    assert_true(node->is_held != held);
-    node->is_held = held;
+    assert_true(node->is_ill == is_well);
+    node->is_ill = !is_well;
 }
 
 void intake_node_start(struct intake_rig *rig, size_t at)
@@ -58,7 +60,7 @@ void intake_node_start(struct intake_rig *rig, size_t at)
     struct intake_node *node = &rig->nodes[at];
     struct ty_intake_options options = {
         .kafka = kafka_options(rig), .group_id = rig->group, .batch_commands = intake_batch_commands, .batch_bytes = 1024 * 1024,
-        .breaker_percent = rig->breaker_percent, .held_fn = on_held, .held_context = node};
+        .breaker_percent = rig->breaker_percent, .stall_ms = rig->stall_ms, .health_fn = on_health, .health_context = node};
     struct ty_err err;
     *node = (struct intake_node){0};
     open_state(rig, node);
@@ -94,6 +96,18 @@ void intake_node_stop(struct intake_rig *rig, size_t at)
 void intake_node_kill(struct intake_rig *rig, size_t at)
 {
     close_node(&rig->nodes[at]);
+}
+
+void intake_pause_behind(struct intake_rig *rig, const char *topic, int32_t partition)
+{
+    const struct ty_consumer *consumer = rig->nodes[0].intake->consumer;
+    if (!consumer) // between two
+        return;
+    char *name TY_FREE = ty_xasprintf("%s%s", rig->prefix, topic);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, name, partition);
+    rd_kafka_pause_partitions(consumer->handle, list);
+    rd_kafka_topic_partition_list_destroy(list);
 }
 
 struct ty_intake_figures intake_node_figures(const struct intake_rig *rig, size_t at)
@@ -141,6 +155,7 @@ struct intake_rig *intake_rig_new(const char *brokers, intake_topics_fn make_top
     rig->brokers = brokers;
     rig->partitions = partitions;
     rig->breaker_percent = 50;
+    rig->stall_ms = 30000;
     snprintf(rig->prefix, sizeof rig->prefix, "t%u.", ++count);
     snprintf(rig->group, sizeof rig->group, "intake-%u", count);
     make_topics(broker, rig->prefix, partitions);

@@ -23,7 +23,7 @@ struct intake_node {
     struct ty_state *state;
     struct ty_publisher *publisher;
     struct ty_intake *intake;
-    bool is_up, is_stopped, is_held;
+    bool is_up, is_stopped, is_ill;
 };
 
 struct intake_rig {
@@ -31,6 +31,7 @@ struct intake_rig {
     char prefix[64], group[64];
     int partitions;
     unsigned breaker_percent; // of nodes that start from now on; 50 at first
+    uint64_t stall_ms;        // of nodes that start from now on; 30000 at first
     char **properties;        // for librdkafka, of nodes that start from now on; NULL at first
     struct redis_server *redis, *own_redis;
     struct ty_loop *loop;
@@ -69,6 +70,8 @@ void intake_node_start(struct intake_rig *rig, size_t node);
 // The orderly way, and as if the process had been killed.
 void intake_node_stop(struct intake_rig *rig, size_t node);
 void intake_node_kill(struct intake_rig *rig, size_t node);
+// librdkafka fetches nothing from this partition any more, and node 0 does not know: it stands still.
+void intake_pause_behind(struct intake_rig *rig, const char *topic, int32_t partition);
 struct ty_intake_figures intake_node_figures(const struct intake_rig *rig, size_t node);
 
 // ---- in ----

@@ -157,6 +157,61 @@ static void test_latency(void **state)
     intake_rig_free(rig);
 }
 
+static rd_kafka_t *open_writer(const struct intake_rig *rig)
+{
+    char text[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    assert_int_equal(rd_kafka_conf_set(conf, "bootstrap.servers", rig->brokers, text, sizeof text), RD_KAFKA_CONF_OK);
+    assert_int_equal(rd_kafka_conf_set(conf, "transactional.id", rig->prefix, text, sizeof text), RD_KAFKA_CONF_OK);
+    rd_kafka_t *writer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    assert_non_null(writer);
+    assert_null(rd_kafka_init_transactions(writer, 20000));
+    return writer;
+}
+
+static void write_submit(const struct intake_rig *rig, rd_kafka_t *writer, const struct ty_id *id)
+{
+    char key[TY_ID_TEXT_BYTES];
+    char *topic TY_FREE = ty_xasprintf("%ssubmit", rig->prefix);
+    TY_BUF(value);
+    intake_encode(TY_COMMAND_SUBMIT_CUSTOM, id, "digits", &value);
+    assert_null(rd_kafka_begin_transaction(writer));
+    assert_int_equal(rd_kafka_producev(writer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0),
+                                       RD_KAFKA_V_KEY(ty_id_format(id, key), TY_ID_TEXT_BYTES - 1), RD_KAFKA_V_VALUE(value.data, value.len),
+                                       RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), 0);
+    assert_int_equal(rd_kafka_flush(writer, 20000), 0);
+}
+
+// What is no record is nothing that could come: the marks of transactions, one that was taken back, one that is open. Where more could
+// come and does not, Kafka says so.
+static void test_what_stands_still(void **state)
+{
+    (void)state;
+    struct ty_id taken = ty_id_new(), taken_back = ty_id_new(), open = ty_id_new();
+    struct intake_rig *rig = new_rig(2);
+    rig->stall_ms = 1000;
+    intake_node_start(rig, 0);
+    rd_kafka_t *writer = open_writer(rig);
+    write_submit(rig, writer, &taken);
+    assert_null(rd_kafka_commit_transaction(writer, 20000));
+    write_submit(rig, writer, &taken_back);
+    assert_null(rd_kafka_abort_transaction(writer, 20000));
+    intake_await(rig, &taken, TY_JOB_PENDING);
+    intake_rig_turn_for(rig, 4000);
+    write_submit(rig, writer, &open);
+    intake_rig_turn_for(rig, 4000);
+    assert_int_equal(intake_node_figures(rig, 0).stalls, 0);
+    assert_false(intake_look(rig, &taken_back).found);
+    assert_false(intake_look(rig, &open).found);
+    intake_pause_behind(rig, "submit", 0);
+    assert_null(rd_kafka_commit_transaction(writer, 20000));
+    intake_await(rig, &open, TY_JOB_PENDING);
+    assert_int_equal(intake_node_figures(rig, 0).stalls, 1);
+    rd_kafka_destroy(writer);
+    intake_node_stop(rig, 0);
+    intake_rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,7 +221,7 @@ int main(void)
         cmocka_unit_test(intake_case_redis_restored), cmocka_unit_test(intake_case_redis_away),
         cmocka_unit_test(intake_case_stop_and_start), cmocka_unit_test(intake_case_killed),
         cmocka_unit_test(intake_case_two_share),      cmocka_unit_test(intake_case_back_pressure),
-        cmocka_unit_test(test_horizon_by_kafkas_clock),
+        cmocka_unit_test(test_horizon_by_kafkas_clock), cmocka_unit_test(test_what_stands_still),
         cmocka_unit_test(test_latency),               cmocka_unit_test(test_topics_come_later),
         cmocka_unit_test(test_topic_is_made_anew),    cmocka_unit_test(test_broker_is_killed),
     };

@@ -64,7 +64,7 @@ static void test_an_outage_is_held_and_ends(void **state)
     intake_flush(rig);
     intake_node_start(rig, 0);
     RIG_UNTIL(rig, figures(rig).held_partitions == 1);
-    assert_true(rig->nodes[0].is_held);
+    assert_true(rig->nodes[0].is_ill);
     assert_int_equal(figures(rig).breaker_opened, 1);
     intake_await(rig, &jobs[0], TY_JOB_PENDING);
     intake_await(rig, &jobs[2], TY_JOB_CANCELED);
@@ -77,7 +77,7 @@ static void test_an_outage_is_held_and_ends(void **state)
     // After a second a trial, mostly bad, and two seconds later one that is mostly good.
     intake_await(rig, &jobs[1], TY_JOB_CANCELED);
     RIG_UNTIL(rig, figures(rig).held_partitions == 0);
-    assert_false(rig->nodes[0].is_held);
+    assert_false(rig->nodes[0].is_ill);
     assert_in_range(figures(rig).breaker_opened, 1, 3);
     RIG_UNTIL(rig, figures(rig).tombstones >= GOODS); // and those that came before their submit
     assert_int_equal(figures(rig).dead_lettered, FEW);
@@ -135,7 +135,7 @@ static void test_a_rebalance_while_open(void **state)
     intake_node_start(rig, 1);
     // Range: the first partition of each topic is the member's whose name comes first.
     RIG_UNTIL(rig, intake_node_figures(rig, 1).held_partitions == 1 || intake_node_figures(rig, 0).breaker_opened >= 2);
-    RIG_UNTIL(rig, rig->nodes[0].is_held || rig->nodes[1].is_held);
+    RIG_UNTIL(rig, rig->nodes[0].is_ill || rig->nodes[1].is_ill);
     intake_send(rig, TY_COMMAND_SUBMIT_CUSTOM, &job, 1);
     intake_flush(rig);
     intake_await(rig, &job, TY_JOB_PENDING);

@@ -195,7 +195,7 @@ static void test_properties(void **state)
     char *good[] = {(char *)"fetch.wait.max.ms=20", NULL}, *bad[] = {(char *)"fetch.wait.max.ms=soon", NULL};
     struct ty_intake_options options = {
         .kafka = {.brokers = rig->brokers, .topic_prefix = rig->prefix, .properties = good}, .group_id = "g",
-        .batch_commands = 1, .batch_bytes = 1};
+        .batch_commands = 1, .batch_bytes = 1, .stall_ms = 1000};
     struct ty_intake *intake;
     struct ty_err err;
     assert_int_equal(ty_intake_new(rig->loop, rig->eye.state, rig->catalog, NULL, &options, &intake, &err), 0);

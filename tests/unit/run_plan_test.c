@@ -39,7 +39,7 @@ static struct ty_plan_options options(void)
 {
     return (struct ty_plan_options){
         .dir = "/var/w/jobs/j-2", .store_dir = "/store", .stage_path = "/bin/stage", .boot_id = "boot", .id = "j",
-        .attempt = 2, .fence = 77, .token = &token, .grace_ms = 5000, .max_runtime_ms = 9000, .lost_lease_limit_ms = 60000,
+        .attempt = 2, .fence = 77, .token = &token, .grace_ms = 5000, .max_runtime_ms = 9000, .lost_lease_limit_ms = 60000, .spool_limit_bytes = 1000,
         .install_timeout_ms = 1, .prepare_timeout_ms = 2, .collect_timeout_ms = 3};
 }
 
@@ -97,7 +97,7 @@ static void custom_job(void **state)
     request.n_arguments = 3;
     char *plan TY_FREE = plan_of(NULL, &request, NULL, 0, NULL);
     assert_ptr_equal(strstr(plan, "format=1\njob=j\nattempt=2\nfence=77\ntoken=abcd000000"), plan);
-    assert_has(plan, "\nboot_id=boot\ngrace_ms=5000\nmax_runtime_ms=9000\non_lost_lease=continue\nlost_lease_limit_ms=60000\n");
+    assert_has(plan, "\nboot_id=boot\ngrace_ms=5000\nmax_runtime_ms=9000\non_lost_lease=continue\nlost_lease_limit_ms=60000\nspool_limit_bytes=1000\n");
     assert_has(plan, "\nenv=PYTHONPATH=/var/w/jobs/j-2/site\nenv=PYTHONUNBUFFERED=1\n");
     assert_has(plan, "\nenv=TRAINYARD_FENCE=77\n");
     assert_has(plan, "\nstep=prepare\ntimeout_ms=2\narg=/bin/stage\narg=prepare\narg=--store\narg=/store\narg=--job-dir\n"

@@ -2,6 +2,7 @@
 // current directory is the attempt's.
 #pragma once
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,6 +10,7 @@
 
 #include "worker/exec/protocol.h"
 
+#define TY_EXEC_TAIL_BYTES (256u * 1024) // kept in memory behind the spool's limit
 #define TY_EXEC_MESSAGE_BYTES 1024 // one line for the exit record, NUL included
 
 // ---- plan ----
@@ -24,6 +26,7 @@ struct ty_exec_step {
 struct ty_exec_plan {
     char *bytes;
     uint64_t grace_ms, max_runtime_ms, lost_lease_limit_ms;
+    uint64_t spool_limit_bytes; // 0: none
     bool stop_on_lost;
     const char *cwd; // NULL: the attempt's directory
     const char *boot_id; // NULL: not given
@@ -38,23 +41,59 @@ void ty_exec_plan_done(struct ty_exec_plan *plan);
 
 // ---- output: the spool's writer ----
 
+// What comes behind the limit: its last frames, to be written at the end.
+struct ty_exec_tail {
+    size_t start, len;
+    uint8_t bytes[TY_EXEC_TAIL_BYTES];
+};
+// Returns how many bytes of older frames made room.
+size_t ty_exec_tail_add(struct ty_exec_tail *tail, const struct ty_exec_frame *frame, const void *bytes);
+// The oldest frame; false when there is none.
+bool ty_exec_tail_take(struct ty_exec_tail *tail, struct ty_exec_frame *ret_frame, uint8_t bytes[TY_EXEC_FRAME_BYTES]);
+
 struct ty_exec_output {
     int fd;
     int ballast_fd;   // a nameless file that keeps room on the disk for the last words
     uint64_t bytes;   // whole frames end here
     uint64_t dropped; // bytes that found no room since the last marker
+    uint64_t limit;   // of `bytes`; 0: none. May be set behind open
+    bool is_over;     // the limit was reached
+    uint64_t left_out; // bytes that have gone from the tail
     struct ty_exec_control *control;
 };
 
 // Creates ./spool. Returns -1 with errno (EEXIST: this attempt was run before).
 int ty_exec_output_open(struct ty_exec_output *output, struct ty_exec_control *control);
-// Appends one frame, or counts its bytes as dropped when the disk has no room. len is at most TY_EXEC_FRAME_BYTES.
+// Appends one frame, or counts its bytes as dropped when the disk has no room. Behind the limit the last frames are kept in memory. len is at most TY_EXEC_FRAME_BYTES.
 void ty_exec_output_add(struct ty_exec_output *output, uint8_t stream, uint8_t step, const void *bytes, size_t len);
 // A line of the supervisor's own.
 void ty_exec_output_say(struct ty_exec_output *output, uint8_t step, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-// Gives the ballast back, writes the end frame, syncs and closes.
+// Gives the ballast back, writes what was kept behind the limit and the end frame, syncs and closes.
 void ty_exec_output_end(struct ty_exec_output *output, uint8_t step);
+
+// ---- pipes: the output's other end ----
+
+enum { TY_EXEC_PIPES = 2 }; // stdout and stderr
+
+struct ty_exec_pipes {
+    int fds[TY_EXEC_PIPES]; // -1: closed
+    bool rests;             // they are left alone for moments
+    uint64_t window_ns;     // since when reads are counted
+    unsigned reads;
+};
+
+// Returns -1 with errno; what is open then is closed by the caller, as always.
+int ty_exec_pipes_open(struct ty_exec_pipes *pipes, int ret_write_fds[TY_EXEC_PIPES]);
+void ty_exec_pipes_close(struct ty_exec_pipes *pipes);
+bool ty_exec_pipes_are_open(const struct ty_exec_pipes *pipes);
+// What is to be polled before the next read, and for how long at most, ms; -1: until something comes.
+int ty_exec_pipes_wait(const struct ty_exec_pipes *pipes, struct pollfd fds[TY_EXEC_PIPES]);
+// Takes what is there into the output; closes a pipe that has ended.
+void ty_exec_pipes_read(struct ty_exec_pipes *pipes, const struct pollfd fds[TY_EXEC_PIPES], struct ty_exec_output *output,
+                        uint8_t step);
+// Reads what is left, no more than pipes hold, and closes them: whoever still holds an end may write for ever.
+void ty_exec_pipes_drain(struct ty_exec_pipes *pipes, struct ty_exec_output *output, uint8_t step);
 
 uint64_t ty_exec_clock_boot_ns(void);
 uint64_t ty_exec_clock_wall_us(void);

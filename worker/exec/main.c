@@ -91,6 +91,7 @@ static int run(struct ty_exec_control *control, struct ty_exec_output *output)
         ty_exec_output_end(output, 0);
         outcome.ended_us = ty_exec_clock_wall_us();
     } else {
+        output->limit = plan.spool_limit_bytes;
         ty_exec_record_status(NULL, 0, 0);
         ty_exec_supervise(&plan, control, output, &outcome);
     }

@@ -12,6 +12,8 @@
 
 #define BALLAST_BYTES 65536
 
+static struct ty_exec_tail tail; // of the one output that this program has
+
 static uint64_t read_ns(clockid_t clock)
 {
     struct timespec now;
@@ -51,49 +53,96 @@ int ty_exec_output_open(struct ty_exec_output *output, struct ty_exec_control *c
     return 0;
 }
 
-static int append(struct ty_exec_output *output, uint8_t stream, uint8_t step, const void *bytes,
-                  size_t len)
+static struct ty_exec_frame frame_of(uint8_t stream, uint8_t step, size_t len)
 {
-    struct ty_exec_frame frame = {.time_us = ty_exec_clock_wall_us(),
+    return (struct ty_exec_frame){.time_us = ty_exec_clock_wall_us(),
                                   .len = (uint32_t)len,
                                   .stream = stream,
                                   .step = step,
                                   .check = TY_EXEC_FRAME_CHECK};
-    struct iovec parts[2] = {{&frame, sizeof frame}, {(void *)bytes, len}};
+}
+
+static int append(struct ty_exec_output *output, const struct ty_exec_frame *frame,
+                  const void *bytes)
+{
+    size_t len = sizeof *frame + frame->len;
+    struct iovec parts[2] = {{(void *)frame, sizeof *frame}, {(void *)bytes, frame->len}};
     ssize_t put;
     do
         put = pwritev(output->fd, parts, 2, (off_t)output->bytes);
     while (put < 0 && errno == EINTR);
-    if (put != (ssize_t)(sizeof frame + len)) {
+    if (put != (ssize_t)len) {
         if (ftruncate(output->fd, (off_t)output->bytes) < 0)
             return -1; // the cut frame stays behind the counted bytes, where readers do not look
         return -1;
     }
-    output->bytes += sizeof frame + len;
+    output->bytes += len;
     atomic_store_explicit(&output->control->spool_bytes, output->bytes, memory_order_release);
     return 0;
+}
+
+// A line that is written whatever the limit is.
+static int say_now(struct ty_exec_output *output, uint8_t step, const char *before, uint64_t number,
+                   const char *behind)
+{
+    char text[256];
+    int len = snprintf(text, sizeof text, "%s%llu bytes%s\n", before, (unsigned long long)number, behind);
+    struct ty_exec_frame frame = frame_of(TY_EXEC_STREAM_SUPERVISOR, step, (size_t)len);
+    return append(output, &frame, text);
 }
 
 // The one marker behind a gap. True when there is no gap any more.
 static bool mark_gap(struct ty_exec_output *output, uint8_t step)
 {
-    char text[128];
     if (!output->dropped)
         return true;
-    int len =
-        snprintf(text, sizeof text, "no room on the disk: %llu bytes of output are missing here\n",
-                 (unsigned long long)output->dropped);
-    if (append(output, TY_EXEC_STREAM_SUPERVISOR, step, text, (size_t)len) < 0)
+    if (say_now(output, step, "no room on the disk: ", output->dropped,
+                " of output are missing here") < 0)
         return false;
     output->dropped = 0;
+    return true;
+}
+
+static void write_frame(struct ty_exec_output *output, const struct ty_exec_frame *frame,
+                        const void *bytes)
+{
+    if (!mark_gap(output, frame->step) || append(output, frame, bytes) < 0)
+        output->dropped += frame->len;
+}
+
+// Behind the limit for good: the end of the output has its place kept, the middle goes.
+static bool is_over(struct ty_exec_output *output, const struct ty_exec_frame *frame)
+{
+    if (!output->limit || output->is_over ||
+        output->bytes + sizeof *frame + frame->len <= output->limit)
+        return output->is_over;
+    output->is_over = true;
+    mark_gap(output, frame->step);
+    say_now(output, frame->step,
+            "the output has reached its limit of ", output->limit,
+            ": what follows is kept back, and its last lines come when it ends");
     return true;
 }
 
 void ty_exec_output_add(struct ty_exec_output *output, uint8_t stream, uint8_t step,
                         const void *bytes, size_t len)
 {
-    if (!mark_gap(output, step) || append(output, stream, step, bytes, len) < 0)
-        output->dropped += len;
+    struct ty_exec_frame frame = frame_of(stream, step, len);
+    if (is_over(output, &frame))
+        output->left_out += ty_exec_tail_add(&tail, &frame, bytes);
+    else
+        write_frame(output, &frame, bytes);
+}
+
+static void write_tail(struct ty_exec_output *output, uint8_t step)
+{
+    static uint8_t bytes[TY_EXEC_FRAME_BYTES];
+    struct ty_exec_frame frame;
+    if (output->left_out)
+        say_now(output, step, "over the limit: ", output->left_out,
+                " of output are missing here");
+    while (ty_exec_tail_take(&tail, &frame, bytes))
+        write_frame(output, &frame, bytes);
 }
 
 void ty_exec_output_say(struct ty_exec_output *output, uint8_t step, const char *format, ...)
@@ -115,8 +164,10 @@ void ty_exec_output_end(struct ty_exec_output *output, uint8_t step)
 {
     if (output->ballast_fd >= 0)
         close(output->ballast_fd);
+    write_tail(output, step);
     mark_gap(output, step);
-    append(output, TY_EXEC_STREAM_END, step, "", 0);
+    struct ty_exec_frame end = frame_of(TY_EXEC_STREAM_END, step, 0);
+    append(output, &end, "");
     fdatasync(output->fd);
     close(output->fd);
     output->fd = output->ballast_fd = -1;

@@ -93,6 +93,8 @@ static int take(struct ty_exec_plan *plan, const char *key, char *value)
         return number(value, &plan->max_runtime_ms);
     if (!strcmp(key, "lost_lease_limit_ms"))
         return number(value, &plan->lost_lease_limit_ms);
+    if (!strcmp(key, "spool_limit_bytes"))
+        return number(value, &plan->spool_limit_bytes);
     if (!strcmp(key, "on_lost_lease")) {
         plan->stop_on_lost = !strcmp(value, "stop");
         return plan->stop_on_lost || !strcmp(value, "continue") ? 0 : -1;

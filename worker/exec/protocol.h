@@ -29,6 +29,7 @@
 //   format=1  job=<uuid>  attempt=<n>  fence=<n>  token=<32 hex>  boot_id=<as in /proc/sys/kernel/random/boot_id>
 //   grace_ms=<TERM to KILL>  max_runtime_ms=<0: none; counts the step train>  on_lost_lease=continue|stop
 //   lost_lease_limit_ms=<how long a job runs on after its lease passed, continue only>
+//   spool_limit_bytes=<0: none; behind it output is left out but for its last 256 KiB, which come at the end>
 //   cwd=<directory for all steps that name none; without it the attempt's directory>
 //   env=<NAME=VALUE> repeated: the whole environment of all steps; nothing is inherited
 // then for each step:  step=<prepare|install|train|collect>  arg=<argv element> repeated (argv[0] is an absolute path)

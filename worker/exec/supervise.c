@@ -21,10 +21,7 @@
 #define SWEEP_GRACE_MS 1000u // TERM to KILL for what a step left behind
 #define LOST_GRACE_MS 2000u  // TERM to KILL when the attempt is not ours any more
 #define UNKILLABLE_MS 10000u // KILL to giving up
-#define PIPE_BYTES (256 * 1024)
 #define NEVER UINT64_MAX
-
-enum { OUT, ERR, PIPES };
 
 struct run {
     const struct ty_exec_plan *plan;
@@ -40,7 +37,7 @@ struct run {
     pid_t pid;
     bool exited, reaped;
     siginfo_t exit_info;
-    int pipes[PIPES]; // -1 when closed
+    struct ty_exec_pipes pipes;
     uint64_t started_ns, exited_ns;
 
     const char *stop_word; // the outcome a stop leads to; NULL while there is none
@@ -67,39 +64,19 @@ static void set_tick(const struct run *run, unsigned ms)
 
 // ---- starting ----
 
-static int open_pipe(int *ret_read_fd, int *ret_write_fd)
-{
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return -1;
-    fcntl(fds[0], F_SETFL, O_NONBLOCK);
-    fcntl(fds[0], F_SETPIPE_SZ, PIPE_BYTES); // a refusal leaves the usual size
-    *ret_read_fd = fds[0];
-    *ret_write_fd = fds[1];
-    return 0;
-}
-
-static void close_pipe(struct run *run, int which)
-{
-    if (run->pipes[which] >= 0)
-        close(run->pipes[which]);
-    run->pipes[which] = -1;
-}
-
 static pid_t start_child(struct run *run, const char **ret_word,
                          char message[TY_EXEC_MESSAGE_BYTES])
 {
-    int ends[PIPES] = {-1, -1};
+    int ends[TY_EXEC_PIPES];
     pid_t pid = -1;
-    if (open_pipe(&run->pipes[OUT], &ends[OUT]) < 0 ||
-        open_pipe(&run->pipes[ERR], &ends[ERR]) < 0) {
+    if (ty_exec_pipes_open(&run->pipes, ends) < 0) {
         *ret_word = "internal";
         snprintf(message, TY_EXEC_MESSAGE_BYTES, "step %.64s: no pipe: %s", run->step->name,
                  strerror(errno));
     } else {
-        pid = ty_exec_child_start(run->plan, run->step, ends[OUT], ends[ERR], ret_word, message);
+        pid = ty_exec_child_start(run->plan, run->step, ends[0], ends[1], ret_word, message);
     }
-    for (int i = 0; i < PIPES; i++)
+    for (int i = 0; i < TY_EXEC_PIPES; i++)
         if (ends[i] >= 0)
             close(ends[i]);
     return pid;
@@ -114,8 +91,7 @@ static int start_step(struct run *run)
     run->started_ns = ty_exec_clock_boot_ns();
     run->pid = start_child(run, &word, message);
     if (run->pid < 0) {
-        close_pipe(run, OUT);
-        close_pipe(run, ERR);
+        ty_exec_pipes_close(&run->pipes);
         ty_exec_family_is_gone(); // reaps the child that did not become the program
         ty_exec_output_say(run->output, run->ordinal, "%s", message);
         finish(run, word, message);
@@ -242,24 +218,6 @@ static void kill_when_due(struct run *run, uint64_t now)
 
 // ---- one turn ----
 
-// Returns the bytes read, 0 when the pipe is empty or at its end.
-static size_t read_pipe(struct run *run, int which)
-{
-    static uint8_t bytes[TY_EXEC_FRAME_BYTES];
-    ssize_t got = read(run->pipes[which], bytes, sizeof bytes);
-    if (got > 0) {
-        ty_exec_output_add(run->output,
-                           which == OUT ? TY_EXEC_STREAM_STDOUT : TY_EXEC_STREAM_STDERR,
-                           run->ordinal, bytes, (size_t)got);
-        return (size_t)got;
-    }
-    if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-        close_pipe(run, which);
-        run->look = true;
-    }
-    return 0;
-}
-
 static void read_signals(struct run *run)
 {
     struct signalfd_siginfo info;
@@ -308,16 +266,14 @@ static void tick(struct run *run)
 
 static void turn(struct run *run)
 {
-    struct pollfd fds[] = {{run->signal_fd, POLLIN, 0},
-                           {run->timer_fd, POLLIN, 0},
-                           {run->pid_fd, POLLIN, 0},
-                           {run->pipes[OUT], POLLIN, 0},
-                           {run->pipes[ERR], POLLIN, 0}};
-    if (poll(fds, sizeof fds / sizeof *fds, -1) < 0)
+    struct pollfd fds[3 + TY_EXEC_PIPES] = {
+        {run->signal_fd, POLLIN, 0}, {run->timer_fd, POLLIN, 0}, {run->pid_fd, POLLIN, 0}};
+    int wait_ms = ty_exec_pipes_wait(&run->pipes, fds + 3);
+    if (poll(fds, sizeof fds / sizeof *fds, wait_ms) < 0)
         return;
-    for (int which = 0; which < PIPES; which++)
-        if (fds[3 + which].revents)
-            read_pipe(run, which);
+    bool were_open = ty_exec_pipes_are_open(&run->pipes);
+    ty_exec_pipes_read(&run->pipes, fds + 3, run->output, run->ordinal);
+    run->look = run->look || (were_open && !ty_exec_pipes_are_open(&run->pipes));
     if (fds[0].revents)
         read_signals(run);
     if (fds[0].revents || fds[2].revents)
@@ -328,11 +284,6 @@ static void turn(struct run *run)
 }
 
 // ---- the end of a step ----
-
-static bool pipes_are_open(const struct run *run)
-{
-    return run->pipes[OUT] >= 0 || run->pipes[ERR] >= 0;
-}
 
 static bool family_is_gone(struct run *run)
 {
@@ -351,7 +302,7 @@ static bool step_is_over(struct run *run)
         return false;
     run->look = false;
     // A stop has told everybody to go: no pipe is worth waiting for.
-    if (!run->stop_word && pipes_are_open(run) &&
+    if (!run->stop_word && ty_exec_pipes_are_open(&run->pipes) &&
         ty_exec_clock_boot_ns() - run->exited_ns < (uint64_t)PIPES_MS * NS_PER_MS)
         return false;
     if (run->reaped ? ty_exec_family_is_gone() : family_is_gone(run))
@@ -362,18 +313,6 @@ static bool step_is_over(struct run *run)
         tell_family_to_go(run, SWEEP_GRACE_MS);
     }
     return false;
-}
-
-// Whoever still holds a pipe is not of the family and may write for ever: no more than a pipe holds
-// is read.
-static void drain_pipes(struct run *run)
-{
-    for (int which = 0; which < PIPES; which++) {
-        for (size_t sum = 0, got; run->pipes[which] >= 0 && sum < PIPE_BYTES; sum += got)
-            if ((got = read_pipe(run, which)) == 0)
-                break;
-        close_pipe(run, which);
-    }
 }
 
 static void judge_failure(struct run *run, bool oom)
@@ -429,7 +368,7 @@ static bool run_step(struct run *run)
         return false;
     while (!step_is_over(run))
         turn(run);
-    drain_pipes(run);
+    ty_exec_pipes_drain(&run->pipes, run->output, run->ordinal);
     if (run->pid_fd >= 0)
         close(run->pid_fd);
     bool go_on = judge(run, oom_before);
@@ -465,7 +404,7 @@ void ty_exec_supervise(const struct ty_exec_plan *plan, struct ty_exec_control *
                       .signal_fd = -1,
                       .timer_fd = -1,
                       .pid_fd = -1,
-                      .pipes = {-1, -1},
+                      .pipes = {.fds = {-1, -1}},
                       .kill_ns = NEVER};
     finish(&run, "ok", "");
     outcome->code = -1;

@@ -80,6 +80,7 @@ static void on_mail(void *context, struct ty_mail *mail)
         consumer->events.on_revoked(consumer->context);
         ty_assignment_free(notice.assignment);
         break;
+    case NOTICE_STALLED: consumer->events.on_stalled(consumer->context, notice.place, &notice.stall); break;
     case NOTICE_RECORDS: consumer->events.on_records(consumer->context, notice.records); break;
     case NOTICE_CLOSED: consumer->events.on_closed(consumer->context); break;
     }
@@ -115,6 +116,17 @@ void ty_consumer_start(struct ty_consumer *consumer, uint32_t epoch, uint32_t tu
 void ty_consumer_hold(struct ty_consumer *consumer)
 {
     give_order(consumer, order_new(ORDER_HOLD, 0));
+}
+
+void ty_consumer_set_patience(struct ty_consumer *consumer, uint64_t patience_ms)
+{
+    atomic_store(&consumer->patience_ms, patience_ms);
+}
+
+uint64_t ty_consumer_silent_ms(const struct ty_consumer *consumer)
+{
+    uint64_t turned_at_ms = atomic_load(&consumer->turned_at_ms), now_ms = ty_clock_mono_ms();
+    return now_ms > turned_at_ms ? now_ms - turned_at_ms : 0;
 }
 
 void ty_consumer_close(struct ty_consumer *consumer, uint64_t timeout_ms)
@@ -156,6 +168,7 @@ static int make_handle(struct ty_consumer *consumer, const struct ty_consumer_op
         {"group.id", options->group_id},
         {"enable.auto.offset.store", "false"},
         {"enable.auto.commit", "true"},
+        {"enable.partition.eof", "true"}, // see consumer_watch.c
         {"auto.offset.reset", "earliest"},
         {"partition.assignment.strategy", "range"},
     };
@@ -217,6 +230,8 @@ int ty_consumer_new(struct ty_loop *loop, const struct ty_consumer_options *opti
     consumer->events = *events;
     consumer->context = context;
     consumer->limits = *options;
+    consumer->patience_ms = options->patience_ms;
+    consumer->turned_at_ms = ty_clock_mono_ms();
     consumer->last_order = &consumer->orders;
     consumer->last_gathered = &consumer->gathered;
     for (size_t kind = 0; kind < TY_TOPIC_KINDS; kind++)
@@ -234,6 +249,8 @@ int ty_consumer_new(struct ty_loop *loop, const struct ty_consumer_options *opti
     if (rc == 0) {
         int failed = pthread_create(&consumer->thread, NULL, ty_consumer_serve, consumer);
         consumer->has_thread = failed == 0;
+        if (!failed)
+            pthread_setname_np(consumer->thread, TY_CONSUMER_THREAD);
         if (failed)
             rc = ty_err_errno(err, failed, "cannot start the consumer's thread");
     }

@@ -19,6 +19,9 @@
 // "submit", "cancel", "delete", "settings".
 const char *ty_topic_kind_name(enum ty_topic_kind kind);
 
+// The name of the thread.
+#define TY_CONSUMER_THREAD "intake-consumer"
+
 struct ty_consumer;
 
 // One partition of an assignment. What is atomic is shared between the two threads.
@@ -35,7 +38,10 @@ struct ty_claimed_partition {
     uint32_t turn;
     int64_t stored;
     bool is_paused;
-    bool has_come; // something, since the latest start
+    bool has_come;        // something, since the latest start
+    int64_t next;         // the offset behind what came latest: a record, or the news that there are no more
+    uint64_t noted_ms;    // when that was, or later, when it was not to be expected
+    uint64_t noted_count; // how much had been polled by then
 };
 
 // What the group gave this member. The consumer owns it; it is valid until on_revoked returns, or ty_consumer_free.
@@ -64,6 +70,12 @@ void ty_intake_record_free(struct ty_intake_record *record);
 // Again does nothing.
 void ty_intake_record_set_aside(struct ty_intake_record *record);
 
+// A partition from which nothing comes although Kafka has more.
+struct ty_stall {
+    int64_t next, end; // the offset that should come, and behind the last one
+    uint64_t quiet_ms;
+};
+
 struct ty_consumer_events {
     // Partitions were given to this member, after on_revoked where it had some. Nothing comes from them before
     // ty_consumer_start.
@@ -72,6 +84,9 @@ struct ty_consumer_events {
     void (*on_revoked)(void *context);
     // Records in the order of their offsets, linked by next; they are the callee's.
     void (*on_records)(void *context, struct ty_intake_record *first);
+    // Kafka has more of this partition (an index in the assignment), and nothing has come from it for as long as patience_ms. Said
+    // again after as long again.
+    void (*on_stalled)(void *context, size_t partition, const struct ty_stall *stall);
     // The group was left (or timeout_ms was over). Nothing comes after it.
     void (*on_closed)(void *context);
 };
@@ -81,6 +96,7 @@ struct ty_consumer_options {
     const char *group_id;
     size_t partition_records, partition_bytes; // handed over and not given back, at most about: more waits in Kafka
     size_t total_records, total_bytes;
+    uint64_t patience_ms; // see ty_consumer_set_patience
 };
 
 // TY_EINVALID: a property that librdkafka refuses. Kafka need not be there.
@@ -92,6 +108,11 @@ int ty_consumer_new(struct ty_loop *loop, const struct ty_consumer_options *opti
 void ty_consumer_start(struct ty_consumer *consumer, uint32_t epoch, uint32_t turn, const int64_t *from, size_t count);
 // Pauses all partitions until the next ty_consumer_start.
 void ty_consumer_hold(struct ty_consumer *consumer);
+// How long nothing may come from a partition before Kafka is asked whether it has more. What is paused, held by the loop, or behind
+// a backlog that is being taken, is not asked about; neither is what Kafka does not answer for.
+void ty_consumer_set_patience(struct ty_consumer *consumer, uint64_t patience_ms);
+// How long ago the thread was heard of: it turns at least once in some seconds.
+uint64_t ty_consumer_silent_ms(const struct ty_consumer *consumer);
 // Commits what is done, leaves the group; on_closed comes once, within timeout_ms and a little.
 void ty_consumer_close(struct ty_consumer *consumer, uint64_t timeout_ms);
 // Without a close the group notices by its session timeout. Accepts NULL.

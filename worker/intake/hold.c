@@ -7,16 +7,12 @@
 #include "core/log.h"
 #include "worker/intake/intake_internal.h"
 
-// Tells the intake's owner when the first partition is held, and when the last one is not any more.
 static void report(struct ty_partition *partition, bool held)
 {
     struct ty_intake *intake = partition->intake;
-    if (partition->is_held == held)
-        return;
-    partition->is_held = held;
-    intake->figures.held_partitions += held ? 1 : (size_t)-1;
-    if (intake->held_fn && intake->figures.held_partitions == (held ? 1 : 0))
-        intake->held_fn(intake->held_context, held);
+    if (partition->is_held != held)
+        intake->figures.held_partitions += held ? 1 : (size_t)-1;
+    ty_intake_set_ill(intake, &partition->is_held, held);
 }
 
 static void on_try(void *context)

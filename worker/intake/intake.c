@@ -120,7 +120,7 @@ static void attach_all(struct ty_intake *intake)
 {
     ty_loop_clear_timer(intake->loop, &intake->retry);
     intake->round++;
-    if (!intake->assignment || !intake->store_is_up || intake->is_stopping)
+    if (!intake->assignment || !intake->store_is_up || intake->is_stopping || intake->is_reopening)
         return;
     intake->attaches_left = intake->count;
     intake->attach_failed = false;
@@ -168,7 +168,7 @@ void ty_intake_hold_submits(struct ty_intake *intake, bool hold)
 
 // ---- what the consumer says ----
 
-static void let_assignment_go(struct ty_intake *intake)
+void ty_intake_let_assignment_go(struct ty_intake *intake)
 {
     for (size_t i = 0; i < intake->count; i++)
         ty_partition_drop(&intake->partitions[i]);
@@ -202,7 +202,7 @@ static void on_revoked(void *context)
 {
     struct ty_intake *intake = context;
     ty_log(TY_LOG_INFO, "intake.revoked", TY_KV("partitions", "%zu", intake->count));
-    let_assignment_go(intake);
+    ty_intake_let_assignment_go(intake);
     if (intake->is_stopping)
         ty_intake_check_stopped(intake);
 }
@@ -233,6 +233,7 @@ static void on_probe(void *context)
     struct ty_intake *intake = context;
     for (size_t i = 0; intake->turn && !intake->is_stopping && i < intake->count; i++)
         ty_partition_probe(&intake->partitions[i]);
+    ty_intake_listen(intake);
     ty_loop_set_timer(intake->loop, &intake->probe, PROBE_MS, on_probe, intake);
 }
 
@@ -250,6 +251,14 @@ static void end_stop(struct ty_intake *intake)
 
 static void on_closed(void *context)
 {
+    struct ty_intake *intake = context;
+    intake->is_left = true;
+    if (!ty_intake_renew(intake))
+        end_stop(intake);
+}
+
+static void on_left_before(void *context)
+{
     end_stop(context);
 }
 
@@ -265,7 +274,10 @@ static void close_consumer(struct ty_intake *intake)
         return;
     intake->is_closing = true;
     uint64_t now_ms = ty_clock_mono_ms();
-    ty_consumer_close(intake->consumer, intake->stop_by_ms > now_ms ? intake->stop_by_ms - now_ms : 0);
+    if (intake->is_left)
+        ty_loop_set_timer(intake->loop, &intake->stop_limit, 0, on_left_before, intake);
+    else
+        ty_consumer_close(intake->consumer, intake->stop_by_ms > now_ms ? intake->stop_by_ms - now_ms : 0);
 }
 
 void ty_intake_check_stopped(struct ty_intake *intake)
@@ -292,6 +304,7 @@ void ty_intake_stop(struct ty_intake *intake, uint64_t timeout_ms, ty_intake_sto
     intake->stop_by_ms = ty_clock_mono_ms() + timeout_ms;
     ty_loop_clear_timer(intake->loop, &intake->retry);
     ty_loop_clear_timer(intake->loop, &intake->probe);
+    ty_intake_watch_done(intake);
     ty_loop_set_timer(intake->loop, &intake->flying_limit, timeout_ms - timeout_ms / LEAVE_SHARE, on_flying_limit, intake);
     ty_loop_set_timer(intake->loop, &intake->stop_limit, timeout_ms, on_stop_limit, intake);
     for (size_t i = 0; i < intake->count; i++)
@@ -304,31 +317,42 @@ struct ty_intake_figures ty_intake_figures(const struct ty_intake *intake)
     return intake->figures;
 }
 
+int ty_intake_open_consumer(struct ty_intake *intake, struct ty_err *err)
+{
+    static const struct ty_consumer_events events = {.on_assigned = on_assigned,
+                                                     .on_revoked = on_revoked,
+                                                     .on_records = on_records,
+                                                     .on_stalled = ty_intake_on_stalled,
+                                                     .on_closed = on_closed};
+    return ty_consumer_new(intake->loop, &intake->consumer_options, &events, intake, &intake->consumer, err);
+}
+
 int ty_intake_new(struct ty_loop *loop, struct ty_state *state, const struct ty_catalog *catalog,
                   struct ty_publisher *publisher, const struct ty_intake_options *options, struct ty_intake **ret_intake,
                   struct ty_err *err)
 {
-    static const struct ty_consumer_events events = {
-        .on_assigned = on_assigned, .on_revoked = on_revoked, .on_records = on_records, .on_closed = on_closed};
     if (options->batch_commands < 1 || options->batch_bytes < 1)
         return ty_err_set(err, TY_EINVALID, "the intake's batches: at least one command and one byte");
+    if (options->stall_ms < 1)
+        return ty_err_set(err, TY_EINVALID, "the intake's patience with a partition: at least a millisecond");
     struct ty_intake *intake = ty_xcalloc(1, sizeof *intake);
     *intake = (struct ty_intake){.loop = loop, .state = state, .catalog = catalog,
                                  .batch_commands = options->batch_commands, .batch_bytes = options->batch_bytes,
-                                 .breaker_percent = options->breaker_percent, .held_fn = options->held_fn,
-                                 .held_context = options->held_context, .retry_ms = FIRST_RETRY_MS,
+                                 .breaker_percent = options->breaker_percent, .stall_ms = options->stall_ms,
+                                 .health_fn = options->health_fn, .health_context = options->health_context, .retry_ms = FIRST_RETRY_MS,
                                  .store_is_up = ty_state_is_up(state)};
-    const struct ty_consumer_options consumer = {
+    intake->consumer_options = (struct ty_consumer_options){
         .kafka = options->kafka,
         .group_id = options->group_id,
         .partition_records = (size_t)PARTITION_BATCHES * options->batch_commands,
         .partition_bytes = PARTITION_BATCHES * options->batch_bytes,
         .total_records = TOTAL_RECORDS,
         .total_bytes = TOTAL_BYTES,
+        .patience_ms = options->stall_ms,
     };
     int rc = ty_letters_new(loop, publisher, options->kafka.topic_prefix, &intake->letters, err);
     if (rc == 0)
-        rc = ty_consumer_new(loop, &consumer, &events, intake, &intake->consumer, err);
+        rc = ty_intake_open_consumer(intake, err);
     if (rc < 0) {
         ty_intake_free(intake);
         return rc;
@@ -342,16 +366,17 @@ void ty_intake_free(struct ty_intake *intake)
 {
     if (!intake)
         return;
-    intake->held_fn = NULL;
-    let_assignment_go(intake);
+    intake->health_fn = NULL;
+    ty_intake_let_assignment_go(intake);
     while (intake->attach_calls) {
         struct ty_attach_call *call = intake->attach_calls;
         intake->attach_calls = call->next;
         call->intake = NULL;
     }
-    ty_batches_orphan(intake);
+    ty_intake_batches_orphan(intake);
     ty_consumer_free(intake->consumer);
     ty_letters_free(intake->letters);
+    ty_intake_watch_done(intake);
     ty_loop_clear_timer(intake->loop, &intake->retry);
     ty_loop_clear_timer(intake->loop, &intake->probe);
     ty_loop_clear_timer(intake->loop, &intake->flying_limit);

@@ -15,6 +15,9 @@
 //
 // Where most records of a partition are no commands at all its breaker opens (breaker.h), and the partition is held: nothing of it
 // is applied, written or committed but some records now and then. What had been done before by the group counts for nothing there.
+//
+// Where nothing comes from a partition although Kafka has more, something stands still that nobody has told of (consumer_watch.c):
+// all partitions start again, and when that does not help a new consumer takes the place of the old one.
 #pragma once
 
 #include <stddef.h>
@@ -28,16 +31,20 @@
 
 struct ty_intake;
 
-typedef void (*ty_intake_held_fn)(void *context, bool held);
+typedef void (*ty_intake_health_fn)(void *context, bool is_well);
 
 struct ty_intake_options {
-    struct ty_kafka_options kafka; // copied
+    struct ty_kafka_options kafka; // what it points to is borrowed, and the group, as long as the intake lives
     const char *group_id;
     unsigned batch_commands;       // records of one partition applied in one call, at most
     size_t batch_bytes;            // and their bytes
     unsigned breaker_percent;      // of records that are no commands, which opens a partition's breaker; 0: none opens
-    ty_intake_held_fn held_fn;     // the first partition is held, or none is any more; may be NULL. Not inside a call
-    void *held_context;            // of free
+    uint64_t stall_ms;             // nothing may come from a partition that Kafka has more of for as long; the thread may not be silent
+                                   // for as long
+    // Something of it is not done as it should be, or all is again: a partition is held by its breaker, one stands still (until as long
+    // as stall_ms nothing did), or the consumer's thread is not heard of. May be NULL. Not inside a call of free.
+    ty_intake_health_fn health_fn;
+    void *health_context;
 };
 
 // What it has done since the start.
@@ -45,6 +52,8 @@ struct ty_intake_figures {
     uint64_t received, applied, duplicates, conflicts, noops, tombstones, deleted, refused, too_old, dead_lettered, gaps, dropped_stale;
     uint64_t breaker_opened; // how often
     size_t held_partitions;  // now
+    uint64_t stalls;         // how often a partition stood still
+    uint64_t reopened;       // consumers that took the place of another
 };
 
 // Subscribes in the background; Kafka need not be there. state, catalog and publisher (for dead letters) are borrowed and

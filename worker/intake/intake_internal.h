@@ -1,4 +1,4 @@
-// What intake.c (assignment, store, stop) and partition.c (batches) share.
+// What intake.c (assignment, store, stop), partition.c, batch.c, hold.c and watch.c share.
 #pragma once
 
 #include "worker/intake/apply.h"
@@ -8,7 +8,7 @@
 #include "worker/intake/intake.h"
 #include "worker/intake/log_limit.h"
 
-struct ty_batch;
+struct ty_intake_batch;
 
 // The loop's side of an assigned partition.
 struct ty_partition {
@@ -18,8 +18,8 @@ struct ty_partition {
     int64_t expected;   // the next offset we believe the store has
     int64_t position;   // the next offset that should come
     struct ty_intake_record *waiting, **last_waiting; // not in a batch yet
-    struct ty_batch *filling; // may grow
-    struct ty_batch *flying;  // on its way; at most one
+    struct ty_intake_batch *filling; // may grow
+    struct ty_intake_batch *flying;  // on its way; at most one
     bool is_touched;          // got records in this hand-over
     bool is_fresh;            // nothing has come since it was started
     struct ty_breaker breaker;
@@ -54,11 +54,21 @@ struct ty_intake {
     uint64_t retry_ms;
     struct ty_attach_call *attach_calls;
 
-    struct ty_batch *batches; // all of them, also the abandoned ones that the store still has
+    struct ty_intake_batch *batches; // all of them, also the abandoned ones that the store still has
 
     unsigned breaker_percent;
-    ty_intake_held_fn held_fn;
-    void *held_context;
+    ty_intake_health_fn health_fn;
+    void *health_context;
+    size_t ills;          // what is not well now
+
+    // The watch over the consumer (watch.c).
+    struct ty_consumer_options consumer_options; // with what another one is made
+    uint64_t stall_ms;
+    unsigned cures;       // tried one after the other
+    struct ty_timer cure, calm, renewal;
+    bool is_stalled, is_silent; // as they were reported
+    bool is_reopening;    // the consumer is being left, to be made anew
+    bool is_left;         // it has left its group
 
     bool is_stopping, is_closing;
     struct ty_timer flying_limit, stop_limit;
@@ -66,7 +76,7 @@ struct ty_intake {
     ty_intake_stopped_fn stopped_fn;
     void *stopped_context;
 
-    struct ty_log_limit dead_letter_log, apply_log, gap_log, kafka_log, attach_log, breaker_log;
+    struct ty_log_limit dead_letter_log, apply_log, gap_log, kafka_log, attach_log, breaker_log, stall_log;
 };
 
 // ---- partition.c ----
@@ -82,8 +92,11 @@ void ty_partition_pump(struct ty_partition *partition);
 void ty_partition_probe(struct ty_partition *partition);
 // Lets go of what is not on its way yet.
 void ty_partition_drop_waiting(struct ty_partition *partition);
+
+// ---- batch.c ----
+
 // Forgets that there was an intake: what the store still answers is freed then.
-void ty_batches_orphan(struct ty_intake *intake);
+void ty_intake_batches_orphan(struct ty_intake *intake);
 
 // ---- hold.c ----
 
@@ -100,3 +113,18 @@ void ty_partition_reset_breaker(struct ty_partition *partition);
 void ty_intake_restart(struct ty_intake *intake);
 // A batch has ended while the intake stops.
 void ty_intake_check_stopped(struct ty_intake *intake);
+// All of the assignment, as when it was revoked.
+void ty_intake_let_assignment_go(struct ty_intake *intake);
+int ty_intake_open_consumer(struct ty_intake *intake, struct ty_err *err) TY_MUST_USE;
+
+// ---- watch.c ----
+
+// A flag of something that is not well; tells the intake's owner when it is the first, or the last.
+void ty_intake_set_ill(struct ty_intake *intake, bool *flag, bool is_ill);
+// The consumer's on_stalled.
+void ty_intake_on_stalled(void *context, size_t partition, const struct ty_stall *stall);
+// Time and again: whether the consumer's thread is heard of.
+void ty_intake_listen(struct ty_intake *intake);
+// The consumer has left its group; false: not in order to be made anew.
+bool ty_intake_renew(struct ty_intake *intake);
+void ty_intake_watch_done(struct ty_intake *intake);

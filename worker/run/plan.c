@@ -99,6 +99,7 @@ static void add_head(const struct ty_job *job, const struct ty_plan_options *opt
     add(out, "max_runtime_ms=%" PRIu64, max_runtime_ms);
     add(out, "on_lost_lease=%s", stop ? "stop" : "continue");
     add(out, "lost_lease_limit_ms=%" PRIu64, options->lost_lease_limit_ms);
+    add(out, "spool_limit_bytes=%" PRIu64, options->spool_limit_bytes);
 }
 
 static void add_environment(const struct ty_job *job, const struct ty_plan_options *options, struct ty_buf *out)

@@ -46,6 +46,7 @@ struct ty_plan_options {
     uint32_t attempt;
     uint64_t fence;
     const struct ty_token *token;
+    uint64_t spool_limit_bytes; // 0: none
     uint64_t grace_ms, max_runtime_ms, lost_lease_limit_ms, install_timeout_ms, prepare_timeout_ms, collect_timeout_ms;
 };
 // TY_EINVALID when the plan would be larger than TY_EXEC_PLAN_BYTES.

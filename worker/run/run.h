@@ -38,6 +38,7 @@ struct ty_run_options {
     uint64_t model_retention_ms;  // of a model whose job is gone, since it was made; 0: for ever
     bool keep_job_dirs;           // finished attempts' directories stay (for debugging)
     uint64_t job_dirs_ms;         // and how long; 0: for ever
+    uint64_t spool_limit_bytes;   // of an attempt's output; of what follows the last 256 KiB are kept; 0: none
     const char *stderr_level;     // "info", "warn" or "error": of lines on stderr that state none. NULL: info. Static
     char **containers;            // keys that this worker serves, NULL-terminated; NULL: all it can run
 };

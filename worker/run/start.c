@@ -41,6 +41,7 @@ static int write_plan(struct ty_attempt *attempt, const struct ty_job *job, stru
         .grace_ms = site->grace_ms,
         .max_runtime_ms = site->max_runtime_ms,
         .lost_lease_limit_ms = site->lost_lease_limit_ms,
+        .spool_limit_bytes = site->spool_limit_bytes,
         .install_timeout_ms = site->install_timeout_ms,
         .prepare_timeout_ms = site->prepare_timeout_ms,
         .collect_timeout_ms = site->collect_timeout_ms,

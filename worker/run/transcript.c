@@ -35,9 +35,10 @@ struct ty_transcript {
     struct ty_buf entry; // scratch
     struct {
         char *text;
-        size_t len;
+        size_t len, cap;
     } tail[TY_TRANSCRIPT_TAIL];
-    size_t tail_count; // of the step, ever; the ring's place follows from it
+    size_t tail_count; // of the step, ever
+    size_t tail_next;  // the ring's place of the next one: tail_count % TY_TRANSCRIPT_TAIL
 };
 
 // ---- entries ----
@@ -52,15 +53,20 @@ static void emit(struct ty_transcript *transcript, enum ty_log_stream stream, co
 
 static void keep_tail(struct ty_transcript *transcript, const char *message, size_t len)
 {
-    size_t place = transcript->tail_count++ % TY_TRANSCRIPT_TAIL;
+    size_t place = transcript->tail_next;
+    transcript->tail_count++;
+    transcript->tail_next = place + 1 == TY_TRANSCRIPT_TAIL ? 0 : place + 1;
     if (len > TAIL_LINE_BYTES) {
         len = TAIL_LINE_BYTES;
         while (len && ((unsigned char)message[len] & 0xc0) == 0x80)
             len--;
     }
-    char *text = ty_xrealloc(transcript->tail[place].text, len + 1);
-    memcpy(text, message, len);
-    transcript->tail[place].text = text;
+    if (transcript->tail[place].cap < len) {
+        transcript->tail[place].cap = len < 256 ? 256 : TAIL_LINE_BYTES;
+        transcript->tail[place].text = ty_xrealloc(transcript->tail[place].text, transcript->tail[place].cap);
+    }
+    if (len)
+        memcpy(transcript->tail[place].text, message, len);
     transcript->tail[place].len = len;
 }
 
@@ -173,7 +179,7 @@ static void begin_step(struct ty_transcript *transcript, uint64_t time_us, uint8
 {
     end_step(transcript);
     open_splitters(transcript);
-    transcript->tail_count = 0;
+    transcript->tail_count = transcript->tail_next = 0;
     while (transcript->step < step) {
         size_t at = (size_t)++transcript->step;
         char *text TY_FREE = ty_xasprintf("step %s", at < transcript->step_count ? transcript->steps[at] : "unknown");

@@ -27,7 +27,7 @@ struct ty_state_options {
     uint64_t horizon_ms;         // submits of a partition that are older make no job (0: any does); below tombstone_ms
     uint64_t job_retention_ms;   // of jobs that have ended (0: kept)
     uint64_t log_retention_ms;   // after the end of a job's log (default 7 days; 0: kept; UINT64_MAX: it goes at its end)
-    uint64_t job_log_bytes;      // of one job's log, through all attempts, as it is read; 0: no limit
+    uint64_t job_log_bytes;      // of one job's lines, through all attempts; 0: no limit
     uint32_t default_max_attempts;
     uint32_t max_losses;         // lost workers after which a job is quarantined; 0: never
     uint32_t retry_base_ms;      // back-off after the first failure, of a job that asks for none; 0: none
@@ -214,9 +214,25 @@ struct ty_log_append {
     const struct ty_bytes *entries;
     size_t count;
     bool end;             // no more will come
-    uint64_t limit_bytes; // of the job's log for now, where that is less than job_log_bytes; 0: that
+    uint64_t limit_bytes; // of the job's lines, in place of job_log_bytes; 0: that
+    uint64_t short_bytes; // the log is to have no more than this behind its head, and a head of no more; 0: not so
 };
 void ty_state_log_append(struct ty_state *state, const struct ty_log_append *append, ty_log_fn fn, void *context);
+
+// What the logs of one shard's jobs take, by ty_log_place.bytes: told by who writes them, and put right by ty_state_log_look, since
+// logs lie elsewhere and expire there. Best effort: a log of which nothing was told is not in the sums.
+struct ty_log_usage {
+    struct ty_id id;
+    const char *organization; // "" or NULL: as it was told before
+    uint64_t bytes;           // 0: it is gone
+};
+// organizations: what the logs of each usage's organization take now, itself among them.
+typedef void (*ty_log_sums_fn)(void *context, const struct ty_err *err, uint64_t total, const uint64_t *organizations,
+                               size_t count);
+void ty_state_log_sums(struct ty_state *state, unsigned shard, const struct ty_log_usage *usages, size_t count, ty_log_sums_fn fn,
+                       void *context);
+// Looks at a few logs of the shard, and tells what they take now. interval_ms: as in ty_state_retire. Nobody waits for it.
+void ty_state_log_look(struct ty_state *state, unsigned shard, uint64_t interval_ms);
 
 // ---- answers ----
 

@@ -102,6 +102,7 @@ void ty_state_log_append(struct ty_state *state, const struct ty_log_append *app
     ty_args_add_text(&args, append->end ? "1" : "0");
     add_retention(state, &args);
     ty_args_add_u64(&args, append->limit_bytes ? append->limit_bytes : state->options.job_log_bytes);
+    ty_args_add_u64(&args, append->short_bytes);
     ty_args_add_u64(&args, append->first);
     ty_args_add_u64(&args, append->chunk_count);
     for (size_t i = 0; i < append->chunk_count; i++)
@@ -119,15 +120,32 @@ static void on_done(void *context, const struct ty_redis_reply *reply, const str
     (void)cause;
 }
 
+struct removal {
+    struct ty_state *state;
+    struct ty_id id;
+};
+
+static void on_removed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct removal *removal = context;
+    struct ty_log_usage gone = {.id = removal->id};
+    (void)cause;
+    if (reply)
+        ty_state_log_sums(removal->state, ty_state_shard_of(removal->state, &gone.id), &gone, 1, NULL, NULL);
+    free(removal);
+}
+
 void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts)
 {
+    struct removal *removal = ty_xcalloc(1, sizeof *removal);
     struct ty_args args;
     char key[48];
+    *removal = (struct removal){state, *id};
     ty_state_args(state, 0, &args);
     ty_args_add_u64(&args, attempts);
     ty_args_add_u64(&args, state->options.tombstone_ms);
     ty_state_log_key(id, key);
-    ty_state_eval(state, TY_SCRIPT_LOG_REMOVE, key, &args, on_done, NULL);
+    ty_state_eval(state, TY_SCRIPT_LOG_REMOVE, key, &args, on_removed, removal);
 }
 
 void ty_state_log_seal(struct ty_state *state, const struct ty_id *id, uint32_t attempt, bool ended)

@@ -15,7 +15,7 @@
 #define COST_BYTES 8 // of an entry beside its own, in the answers that it goes into
 
 // What kind of piece it is; above 0: how many live entries.
-enum { CHUNK = 0, DROPPED = -1, LATE = -2 };
+enum { CHUNK = 0, DROPPED = -1, LATE = -2, END = -3 };
 
 struct page_call {
     struct ty_call *call;
@@ -85,7 +85,12 @@ static bool add_mark(struct page_call *page, uint32_t attempt, uint64_t sequence
     return add(page, attempt, sequence, missing, &(struct ty_bytes){raw->data, raw->len});
 }
 
-// Before an entry of this number: whether the page's place is the one before it, or where what was dropped is told.
+static const struct ty_bytes *last_entry(const struct page_call *page)
+{
+    return page->count ? (const struct ty_bytes *)(const void *)page->entries.data + page->count - 1 : NULL;
+}
+
+// Before an entry of this number, or the end there, where `entry` is the one before: whether the page's place is the one before it, or where what was dropped is told.
 static bool bridge(struct page_call *page, uint32_t attempt, uint64_t sequence, const struct ty_bytes *entry)
 {
     uint64_t from = page->attempt == attempt ? page->sequence : 0;
@@ -97,7 +102,7 @@ static bool bridge(struct page_call *page, uint32_t attempt, uint64_t sequence, 
         snprintf(size, sizeof size, " (%" PRIu64 " bytes)", page->dropped_bytes);
     snprintf(text, sizeof text, "%" PRIu64 " line%s%s are left out here: the log's limit", missing,
              missing == 1 ? "" : "s", size);
-    return add_mark(page, attempt, from, missing, text, time_of(entry));
+    return add_mark(page, attempt, from, missing, text, entry ? time_of(entry) : 0);
 }
 
 static void take_entry(struct page_call *page, uint32_t attempt, uint64_t sequence, const void *data, size_t len)
@@ -125,8 +130,8 @@ static int take_chunk(struct page_call *page, uint32_t attempt, const struct ty_
 static void take_late(struct page_call *page, uint32_t attempt, uint64_t sequence, uint64_t late)
 {
     char text[MARK_BYTES];
-    const struct ty_bytes *last = (const void *)page->entries.data;
-    uint64_t time_us = page->count ? time_of(&last[page->count - 1]) : 0;
+    const struct ty_bytes *last = last_entry(page);
+    uint64_t time_us = last ? time_of(last) : 0;
     if (late)
         snprintf(text, sizeof text, "attempt %u was taken from its worker here; %" PRIu64 " line%s came later and are left out",
                  attempt, late, late == 1 ? "" : "s");
@@ -160,6 +165,8 @@ static int take_pieces(struct page_call *page, const struct ty_redis_reply *repl
             page->dropped_bytes = (uint64_t)piece[3].items[1].integer;
         } else if (kind == CHUNK && take_chunk(page, attempt, &piece[3], err) < 0) {
             return -(int)err->code;
+        } else if (kind == END) {
+            bridge(page, attempt, first, last_entry(page));
         } else if (kind == LATE) {
             take_late(page, attempt, first, (uint64_t)piece[3].integer);
         }

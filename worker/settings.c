@@ -97,7 +97,12 @@ static const struct ty_setting rows[] = {
     INT("log-retention-hours", "TRAINYARD_LOG_RETENTION_HOURS", log_retention_hours, -1, 87600, "168", "h",
         "How long a job's log is kept after its end; 0: for ever; -1: it goes with its end."),
     INT("job-log-bytes", "TRAINYARD_JOB_LOG_BYTES", job_log_bytes, 0, INT64_C(1) << 40, "268435456", "bytes",
-        "What is kept of one job's log, as it is read: the first quarter and the latest; 0: all."),
+        "Of one job's lines are kept: the first quarter of this and the latest; 0: all."),
+    INT("organization-log-bytes", "TRAINYARD_ORGANIZATION_LOG_BYTES", organization_log_bytes, 0, INT64_C(1) << 50, "0", "bytes",
+        "What the logs of one organization may take in the store; above it those that are written keep 1 MiB of their beginning "
+        "or what they have of it, and the latest 1 MiB; 0: no limit."),
+    INT("total-log-bytes", "TRAINYARD_TOTAL_LOG_BYTES", total_log_bytes, 0, INT64_C(1) << 50, "0", "bytes",
+        "The same for the logs of all organizations together; 0: no limit."),
     INT("spool-limit-bytes", "TRAINYARD_SPOOL_LIMIT_BYTES", spool_limit_bytes, 0, INT64_C(1) << 42, "4294967296", "bytes",
         "How much of an attempt's output is kept on the worker's disk; of what follows the last 256 KiB; 0: all."),
     {.key = "log-stderr-level", .environment = "TRAINYARD_LOG_STDERR_LEVEL", .type = TY_SETTING_CHOICE,

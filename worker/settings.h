@@ -22,7 +22,7 @@ struct ty_worker_settings {
     int64_t max_runtime_s, max_attempts, max_losses, retry_base_ms, retry_max_ms;
     int64_t prepare_timeout_s, install_timeout_s, collect_timeout_s;
     int64_t retention_days, model_retention_days, horizon_hours, tombstone_hours, log_retention_hours;
-    int64_t job_log_bytes;
+    int64_t job_log_bytes, organization_log_bytes, total_log_bytes;
     int64_t store_budget_bytes, store_admit_percent, store_shed_percent;
     int64_t job_dir_hours, spool_limit_bytes;
     bool keep_job_dirs;

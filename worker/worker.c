@@ -243,6 +243,8 @@ static int start_run(struct ty_worker *worker, struct ty_err *err)
         .prepare_timeout_ms = (uint64_t)settings->prepare_timeout_s * 1000,
         .collect_timeout_ms = (uint64_t)settings->collect_timeout_s * 1000,
         .model_retention_ms = (uint64_t)settings->model_retention_days * 24 * HOUR_MS,
+        .organization_log_bytes = (uint64_t)settings->organization_log_bytes,
+        .total_log_bytes = (uint64_t)settings->total_log_bytes,
         .keep_job_dirs = settings->keep_job_dirs,
         .spool_limit_bytes = (uint64_t)settings->spool_limit_bytes,
         .stderr_level = stderr_levels[settings->log_stderr_level],

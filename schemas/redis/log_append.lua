@@ -1,18 +1,18 @@
 #!lua
 -- Appends to an attempt's log: sealed chunks (see core/log_chunk.h), then live entries. KEYS[1]: the log's meta key. ARGV: prefix,
--- attempt, token, end 0|1, retention_ms (0: kept; -1: none of it), limit (bytes of the job's log, 0: none), first sequence of the
--- entries, number of chunks, chunk..., entry...
+-- attempt, token, end 0|1, retention_ms (0: kept; -1: none of it), limit (bytes of the job's log, 0: none), short (0, or
+-- bytes: the log is to have no more than that beside its head), first sequence of the entries, number of chunks, chunk..., entry...
 -- A chunk begins where the live entries do, and takes the place of those that it has too. What the log has already is skipped.
--- Over the limit the oldest chunks behind the head (a quarter of the limit) go.
+-- Over the limit the oldest chunks behind the head (a quarter of the limit, or `short`) go.
 -- Answer: {1, next, sealed, bytes in the store}, {-1} stale, {-2, next, sealed} a hole, or a chunk that begins elsewhere, {-3} no
 -- such log.
-local meta, attempt, limit, count = KEYS[1], ARGV[2], tonumber(ARGV[6]), tonumber(ARGV[8])
+local meta, attempt, limit, short, count = KEYS[1], ARGV[2], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[9])
 local list, sealed = meta .. ':' .. attempt, meta .. ':' .. attempt .. ':c'
 local CHUNK_HEAD, CHUNK_MAX, DROPS = '<BBHI4I8I4', 131072, 64
-local entries = 9 + count -- of ARGV, the first
-local chunks, first, last = {}, tonumber(ARGV[7]), nil
+local entries = 10 + count -- of ARGV, the first
+local chunks, first, last = {}, tonumber(ARGV[8]), nil
 for i = 1, count do
-    local blob = ARGV[8 + i]
+    local blob = ARGV[9 + i]
     local version, _, _, n, from, raw = struct.unpack(CHUNK_HEAD, blob)
     if version ~= 1 or n == 0 or raw > CHUNK_MAX or #blob > CHUNK_MAX or (last and from ~= last) then
         return redis.error_reply('ERR log: this is no chunk')
@@ -22,7 +22,7 @@ for i = 1, count do
 end
 if count > 0 and #ARGV >= entries and first ~= last then return redis.error_reply('ERR log: entries that do not follow the chunks') end
 if count > 0 then first = chunks[1].first end
-last = #ARGV >= entries and tonumber(ARGV[7]) + #ARGV - entries + 1 or last or first
+last = #ARGV >= entries and tonumber(ARGV[8]) + #ARGV - entries + 1 or last or first
 
 local f = redis.call('HMGET', meta, 't', 'b' .. attempt, 'x', 'u', 'z', 'y', 'h', 'ha', 'hs', 'a', 'l' .. attempt)
 local token, is_sealed = f[1], f[3]
@@ -41,7 +41,13 @@ local upto = base + redis.call('LLEN', list)
 if first > upto then return { -2, upto, base } end
 local live, kept, stored, head = tonumber(f[4] or 0), tonumber(f[5] or 0), tonumber(f[6] or 0), tonumber(f[7] or 0)
 local tail, tail_first = tonumber(f[8]), tonumber(f[9]) -- where the tail begins: attempt and sequence; nil: all is head yet
+local head_limit = limit > 0 and limit / 4 or math.huge
+if short > 0 then
+    head_limit = math.min(head_limit, short)
+    limit = limit > 0 and math.min(limit, head + short) or head + short
+end
 local kept_before, stored_before = kept, stored
+kept = kept - line_bytes(upto - base, live) -- of the chunks, until the live entries are known
 
 -- An attempt that is sealed by one chunk has it as a string: a set costs a small log more than its lines.
 local function store(chunk)
@@ -79,27 +85,30 @@ for _, chunk in ipairs(chunks) do
         local replaced = replace(chunk.n)
         store(chunk)
         base, upto = chunk.last, math.max(upto, chunk.last)
-        kept, stored = kept + chunk.raw - replaced, stored + #chunk.blob - replaced
-        if not tail and (limit == 0 or head + chunk.raw <= limit / 4) then
-            head = head + chunk.raw
+        local size = line_bytes(chunk.n, chunk.raw)
+        kept, stored = kept + size, stored + #chunk.blob - replaced
+        if not tail and head + size <= head_limit then
+            head = head + size
         elseif not tail then
             tail, tail_first = tonumber(attempt), chunk.first
         end
     end
 end
 
-local at, total, bytes = entries + upto - tonumber(ARGV[7]), #ARGV, 0
+local at, total, bytes = entries + upto - tonumber(ARGV[8]), #ARGV, 0
 while at <= total do
     local stop = math.min(at + 999, total)
     for i = at, stop do bytes = bytes + #ARGV[i] end
     redis.call('RPUSH', list, unpack(ARGV, at, stop))
     upto, at = upto + stop - at + 1, stop + 1
 end
-live, kept, stored = live + bytes, kept + bytes, stored + bytes
+live, stored = live + bytes, stored + bytes
+kept = kept + line_bytes(upto - base, live)
 redis.call('HINCRBY', meta, 'z' .. attempt, int(kept - kept_before))
 redis.call('HINCRBY', meta, 'y' .. attempt, int(stored - stored_before))
 
 local function drop(lines, raw, blob_bytes)
+    raw = line_bytes(lines, raw)
     redis.call('HINCRBY', meta, 'n' .. tail, int(lines))
     redis.call('HINCRBY', meta, 'm' .. tail, int(raw))
     redis.call('HINCRBY', meta, 'z' .. tail, int(-raw))

@@ -17,6 +17,7 @@ local function leave(last)
     if left == 0 then return end
     redis.call('HSET', meta, 'u' .. last, int(left))
     if f[8] then return end
+    left = line_bytes(redis.call('LLEN', meta .. ':' .. last), left)
     if limit == 0 or head + left <= limit / 4 then
         redis.call('HSET', meta, 'h', int(head + left))
     else
@@ -49,6 +50,7 @@ if f[2] ~= ARGV[4] then
     answer = 2
 elseif f[9] then
     redis.call('HDEL', meta, 'x', 'l' .. ARGV[2])
+    expire_log(meta, attempt, '0')
 end
 local first = tonumber(redis.call('HGET', meta, base))
 return { answer, first + redis.call('LLEN', meta .. ':' .. ARGV[2]), first, stored }

@@ -3,7 +3,8 @@
 -- Whole chunks come, the first of them from its beginning, so the caller skips and cuts; no more of them than it takes for one page.
 -- Answer: {more 0|1, ended 0|1, next attempt, next sequence, pieces...}, each piece attempt, first sequence, kind, value:
 --   kind > 0: as many entries follow in place of the value;   0: a chunk;   -1: {lines, bytes} that were dropped of the attempt, told
---   before its first piece;   -2: how many lines came late, after the attempt was taken from its worker, told behind its last piece
+--   before its first piece;   -2: how many lines came late, after the attempt was taken from its worker, told behind its last piece;
+--   -3: the end of an attempt of which entries were dropped
 local meta = KEYS[1]
 local CHUNK_HEAD = '<BBHI4I8I4'
 local attempt, sequence = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -95,6 +96,7 @@ while attempt <= last do
     end
     sequence = math.max(sequence, base)
     out[3], out[4] = attempt, sequence
+    if info[2] then add(sequence, -3, 0) end
     if attempt < last or (seal and ended) then
         local late = tonumber(info[4] or 0) - sequence
         if late > 0 or (seal and attempt == last) then

@@ -30,6 +30,7 @@ int bench_logs(const struct bench_options *options, struct ty_err *err) TY_MUST_
 int bench_write(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_split(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_watch(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
+int bench_read_log(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_count(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_raw_submit(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;
 int bench_raw_cycle(const struct bench_options *options, struct ty_err *err) TY_MUST_USE;

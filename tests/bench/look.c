@@ -20,15 +20,32 @@ static int64_t sum(const redisReply *reply)
     return total;
 }
 
+// The sequence number that the log of a job's attempt wants next, by its meta key and attempt 1.
+static int look_at_log(struct bench_pipe *pipe, const char *key, int64_t *ret_value, struct ty_err *err)
+{
+    redisReply *sealed, *live;
+    if (bench_pipe_ask(pipe, &sealed, err, "HGET %s b1", key) < 0)
+        return -(int)err->code;
+    *ret_value = sealed->type == REDIS_REPLY_STRING ? strtoll(sealed->str, NULL, 10) : 0;
+    freeReplyObject(sealed);
+    if (bench_pipe_ask(pipe, &live, err, "LLEN %s:1", key) < 0)
+        return -(int)err->code;
+    *ret_value += sum(live);
+    freeReplyObject(live);
+    return 0;
+}
+
 static int look(struct bench_pipe *pipe, const struct bench_options *options, int64_t *ret_value, struct ty_err *err)
 {
     static const char *const ways[][2] = {{"watermarks", "HVALS"}, {"zset", "ZCARD"}, {"list", "LLEN"}};
     size_t way = 0;
     redisReply *reply;
+    if (!strcmp(options->way, "log"))
+        return look_at_log(pipe, options->key, ret_value, err);
     while (way < 3 && strcmp(ways[way][0], options->way) != 0)
         way++;
     if (way == 3)
-        return ty_err_set(err, TY_EINVALID, "--way: \"%s\" is none of watermarks, zset, list", options->way);
+        return ty_err_set(err, TY_EINVALID, "--way: \"%s\" is none of watermarks, zset, list, log", options->way);
     if (bench_pipe_ask(pipe, &reply, err, "%s %s", ways[way][1], options->key) < 0)
         return -(int)err->code;
     *ret_value = sum(reply);

@@ -27,7 +27,7 @@ static const struct ty_setting rows[] = {
     TEXT("organization", organization, "0d9c5d3e-5b1c-4c6e-9d55-0b6f7a1c2e3d", "Organization of the jobs."),
     TEXT("container", container, "null:1", "Container of the jobs."),
     TEXT("method", method, "/viam.app.mltraining.v1.MLTrainingService/GetTrainingJob", "Method that grpc-load calls."),
-    TEXT("way", way, "", "What watch looks at (watermarks, zset, list); how raw-submit writes (lua, plain, variadic), and "
+    TEXT("way", way, "", "What watch looks at (watermarks, zset, list, log); how raw-submit writes (lua, plain, variadic), and "
                          "raw-cycle (single, batched); what split reads (plain, logging, json, utf8, ansi)."),
     TEXT("key", key, "", "Key that watch looks at."),
     INT("count", count, 1, 100000000, "1000", "", "Jobs, records, calls or log lines."),
@@ -63,6 +63,7 @@ static const struct verb {
     {"write", bench_write, "print --bytes-per-s to stdout for --run-ms; how long each write() took, into --out"},
     {"split", bench_split, "the processor time that a line takes from the spool to the worker's batch"},
     {"watch", bench_watch, "follow a number in Redis until it is --count; its rate"},
+    {"read-log", bench_read_log, "read the log of job --first to its end by GetTrainingJobLogs, then --count of its pages at random"},
     {"count", bench_count, "count the jobs in Redis, by key and by index"},
     {"raw-submit", bench_raw_submit, "limit: the Redis writes of a submit"},
     {"raw-cycle", bench_raw_cycle, "limit: the Redis writes of claiming and completing what fill made"},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/log_chunk.h"
 #include "core/log_entry.h"
 #include "tests/bench/bench.h"
 
@@ -153,29 +154,45 @@ static void on_log_end(void *context, const struct ty_err *err, const struct ty_
     ended(context, 1, err);
 }
 
-// What a worker makes of a line.
-static void make_entry(const struct bench_options *options, struct ty_buf *out)
+// A line as trainings print them, with numbers that differ, and as long as is wanted.
+static void make_line(const struct bench_options *options, unsigned *seed, int64_t number, char line[LINE_MAX_BYTES])
 {
-    static char line[LINE_MAX_BYTES];
-    memset(line, 'x', sizeof line);
-    ty_log_entry_add(out, TY_LOG_STREAM_STDOUT, false, ty_clock_wall_us(), "info", line, (size_t)options->line_bytes);
+    int len = snprintf(line, LINE_MAX_BYTES, "line %08lld epoch %d step %d", (long long)number, rand_r(seed) % 100,
+                       rand_r(seed) % 10000);
+    while (len < options->line_bytes && len < LINE_MAX_BYTES - 32)
+        len += snprintf(line + len, 32, " metric_%d=%.5f", len % 7, (double)rand_r(seed) / RAND_MAX);
 }
 
+// What a worker makes of a job's whole log: chunks, the last with the end.
 static void step_logs(struct work *work)
 {
+    static char line[LINE_MAX_BYTES];
     TY_BUF(entry);
+    TY_BUF(blobs);
+    struct ty_log_chunk chunk = {0};
     struct ty_token token = ty_token_new();
+    unsigned seed = (unsigned)work->sent;
     struct ty_id id = bench_job_id(work->options, work->options->first + work->sent++);
     size_t count = (size_t)work->options->lines;
-    struct ty_bytes *entries = ty_xcalloc(count, sizeof *entries);
-    make_entry(work->options, &entry);
-    for (size_t i = 0; i < count; i++)
-        entries[i] = (struct ty_bytes){entry.data, entry.len};
-    work->under_way += 2;
+    work->under_way++;
     ty_state_log_open(work->state, &id, 1, ty_clock_wall_us(), &token, 0, on_log, work);
-    struct ty_log_append append = {.id = id, .token = token, .attempt = 1, .entries = entries, .count = count, .end = true};
-    ty_state_log_append(work->state, &append, on_log_end, work);
-    free(entries);
+    for (size_t i = 0; i < count; i++) {
+        make_line(work->options, &seed, (int64_t)i, line);
+        ty_buf_clear(&entry);
+        ty_log_entry_add(&entry, TY_LOG_STREAM_STDOUT, false, ty_clock_wall_us(), "info", line, (size_t)work->options->line_bytes);
+        ty_log_chunk_add(&chunk, i, entry.data, entry.len);
+        bool is_last = i + 1 == count;
+        if (!is_last && !ty_log_chunk_is_full(&chunk))
+            continue;
+        ty_buf_clear(&blobs);
+        ty_log_chunk_seal(&chunk, &blobs);
+        struct ty_bytes blob = {blobs.data, blobs.len};
+        struct ty_log_append append = {.id = id, .token = token, .attempt = 1, .first = i + 1, .chunks = &blob, .chunk_count = 1,
+                                       .end = is_last};
+        work->under_way++;
+        ty_state_log_append(work->state, &append, is_last ? on_log_end : on_log, work);
+    }
+    ty_log_chunk_done(&chunk);
 }
 
 int bench_logs(const struct bench_options *options, struct ty_err *err)

@@ -222,15 +222,15 @@ static void a_small_log_is_one_string(void **state)
 // The middle goes, and a mark says how much; the places in it stay places.
 static void over_the_limit_the_middle_goes(void **state)
 {
-    enum { CHUNK = 100, CHUNKS = 40, LIMIT = 4000 };
+    enum { CHUNK = 100, CHUNKS = 40, LIMIT = 2000 }; // so short a line counts as one byte
     struct ty_id id = ty_id_new();
     struct state_claim claim = attempt_of(&id, 1);
     (void)state;
     state_log_open(&client, &claim, 0);
     for (size_t i = 0; i < CHUNKS; i++)
-        assert_int_equal(state_log_append_sealed(&client, &claim, 1000 + i * CHUNK - 1000, CHUNK, false, LIMIT).code, TY_OK);
+        assert_int_equal(state_log_append_sealed(&client, &claim, i * CHUNK, CHUNK, false, LIMIT).code, TY_OK);
     state_log_append(&client, &claim, CHUNK * CHUNKS, 3, true);
-    uint64_t expected = 0, missing = 0, bytes = 0;
+    uint64_t expected = 0, missing = 0, kept = 0;
     struct state_page page = {.more = true};
     while (page.more) {
         page = state_page(&client, &id, page.next_attempt, page.next_sequence, 64, 1 << 20);
@@ -240,13 +240,13 @@ static void over_the_limit_the_middle_goes(void **state)
                 missing += page.lines[i].missing;
             else
                 assert_int_equal(atoi(page.entries[i]), expected);
-            bytes += page.lines[i].missing ? 0 : strlen(page.entries[i]) + 1;
+            kept += page.lines[i].missing == 0;
             expected += page.lines[i].missing ? page.lines[i].missing : 1;
         }
     }
     assert_int_equal(expected, CHUNK * CHUNKS + 3);
     assert_true(missing > 0);
-    assert_in_range(bytes, LIMIT * 8 / 10, LIMIT + 500);
+    assert_in_range(kept, LIMIT - CHUNK, LIMIT + 3);
     page = state_page(&client, &id, 1, CHUNK * 9 + 50, 64, 1 << 20);
     assert_int_equal(page.lines[0].sequence, CHUNK * 9 + 50);
     assert_true(page.lines[0].missing > 0);
@@ -500,9 +500,9 @@ static void appends_are_told_to_those_who_watch(void **state)
     news = 0;
     for (unsigned i = 3; !news; i++) // until the last watch holds
         state_log_append(&client, &claim, i, 1, false);
+    unsigned seen = news;
     state_log_append(&client, &others, 0, 1, false);
     state_log_append(&client, &claim, 0, 1, false);
-    unsigned seen = news;
     STATE_UNTIL(&client, news > seen);
     assert_int_equal(of_other, 2);
     // A line that was cut says so when it is back.
@@ -523,6 +523,134 @@ static void large_appends_go_in_one_call(void **state)
     state_log_open(&client, &claim, 0);
     assert_int_equal(state_log_append(&client, &claim, 0, 9000, false).next, 9000); // more than Lua unpacks at once
     assert_int_equal(state_page(&client, &id, 1, 8995, 64, 1 << 20).count, 5);
+}
+
+// ---- what logs take ----
+
+struct sums {
+    bool done;
+    uint64_t total, organizations[4];
+};
+
+static void on_sums(void *context, const struct ty_err *err, uint64_t total, const uint64_t *organizations, size_t count)
+{
+    struct sums *sums = context;
+    assert_null(err);
+    sums->done = true;
+    sums->total = total;
+    for (size_t i = 0; i < count && i < 4; i++)
+        sums->organizations[i] = organizations[i];
+}
+
+static struct sums tell(const struct ty_log_usage *usages, size_t count)
+{
+    struct sums sums = {0};
+    ty_state_log_sums(client.state, 0, usages, count, on_sums, &sums);
+    STATE_UNTIL(&client, sums.done);
+    return sums;
+}
+
+static void what_logs_take_is_summed(void **state)
+{
+    struct ty_id a = ty_id_new(), b = ty_id_new(), c = ty_id_new();
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    struct sums sums = tell((struct ty_log_usage[]){{a, "acme", 100}, {b, "acme", 50}, {c, "other", 7}}, 3);
+    assert_int_equal(sums.total, 157);
+    assert_int_equal(sums.organizations[0], 100);
+    assert_int_equal(sums.organizations[1], 150);
+    assert_int_equal(sums.organizations[2], 7);
+    for (unsigned i = 0; i < 2; i++) { // the same again
+        sums = tell((struct ty_log_usage[]){{a, "acme", 120}, {b, NULL, 0}, {b, NULL, 0}}, 3);
+        assert_int_equal(sums.total, 127);
+        assert_int_equal(sums.organizations[0], i ? 120 : 170);
+        assert_int_equal(sums.organizations[1], i ? 0 : 120); // of what is gone nothing is known
+    }
+    tell((struct ty_log_usage[]){{a, NULL, 0}, {c, NULL, 0}}, 2);
+    assert_int_equal(STATE_RAW(&client, NULL, "EXISTS", "{ty:0}:b", "{ty:0}:k").integer, 0);
+}
+
+static uint64_t told_total(void)
+{
+    return (uint64_t)atoll(STATE_RAW(&client, NULL, "HGET", "{ty:0}:b", "*").text);
+}
+
+static void what_logs_take_is_put_right(void **state)
+{
+    struct ty_id deleted = ty_id_new(), expired = ty_id_new(), wrong = ty_id_new();
+    struct ty_id *ids[] = {&deleted, &expired, &wrong};
+    uint64_t bytes = 0;
+    char key[64];
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    for (size_t i = 0; i < 3; i++) {
+        struct state_claim claim = attempt_of(ids[i], 1);
+        state_submit(&client, ids[i], NULL);
+        state_log_open(&client, &claim, 0);
+        state_log_append(&client, &claim, 0, 100, false);
+        bytes = state_log_append_sealed(&client, &claim, 0, 150, true, 0).bytes;
+        assert_true(bytes > 0 && bytes < 2000);
+        tell(&(struct ty_log_usage){*ids[i], "acme", i == 2 ? 99999 : bytes}, 1);
+    }
+    assert_int_equal(told_total(), 99999 + 2 * bytes);
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &deleted), TY_APPLY_DELETED);
+    STATE_UNTIL(&client, told_total() == 99999 + bytes);
+    STATE_RAW(&client, NULL, "DEL", log_key(&expired, "", key));
+    ty_state_log_look(client.state, 0, 60000);
+    STATE_UNTIL(&client, told_total() == bytes);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:b", "*", "5");
+    ty_state_log_look(client.state, 0, 60000); // another program has looked just now
+    assert_int_equal(told_total(), 5);
+}
+
+static void on_up(void *context, bool up, const struct ty_err *err)
+{
+    (void)err;
+    *(bool *)context = up;
+}
+
+static struct ty_state *state_with(uint64_t log_retention_ms, bool *up)
+{
+    struct ty_state_options options = {.redis_url = redis_server_url(server), .shards = 1, .command_ms = 10000,
+                                       .tombstone_ms = 3600000, .log_retention_ms = log_retention_ms, .default_max_attempts = 3};
+    struct ty_state *state;
+    struct ty_err err;
+    assert_int_equal(ty_state_new(client.loop, &options, on_up, up, &state, &err), 0);
+    STATE_UNTIL(&client, *up);
+    return state;
+}
+
+// The store itself removes what has ended: soon, after none at all, and never.
+static void logs_go_when_their_time_is_over(void **state)
+{
+    static const uint64_t times_ms[] = {200, UINT64_MAX, 0};
+    struct ty_state *own = client.state;
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct ty_id id = ty_id_new();
+        struct state_claim first = attempt_of(&id, 1), second = attempt_of(&id, 2);
+        bool up = false;
+        char keys[5][64];
+        client.state = state_with(times_ms[i], &up);
+        state_log_open(&client, &first, 0);
+        state_log_append_sealed(&client, &first, 0, 50, false, 0);
+        state_log_append(&client, &first, 50, 5, false);
+        state_log_open(&client, &second, 0);
+        state_log_append(&client, &second, 0, 5, false);
+        STATE_RAW(&client, NULL, "PING");
+        for (size_t k = 0; k < 5; k++)
+            log_key(&id, (const char *const[]){"", ":1", ":1:c", ":2", ":2:c"}[k], keys[k]);
+        assert_int_equal(STATE_RAW(&client, NULL, "EXISTS", keys[0], keys[1], keys[2], keys[3], keys[4]).integer, 4);
+        state_log_append_sealed(&client, &second, 0, 30, true, 0);
+        if (times_ms[i])
+            STATE_UNTIL(&client, STATE_RAW(&client, NULL, "EXISTS", keys[0], keys[1], keys[2], keys[3], keys[4]).integer == 0);
+        else
+            for (size_t k = 0; k < 5; k++)
+                assert_true(k == 3 || STATE_RAW(&client, NULL, "PTTL", keys[k]).integer == -1);
+        ty_state_free(client.state);
+    }
+    client.state = own;
 }
 
 // ---- lists ----
@@ -632,6 +760,9 @@ int main(void)
         cmocka_unit_test(large_appends_go_in_one_call),
         cmocka_unit_test(pages_and_spans_say_where_entries_are),
         cmocka_unit_test(appends_are_told_to_those_who_watch),
+        cmocka_unit_test(what_logs_take_is_summed),
+        cmocka_unit_test(what_logs_take_is_put_right),
+        cmocka_unit_test(logs_go_when_their_time_is_over),
         cmocka_unit_test(lists_page_through_ties),
         cmocka_unit_test(lists_by_status_follow_the_jobs),
     };

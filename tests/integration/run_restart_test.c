@@ -425,8 +425,25 @@ static void full_store_takes_the_end(void **state)
     fclose(file);
     struct site_view view = site_wait(&site, &id, TY_JOB_FAILED);
     assert_int_equal(view.reason, TY_REASON_SCRIPT_EXIT);
-    assert_non_null(strstr(view.message, "exited with code 3 (log incomplete"));
+    assert_non_null(strstr(view.message, "exited with code 3 (log incomplete: the store did not take its last "));
     assert_non_null(strstr(view.message, "more"));
+}
+
+// A job that completed is none the less said to lack some of its log.
+static void full_store_takes_a_completion(void **state)
+{
+    (void)state;
+    site_add_script(&site, "prints", OUT "echo here\nwhile [ ! -e \"$HOME/go\" ]; do sleep 0.1; done\necho more; echo m >\"$out/m\"\n");
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "prints"});
+    site_wait_log(&site, &id, "info here\n");
+    redis_server_ask(site.redis, "CONFIG SET maxmemory 1");
+    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/home/go", id_text(&id)), "w");
+    assert_non_null(file);
+    fclose(file);
+    struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
+    assert_int_equal(view.code, 0);
+    assert_non_null(strstr(view.message, "log incomplete: the store did not take its last "));
 }
 
 static void deleted_job_is_stopped(void **state)
@@ -480,6 +497,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(unstarted_attempt_is_handed_back, setup, teardown),
         cmocka_unit_test_setup_teardown(second_drain_does_not_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(full_store_takes_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_store_takes_a_completion, setup, teardown),
         cmocka_unit_test_setup_teardown(deleted_job_is_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_store_is_tried_again, setup, teardown),
     };

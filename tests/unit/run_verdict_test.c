@@ -104,14 +104,23 @@ static void words(void **state)
     TY_BUF(closing);
     (void)state;
     struct ty_verdict verdict = judge("format=1\noutcome=exit\nstep=train\ncode=3\nmessage=step train exited with code 3\n", "", true);
-    ty_verdict_message(&verdict, 2, "a\nb\n", true, &message);
+    ty_verdict_message(&verdict, 2, "a\nb\n", "", &message);
     assert_string_equal(ty_buf_text(&message), "step train exited with code 3\nlast lines of the log:\na\nb");
     ty_buf_clear(&message);
-    ty_verdict_message(&verdict, 2, "", false, &message);
-    assert_non_null(strstr(ty_buf_text(&message), "log incomplete"));
+    TY_BUF(incomplete);
+    ty_verdict_incomplete(12, 3400, &incomplete);
+    assert_string_equal(ty_buf_text(&incomplete),
+                        "log incomplete: the store did not take its last 12 lines and the last 3400 bytes of output");
+    ty_buf_clear(&incomplete);
+    ty_verdict_incomplete(1, 0, &incomplete);
+    ty_verdict_message(&verdict, 2, "", ty_buf_text(&incomplete), &message);
+    assert_string_equal(ty_buf_text(&message), "step train exited with code 3 (log incomplete: the store did not take its last 1 line)");
+    ty_buf_clear(&incomplete);
+    ty_verdict_incomplete(0, 7, &incomplete);
+    assert_string_equal(ty_buf_text(&incomplete), "log incomplete: the store did not take its last 7 bytes of output");
     ty_buf_clear(&message);
     verdict.action = TY_FINISH_RETRY;
-    ty_verdict_message(&verdict, 5, "a\n", true, &message);
+    ty_verdict_message(&verdict, 5, "a\n", "", &message);
     assert_string_equal(ty_buf_text(&message), "step train exited with code 3 (in attempt 5, and none is left)\nlast lines of the log:\na");
     verdict.action = TY_FINISH_FAILED;
     ty_verdict_closing(&verdict, 2, &closing);

@@ -399,6 +399,8 @@ static void on_ship(void *context, enum ty_ship_event event)
         [TY_SHIP_SEALED] = TY_ATTEMPT_ON_LOG_SEALED,
         [TY_SHIP_LOST] = TY_ATTEMPT_ON_LOG_LOST,
     };
+    if (event == TY_SHIP_SEALED)
+        ty_log_usage_tell(context);
     ty_attempt_on(context, events[event]);
 }
 
@@ -422,6 +424,8 @@ void ty_attempt_open_log(struct ty_attempt *attempt)
         .started_us = ticket->claimed_us,
         .entries = &attempt->run->figures.log_entries,
         .is_shedding = &attempt->run->sheds_logs,
+        .stored_bytes = &attempt->log_bytes,
+        .is_short = &attempt->log_is_short,
     };
     attempt->ship = ty_ship_new(&options, on_ship, attempt);
 }

@@ -66,6 +66,8 @@ struct ty_attempt {
     unsigned settle_round;           // in which the store was asked last; see settle.c
     char *model_stage;               // of the file `collected`
     uint64_t log_progress, waiting_since_ms;
+    uint64_t log_bytes, log_bytes_told; // what the job's log takes in the store
+    bool log_is_short;                  // its organization's logs, or all, take too much
     uint64_t unknown_since_ms;       // since when the store does not know the job; 0: it does
     unsigned probes;
     struct ty_timer timer;

@@ -135,16 +135,30 @@ static void on_finished(void *context, const struct ty_err *err, const int *resu
     ty_attempt_release(attempt);
 }
 
+// "" where the store has the whole log.
+static void say_incomplete(const struct ty_attempt *attempt, struct ty_buf *out)
+{
+    uint64_t lines, bytes;
+    if (attempt->ship && !ty_ship_is_sealed(attempt->ship)) {
+        ty_ship_missing(attempt->ship, &lines, &bytes);
+        ty_verdict_incomplete(lines, bytes, out);
+    }
+}
+
 static void add_patch(struct ty_attempt *attempt, struct ty_buf *patch)
 {
     const struct ty_verdict *verdict = &attempt->verdict;
+    TY_BUF(incomplete);
+    say_incomplete(attempt, &incomplete);
     if (verdict->action == TY_FINISH_COMPLETED) {
         char *model TY_FREE = ty_xasprintf("%s/%s", attempt->ticket.organization, attempt->ticket.model);
         ty_patch_model(patch, model);
+        if (incomplete.len)
+            ty_patch_error(patch, 0, ty_buf_text(&incomplete)); // OK, and a word
     } else if (verdict->grpc_code) {
         TY_BUF(message);
         char *tail TY_FREE = tail_of(attempt);
-        ty_verdict_message(verdict, attempt->ticket.attempt, tail, !attempt->ship || ty_ship_is_sealed(attempt->ship), &message);
+        ty_verdict_message(verdict, attempt->ticket.attempt, tail, ty_buf_text(&incomplete), &message);
         ty_patch_error(patch, verdict->grpc_code, ty_buf_text(&message));
     }
 }

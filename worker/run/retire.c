@@ -26,6 +26,7 @@ static void look(void *context)
     for (unsigned shard = 0; shard < ty_state_shards(run->state); shard++) {
         ty_run_hold(run);
         ty_state_retire(run->state, shard, run->options.sweep_ms / 2, on_retired, run);
+        ty_state_log_look(run->state, shard, run->options.sweep_ms / 2);
     }
 }
 

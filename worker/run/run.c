@@ -287,6 +287,7 @@ int ty_run_new(struct ty_loop *loop, struct ty_state *state, const struct ty_cat
     ty_sweep_start(run);
     ty_relink_start(run);
     ty_retire_start(run);
+    ty_log_usage_start(run);
     ty_orphans_start(run);
     ty_stages_start(run);
     if (run->attempts)
@@ -437,6 +438,7 @@ void ty_run_free(struct ty_run *run)
     ty_sweep_stop(run);
     ty_relink_stop(run);
     ty_retire_stop(run);
+    ty_log_usage_stop(run);
     ty_orphans_stop(run);
     ty_stages_stop(run);
     if (run->lock_fd >= 0)

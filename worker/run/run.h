@@ -36,6 +36,7 @@ struct ty_run_options {
     uint64_t sweep_ms;            // between two looks for what is to go; 0: 10 s
     uint64_t stage_look_ms;       // between two looks at the store's staging area; 0: 6 h
     uint64_t model_retention_ms;  // of a model whose job is gone, since it was made; 0: for ever
+    uint64_t organization_log_bytes, total_log_bytes; // of the store, by the logs of one organization and of all; 0: no limit
     bool keep_job_dirs;           // finished attempts' directories stay (for debugging)
     uint64_t job_dirs_ms;         // and how long; 0: for ever
     uint64_t spool_limit_bytes;   // of an attempt's output; of what follows the last 256 KiB are kept; 0: none

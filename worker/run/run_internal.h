@@ -46,6 +46,7 @@ struct ty_run {
     unsigned settle_round;
     struct ty_timer retire_timer;
     unsigned retires; // on their way
+    struct ty_timer log_usage_timer;
     struct ty_timer orphans_timer;
     struct ty_stages *stages;
     struct ty_timer relink_timer;
@@ -123,6 +124,13 @@ void ty_relink_stop(struct ty_run *run);
 
 void ty_retire_start(struct ty_run *run);
 void ty_retire_stop(struct ty_run *run);
+
+// ---- log_usage.c: what logs take, and whether that is too much ----
+
+void ty_log_usage_start(struct ty_run *run);
+void ty_log_usage_stop(struct ty_run *run);
+// The attempt's log has ended: it is told at once, since the attempt may go.
+void ty_log_usage_tell(struct ty_attempt *attempt);
 
 // ---- orphans.c: directories of attempts that nobody has any more ----
 

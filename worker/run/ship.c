@@ -16,6 +16,7 @@
 
 #define READ_BYTES (256u * 1024)
 #define READS_PER_TURN 16u
+#define SHORT_BYTES (UINT64_C(1) << 20) // of a log that is kept short, behind its head
 #define SOON_MS 100
 #define LATER_MS 1000
 
@@ -229,6 +230,7 @@ static bool settle(struct ty_ship *ship, const struct ty_log_place *place)
     uint64_t taken = place->next > before ? place->next - before : 0;
     ship->progress += taken;
     *ship->options.entries += taken;
+    *ship->options.stored_bytes = place->bytes;
     return true;
 }
 
@@ -262,7 +264,8 @@ static void on_appended(void *context, const struct ty_err *err, const struct ty
 static void send(struct ty_ship *ship)
 {
     const struct ty_ship_options *options = &ship->options;
-    struct ty_log_append append = {.id = options->id, .token = options->token, .attempt = options->attempt};
+    struct ty_log_append append = {.id = options->id, .token = options->token, .attempt = options->attempt,
+                                   .short_bytes = *options->is_short ? SHORT_BYTES : 0};
     if (ship->reading == CLOSED)
         ty_batch_close(&ship->batch);
     ty_batch_fill(&ship->batch, &append);
@@ -439,6 +442,14 @@ uint64_t ty_ship_progress(const struct ty_ship *ship)
 bool ty_ship_is_sealed(const struct ty_ship *ship)
 {
     return ship->link == SEALED;
+}
+
+void ty_ship_missing(const struct ty_ship *ship, uint64_t *ret_lines, uint64_t *ret_bytes)
+{
+    uint64_t written = atomic_load_explicit(&ship->options.control->spool_bytes, memory_order_acquire);
+    uint64_t end = ship->transcript ? ty_batch_end(&ship->batch) : 0;
+    *ret_lines = end > ship->batch.next ? end - ship->batch.next : 0;
+    *ret_bytes = ship->reading <= ENDING && written > ship->spool_at ? written - ship->spool_at : 0;
 }
 
 void ty_ship_tail(const struct ty_ship *ship, size_t max_bytes, struct ty_buf *out)

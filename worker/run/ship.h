@@ -40,6 +40,8 @@ struct ty_ship_options {
     uint64_t *entries;                     // counts what the store has taken
     const bool *is_shedding;               // the store has no room for logs: lines wait in the spool while the job runs, and are left
                                            // out, with an entry that says how many, when it has ended
+    uint64_t *stored_bytes;                // set to what the job's log takes in the store
+    const bool *is_short;                  // logs take too much: keep this one's head and its latest lines only
 };
 
 struct ty_ship *ty_ship_new(const struct ty_ship_options *options, ty_ship_fn fn, void *context);
@@ -55,5 +57,7 @@ void ty_ship_close(struct ty_ship *ship, uint64_t time_us, const char *level, co
 // Rises with whatever the store takes.
 uint64_t ty_ship_progress(const struct ty_ship *ship);
 bool ty_ship_is_sealed(const struct ty_ship *ship);
+// What the store does not have: lines that were read, and bytes of the spool that were not.
+void ty_ship_missing(const struct ty_ship *ship, uint64_t *ret_lines, uint64_t *ret_bytes);
 // As ty_transcript_tail; complete after TY_SHIP_READ.
 void ty_ship_tail(const struct ty_ship *ship, size_t max_bytes, struct ty_buf *out);

@@ -1,5 +1,6 @@
 #include "worker/run/verdict.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,20 +258,29 @@ void ty_verdict_retry(const struct ty_ending *ending, const struct ty_retries *r
 
 // ---- telling ----
 
-void ty_verdict_message(const struct ty_verdict *verdict, uint32_t attempt, const char *tail, bool log_is_whole,
+void ty_verdict_message(const struct ty_verdict *verdict, uint32_t attempt, const char *tail, const char *incomplete,
                         struct ty_buf *out)
 {
     ty_buf_add_text(out, verdict->text);
     if (verdict->action == TY_FINISH_RETRY)
         ty_buf_add_format(out, " (in attempt %u, and none is left)", attempt);
-    if (!log_is_whole)
-        ty_buf_add_text(out, " (log incomplete: the store did not take all of it)");
+    if (*incomplete)
+        ty_buf_add_format(out, " (%s)", incomplete);
     if (*tail) {
         ty_buf_add_text(out, "\nlast lines of the log:\n");
         ty_buf_add_text(out, tail);
         if (out->len && out->data[out->len - 1] == '\n')
             out->len--;
     }
+}
+
+void ty_verdict_incomplete(uint64_t lines, uint64_t bytes, struct ty_buf *out)
+{
+    ty_buf_add_text(out, "log incomplete: the store did not take its ");
+    if (lines || !bytes)
+        ty_buf_add_format(out, "last %" PRIu64 " line%s", lines, lines == 1 ? "" : "s");
+    if (bytes)
+        ty_buf_add_format(out, "%slast %" PRIu64 " bytes of output", lines ? " and the " : "", bytes);
 }
 
 void ty_verdict_closing(const struct ty_verdict *verdict, uint32_t attempt, struct ty_buf *out)

@@ -43,7 +43,10 @@ void ty_verdict_retry(const struct ty_ending *ending, const struct ty_retries *r
 
 // error_status.message: the text, the exit code, and the tail; cut at TY_LIMIT_ERROR_MESSAGE_BYTES. That of a RETRY is used when
 // no attempt is left, and says so.
-void ty_verdict_message(const struct ty_verdict *verdict, uint32_t attempt, const char *tail, bool log_is_whole,
+// incomplete: as ty_verdict_incomplete says it; "" where the log is whole.
+void ty_verdict_message(const struct ty_verdict *verdict, uint32_t attempt, const char *tail, const char *incomplete,
                         struct ty_buf *out);
+// "log incomplete: the store did not take its last 12 lines and 3400 bytes of output": what a log lacks whose end came first.
+void ty_verdict_incomplete(uint64_t lines, uint64_t bytes, struct ty_buf *out);
 // The attempt's last log entry: "attempt 1 failed: step train exited with code 3".
 void ty_verdict_closing(const struct ty_verdict *verdict, uint32_t attempt, struct ty_buf *out);

@@ -1,7 +1,5 @@
 #include "producer/letters.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,40 +14,9 @@ static const char *const topics[] = {
 static const char *const commands[] = {[TY_COMMAND_SUBMIT] = "submit", [TY_COMMAND_SUBMIT_CUSTOM] = "submit-custom",
                                        [TY_COMMAND_CANCEL] = "cancel", [TY_COMMAND_DELETE] = "delete"};
 
-// ---- places ----
-
-// Digits only, from 0 to max; behind them *ret_end.
-static bool parse_number(const char *text, int64_t max, int64_t *ret_number, const char **ret_end)
-{
-    char *end;
-    errno = 0;
-    *ret_number = *text >= '0' && *text <= '9' ? (int64_t)strtoll(text, &end, 10) : -1;
-    if (*ret_number < 0 || errno || *ret_number > max)
-        return false;
-    *ret_end = end;
-    return true;
-}
-
-int ty_place_parse(const char *text, struct ty_place *ret_place, struct ty_err *err)
-{
-    int64_t partition, offset;
-    const char *end;
-    if (!parse_number(text, INT32_MAX, &partition, &end) || *end != '/' ||
-        !parse_number(end + 1, INT64_MAX - 1, &offset, &end) || *end)
-        return ty_err_set(err, TY_EINVALID, "\"%.64s\": not PARTITION/OFFSET, as 0/17", text);
-    *ret_place = (struct ty_place){(int32_t)partition, offset};
-    return 0;
-}
-
-const char *ty_place_format(const struct ty_place *place, char out[TY_PLACE_BYTES])
-{
-    snprintf(out, TY_PLACE_BYTES, "%" PRId32 "/%" PRId64, place->partition, place->offset);
-    return out;
-}
-
 // ---- headers ----
 
-const struct ty_dead_header *ty_dead_letter_header(const struct ty_dead_letter *letter, const char *name)
+const struct ty_topic_header *ty_dead_letter_header(const struct ty_topic_record *letter, const char *name)
 {
     for (size_t i = letter->header_count; i-- > 0;)
         if (!strcmp(letter->headers[i].name, name))
@@ -57,9 +24,9 @@ const struct ty_dead_header *ty_dead_letter_header(const struct ty_dead_letter *
     return NULL;
 }
 
-static void copy_header(const struct ty_dead_letter *letter, const char *name, char *out, size_t size)
+static void copy_header(const struct ty_topic_record *letter, const char *name, char *out, size_t size)
 {
-    const struct ty_dead_header *header = ty_dead_letter_header(letter, name);
+    const struct ty_topic_header *header = ty_dead_letter_header(letter, name);
     TY_BUF(text);
     if (header && header->value)
         ty_utf8_repair((const char *)header->value, header->len, &text);
@@ -68,13 +35,13 @@ static void copy_header(const struct ty_dead_letter *letter, const char *name, c
     out[len] = 0;
 }
 
-static int64_t header_number(const struct ty_dead_letter *letter, const char *name, int64_t max)
+static int64_t header_number(const struct ty_topic_record *letter, const char *name, int64_t max)
 {
     char text[32];
     const char *end;
     int64_t number;
     copy_header(letter, name, text, sizeof text);
-    return parse_number(text, max, &number, &end) && !*end ? number : -1;
+    return ty_place_number(text, max, &number, &end) && !*end ? number : -1;
 }
 
 bool ty_dead_header_is_own(const char *name)
@@ -101,7 +68,7 @@ static bool find_kind(const char *topic, const char *prefix, enum ty_topic_kind 
     return true;
 }
 
-static void read_command(const struct ty_dead_letter *letter, struct ty_dead_letter_view *view)
+static void read_command(const struct ty_topic_record *letter, struct ty_dead_letter_view *view)
 {
     struct ty_command command;
     struct ty_err ignored;
@@ -113,7 +80,7 @@ static void read_command(const struct ty_dead_letter *letter, struct ty_dead_let
     ty_command_done(&command);
 }
 
-void ty_dead_letter_read(const struct ty_dead_letter *letter, const char *topic_prefix, struct ty_dead_letter_view *ret_view)
+void ty_dead_letter_read(const struct ty_topic_record *letter, const char *topic_prefix, struct ty_dead_letter_view *ret_view)
 {
     struct ty_dead_letter_view *view = ret_view;
     *view = (struct ty_dead_letter_view){.is_stub = ty_dead_letter_header(letter, TY_LETTER_STUB) != NULL};

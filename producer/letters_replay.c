@@ -5,7 +5,7 @@
 
 #include "core/buf.h"
 #include "core/letter.h"
-#include "producer/letters_kafka.h"
+#include "producer/letters_replay.h"
 
 // On their way at one time: few enough that an end in the middle leaves little that must be named.
 #define WINDOW 256
@@ -62,7 +62,7 @@ static void wait_below(struct ty_replayer *replayer, size_t count)
     pthread_mutex_unlock(&replayer->lock);
 }
 
-static rd_kafka_headers_t *own_headers(const struct ty_dead_letter *letter)
+static rd_kafka_headers_t *own_headers(const struct ty_topic_record *letter)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(letter->header_count + 1);
     char place[TY_PLACE_BYTES];
@@ -73,7 +73,7 @@ static rd_kafka_headers_t *own_headers(const struct ty_dead_letter *letter)
     return headers;
 }
 
-int ty_replayer_send(struct ty_replayer *replayer, const struct ty_dead_letter *letter, const struct ty_dead_letter_view *view,
+int ty_replayer_send(struct ty_replayer *replayer, const struct ty_topic_record *letter, const struct ty_dead_letter_view *view,
                      struct ty_err *err)
 {
     struct flight *flight = ty_xmalloc(sizeof *flight);

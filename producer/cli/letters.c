@@ -65,7 +65,7 @@ int ty_letters_filter_parse(char *const *texts, uint64_t now_us, struct ty_lette
     return rc;
 }
 
-bool ty_letters_filter_allows(const struct ty_letters_filter *filter, const struct ty_dead_letter *letter,
+bool ty_letters_filter_allows(const struct ty_letters_filter *filter, const struct ty_topic_record *letter,
                               const struct ty_dead_letter_view *view)
 {
     const struct ty_filters *filters = &filter->filters;
@@ -91,7 +91,7 @@ static json_t *number_or_null(int64_t number)
     return number >= 0 ? json_integer(number) : json_null();
 }
 
-json_t *ty_letters_json(const struct ty_dead_letter *letter, const struct ty_dead_letter_view *view)
+json_t *ty_letters_json(const struct ty_topic_record *letter, const struct ty_dead_letter_view *view)
 {
     char time[TY_WHEN_BYTES] = "", id[TY_ID_TEXT_BYTES] = "";
     if (letter->time_us)
@@ -122,8 +122,8 @@ int ty_letters_trouble(const struct ty_cli *cli, struct ty_err *err)
     return -(int)err->code;
 }
 
-int ty_letters_connect(const struct ty_cli *cli, struct ty_letters_reader **ret_reader, struct ty_err *err)
+int ty_letters_connect(const struct ty_cli *cli, struct ty_topic_reader **ret_reader, struct ty_err *err)
 {
     struct ty_kafka_options kafka = ty_letters_kafka(cli);
-    return ty_letters_open(&kafka, (int)cli->common->timeout_ms, ret_reader, err) < 0 ? ty_letters_trouble(cli, err) : 0;
+    return ty_topic_reader_open(&kafka, "dead-letter", (int)cli->common->timeout_ms, ret_reader, err) < 0 ? ty_letters_trouble(cli, err) : 0;
 }

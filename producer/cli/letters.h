@@ -3,7 +3,8 @@
 
 #include "producer/cli/filter.h"
 #include "producer/cli/verb.h"
-#include "producer/letters_kafka.h"
+#include "producer/letters_replay.h"
+#include "producer/topic_reader.h"
 
 struct ty_letters_options {
     struct ty_cli_common common;
@@ -24,7 +25,7 @@ struct ty_letters_filter {
 };
 // TY_EINVALID names the key.
 int ty_letters_filter_parse(char *const *texts, uint64_t now_us, struct ty_letters_filter *ret_filter, struct ty_err *err) TY_MUST_USE;
-bool ty_letters_filter_allows(const struct ty_letters_filter *filter, const struct ty_dead_letter *letter,
+bool ty_letters_filter_allows(const struct ty_letters_filter *filter, const struct ty_topic_record *letter,
                               const struct ty_dead_letter_view *view);
 
 // The fields of ty_letters_json, as --help has them.
@@ -32,7 +33,7 @@ bool ty_letters_filter_allows(const struct ty_letters_filter *filter, const stru
     "  partition, offset, time (of the letter), origin {topic, partition, offset, time}, command, job, reason, stub,\n"    \
     "  replay_of (the letter that it was published again from). What is not known is null.\n"
 // A new reference.
-json_t *ty_letters_json(const struct ty_dead_letter *letter, const struct ty_dead_letter_view *view);
+json_t *ty_letters_json(const struct ty_topic_record *letter, const struct ty_dead_letter_view *view);
 
 // The actions. places: PARTITION/OFFSET, count of them. The exit code, or a negative error.
 int ty_letters_list(struct ty_cli *cli, const struct ty_letters_options *options, struct ty_err *err) TY_MUST_USE;
@@ -40,7 +41,7 @@ int ty_letters_show(struct ty_cli *cli, const struct ty_place *place, struct ty_
 int ty_letters_replay(struct ty_cli *cli, const struct ty_letters_options *options, const struct ty_place *places, size_t count,
                       struct ty_err *err) TY_MUST_USE;
 // Opens the topic with the settings of cli; errors say which brokers were asked.
-int ty_letters_connect(const struct ty_cli *cli, struct ty_letters_reader **ret_reader, struct ty_err *err) TY_MUST_USE;
+int ty_letters_connect(const struct ty_cli *cli, struct ty_topic_reader **ret_reader, struct ty_err *err) TY_MUST_USE;
 struct ty_kafka_options ty_letters_kafka(const struct ty_cli *cli);
 // After an error of reading or publishing: adds what Kafka's client complained of.
 int ty_letters_trouble(const struct ty_cli *cli, struct ty_err *err);

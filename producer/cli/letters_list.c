@@ -44,7 +44,7 @@ static void keep_newest(struct list *list)
     memmove(list->rows, list->rows + excess, list->count * sizeof *list->rows);
 }
 
-static int add_row(void *context, const struct ty_dead_letter *letter, struct ty_err *err)
+static int add_row(void *context, const struct ty_topic_record *letter, struct ty_err *err)
 {
     struct list *list = context;
     struct ty_dead_letter_view view;
@@ -107,12 +107,12 @@ static void put_rows(const struct ty_cli *cli, const struct list *list)
 int ty_letters_list(struct ty_cli *cli, const struct ty_letters_options *options, struct ty_err *err)
 {
     struct list list = {.topic_prefix = cli->common->topic_prefix, .limit = (size_t)options->limit};
-    struct ty_letters_reader *reader;
+    struct ty_topic_reader *reader;
     if (ty_letters_filter_parse(options->filters, ty_clock_wall_us(), &list.filter, err) < 0 ||
         ty_letters_connect(cli, &reader, err) < 0)
         return -(int)err->code;
     list.rows = ty_xcalloc(2 * list.limit, sizeof *list.rows);
-    int rc = ty_letters_each(reader, list.filter.since_us, add_row, &list, err);
+    int rc = ty_topic_reader_each(reader, list.filter.since_us, add_row, &list, err);
     keep_newest(&list);
     if (rc < 0)
         ty_letters_trouble(cli, err);
@@ -125,7 +125,7 @@ int ty_letters_list(struct ty_cli *cli, const struct ty_letters_options *options
     for (size_t i = 0; i < list.count; i++)
         json_decref(list.rows[i].json);
     free(list.rows);
-    ty_letters_close(reader);
+    ty_topic_reader_close(reader);
     return rc;
 }
 
@@ -139,11 +139,11 @@ static json_t *repaired(const void *bytes, size_t len)
 }
 
 // All headers in their order; the same name may be there twice.
-static json_t *headers_json(const struct ty_dead_letter *letter)
+static json_t *headers_json(const struct ty_topic_record *letter)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < letter->header_count; i++) {
-        const struct ty_dead_header *header = &letter->headers[i];
+        const struct ty_topic_header *header = &letter->headers[i];
         json_array_append_new(list, json_pack("{s:o, s:o}", "name", repaired(header->name, strlen(header->name)), "value",
                                               header->value ? repaired(header->value, header->len) : json_null()));
     }
@@ -151,7 +151,7 @@ static json_t *headers_json(const struct ty_dead_letter *letter)
 }
 
 // What the value says, as far as it is a JobCommand at all; NULL: it is none.
-static json_t *command_json(const struct ty_dead_letter *letter, const struct ty_dead_letter_view *view, struct ty_err *err)
+static json_t *command_json(const struct ty_topic_record *letter, const struct ty_dead_letter_view *view, struct ty_err *err)
 {
     ProtobufCMessage *message;
     if (view->is_stub) {
@@ -194,7 +194,7 @@ static void print_dump(FILE *out, const uint8_t *bytes, size_t len)
         fprintf(out, "  ... %zu bytes more; --json has all of them\n", len - shown);
 }
 
-static void print_key(const struct ty_cli *cli, const struct ty_dead_letter *letter)
+static void print_key(const struct ty_cli *cli, const struct ty_topic_record *letter)
 {
     TY_BUF(text);
     if (letter->key)
@@ -202,11 +202,11 @@ static void print_key(const struct ty_cli *cli, const struct ty_dead_letter *let
     print_line(cli, "key", letter->key ? letter->key_len ? ty_buf_text(&text) : "(empty)" : "(none)");
 }
 
-static void print_headers(const struct ty_cli *cli, const struct ty_dead_letter *letter)
+static void print_headers(const struct ty_cli *cli, const struct ty_topic_record *letter)
 {
     print_line(cli, "headers", letter->header_count ? "" : "(none)");
     for (size_t i = 0; i < letter->header_count; i++) {
-        const struct ty_dead_header *header = &letter->headers[i];
+        const struct ty_topic_header *header = &letter->headers[i];
         TY_BUF(safe);
         ty_text_add_safe(&safe, header->name, strlen(header->name), false);
         ty_buf_add_text(&safe, ": ");
@@ -218,7 +218,7 @@ static void print_headers(const struct ty_cli *cli, const struct ty_dead_letter 
     }
 }
 
-static void print_value(const struct ty_cli *cli, const struct ty_dead_letter *letter, const json_t *command, const char *why_not)
+static void print_value(const struct ty_cli *cli, const struct ty_topic_record *letter, const json_t *command, const char *why_not)
 {
     char size[64];
     snprintf(size, sizeof size, "%zu bytes", letter->value_len);
@@ -235,7 +235,7 @@ static void print_value(const struct ty_cli *cli, const struct ty_dead_letter *l
     }
 }
 
-static void print_letter(const struct ty_cli *cli, const struct ty_dead_letter *letter, const struct ty_dead_letter_view *view,
+static void print_letter(const struct ty_cli *cli, const struct ty_topic_record *letter, const struct ty_dead_letter_view *view,
                          const json_t *command, const char *why_not)
 {
     char text[TY_LETTER_TOPIC_BYTES + TY_PLACE_BYTES], place[TY_PLACE_BYTES], time[TY_WHEN_BYTES];
@@ -251,7 +251,7 @@ static void print_letter(const struct ty_cli *cli, const struct ty_dead_letter *
     print_value(cli, letter, command, why_not);
 }
 
-static void put_letter(const struct ty_cli *cli, const struct ty_dead_letter *letter, const struct ty_dead_letter_view *view,
+static void put_letter(const struct ty_cli *cli, const struct ty_topic_record *letter, const struct ty_dead_letter_view *view,
                        json_t *command)
 {
     json_t *json = ty_letters_json(letter, view);
@@ -264,7 +264,7 @@ static void put_letter(const struct ty_cli *cli, const struct ty_dead_letter *le
     ty_cli_put_json(cli, json, false);
 }
 
-static int show_letter(void *context, const struct ty_dead_letter *letter, struct ty_err *err)
+static int show_letter(void *context, const struct ty_topic_record *letter, struct ty_err *err)
 {
     const struct ty_cli *cli = context;
     struct ty_dead_letter_view view;
@@ -282,10 +282,10 @@ static int show_letter(void *context, const struct ty_dead_letter *letter, struc
 
 int ty_letters_show(struct ty_cli *cli, const struct ty_place *place, struct ty_err *err)
 {
-    struct ty_letters_reader *reader;
+    struct ty_topic_reader *reader;
     if (ty_letters_connect(cli, &reader, err) < 0)
         return -(int)err->code;
-    int rc = ty_letters_at(reader, place, show_letter, cli, err);
-    ty_letters_close(reader);
+    int rc = ty_topic_reader_at(reader, place, show_letter, cli, err);
+    ty_topic_reader_close(reader);
     return rc < 0 ? ty_letters_trouble(cli, err) : 0;
 }

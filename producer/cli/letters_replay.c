@@ -69,7 +69,7 @@ static void refuse(struct replay *replay, const struct ty_place *place, const st
     pthread_mutex_unlock(&replay->lock);
 }
 
-static int send_letter(void *context, const struct ty_dead_letter *letter, struct ty_err *err)
+static int send_letter(void *context, const struct ty_topic_record *letter, struct ty_err *err)
 {
     struct replay *replay = context;
     struct ty_dead_letter_view view;
@@ -100,14 +100,14 @@ static int send_letter(void *context, const struct ty_dead_letter *letter, struc
 
 // ---- the whole ----
 
-static int read_all(struct replay *replay, struct ty_letters_reader *reader, const struct ty_place *places, size_t count,
+static int read_all(struct replay *replay, struct ty_topic_reader *reader, const struct ty_place *places, size_t count,
                     struct ty_err *err)
 {
     if (replay->is_filtered)
-        return ty_letters_each(reader, replay->filter.since_us, send_letter, replay, err);
+        return ty_topic_reader_each(reader, replay->filter.since_us, send_letter, replay, err);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
-        if (ty_letters_at(reader, &places[i], send_letter, replay, err) < 0) {
+        if (ty_topic_reader_at(reader, &places[i], send_letter, replay, err) < 0) {
             if (err->code == TY_ENOTFOUND)
                 refuse(replay, &places[i], err);
             else
@@ -132,7 +132,7 @@ static void tell(struct replay *replay)
 static int run(struct replay *replay, const struct ty_place *places, size_t count, struct ty_err *err)
 {
     struct ty_kafka_options kafka = ty_letters_kafka(replay->cli);
-    struct ty_letters_reader *reader;
+    struct ty_topic_reader *reader;
     if (ty_letters_connect(replay->cli, &reader, err) < 0)
         return -(int)err->code;
     int rc = replay->dry_run ? 0 : ty_replayer_new(&kafka, on_replayed, replay, &replay->replayer, err);
@@ -141,7 +141,7 @@ static int run(struct replay *replay, const struct ty_place *places, size_t coun
     if (replay->replayer)
         ty_replayer_flush(replay->replayer);
     ty_replayer_free(replay->replayer);
-    ty_letters_close(reader);
+    ty_topic_reader_close(reader);
     // Also after an error: these were sent.
     tell(replay);
     if (rc < 0) {

@@ -88,6 +88,29 @@ class Queue(unittest.TestCase):
         self.assertEqual(self.yard.wait_end(first).status, stack.CANCELED)
         self.rule("limit", stack.ORGANIZATION, "--none")
 
+    def rules(self):
+        """The rules in force, by key, and how many records are none."""
+        told = json.loads(self.yard.cli("rules", "--json").stdout)
+        return {rule["key"]: rule for rule in told["rules"]}, told["ignored"]
+
+    def test_rules_are_listed(self):
+        for words in (("resume", "--all"), ("resume", OTHER), ("limit", "--all", "--none"), ("limit", OTHER, "--none")):
+            self.yard.cli(*words)
+        self.assertEqual(self.rules()[0], {})
+        self.assertIn("nothing is paused", self.yard.cli("rules").stderr)
+        for words in (("pause", OTHER), ("limit", OTHER, "--max-running", "7"), ("limit", "--all", "--max-running", "3"),
+                      ("limit", OTHER, "--max-running", "2"), ("pause", stack.ORGANIZATION), ("resume", stack.ORGANIZATION)):
+            self.yard.cli(*words)
+        rules = self.rules()[0]
+        self.assertEqual({key: (rule["kind"], rule["organization"], rule["max_running"]) for key, rule in rules.items()},
+                         {f"pause/{OTHER}": ("pause", OTHER, None), f"limit/{OTHER}": ("limit", OTHER, 2), "limit/*": ("limit", None, 3)})
+        text = self.yard.cli("rules").stdout
+        for line in (r"\(all\) +at most 3 running +20\d\d-", rf"{OTHER} +at most 2 running +20", rf"{OTHER} +paused +20"):
+            self.assertRegex(text, line)
+        for words in (("resume", OTHER), ("limit", OTHER, "--none"), ("limit", "--all", "--none")):
+            self.yard.cli(*words)
+        self.assertEqual(self.rules()[0], {})
+
     def test_a_single_job_is_next_behind_a_backlog(self):
         running = self.submit("gated")
         self.yard.wait_status(running, stack.IN_PROGRESS)
@@ -119,6 +142,9 @@ class Queue(unittest.TestCase):
             return letters
         stack.wait_until(check, lambda: "there is a dead letter")
         self.assertIn("key: is neither", letters[0]["reason"])
+        rules, ignored = self.rules()
+        self.assertEqual((rules, ignored), ({}, 1))
+        self.assertIn("1 of the topic's records are no rules", self.yard.cli("rules").stderr)
 
 
 if __name__ == "__main__":

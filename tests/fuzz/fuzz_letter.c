@@ -19,8 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const char *const names[] = {TY_LETTER_TOPIC, TY_LETTER_PARTITION, TY_LETTER_OFFSET, TY_LETTER_TIME,
                                         TY_LETTER_REASON, TY_LETTER_STUB, TY_LETTER_REPLAY_OF, "traceparent"};
     struct input input = {data, size};
-    struct ty_dead_header headers[HEADERS];
-    struct ty_dead_letter letter = {.headers = headers, .place = {0, 17}};
+    struct ty_topic_header headers[HEADERS];
+    struct ty_topic_record letter = {.headers = headers, .place = {0, 17}};
     letter.header_count = input_byte(&input) % (HEADERS + 1);
     for (size_t i = 0; i < letter.header_count; i++) {
         headers[i].name = names[input_byte(&input) % (sizeof names / sizeof *names)];

@@ -82,13 +82,13 @@ struct seen {
     size_t count, null_keys, empty_keys;
 };
 
-static bool has(const struct ty_dead_letter *letter, size_t index, const char *name, const char *value, size_t len)
+static bool has(const struct ty_topic_record *letter, size_t index, const char *name, const char *value, size_t len)
 {
-    const struct ty_dead_header *header = &letter->headers[index];
+    const struct ty_topic_header *header = &letter->headers[index];
     return !strcmp(header->name, name) && header->len == len && !header->value == !value && (!value || !memcmp(header->value, value, len));
 }
 
-static void see(struct seen *seen, const struct ty_dead_letter *letter)
+static void see(struct seen *seen, const struct ty_topic_record *letter)
 {
     seen->count++;
     seen->null_keys += !letter->key && !letter->value;
@@ -113,8 +113,8 @@ static struct seen read_deletes(void)
     for (bool at_end = false; !at_end;) {
         rd_kafka_message_t *message = rd_kafka_consume(topic, 0, READ_MS);
         rd_kafka_headers_t *headers;
-        struct ty_dead_header list[8];
-        struct ty_dead_letter letter = {.headers = list};
+        struct ty_topic_header list[8];
+        struct ty_topic_record letter = {.headers = list};
         assert_non_null(message);
         at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
         if (!message->err && !rd_kafka_message_headers(message, &headers)) {

@@ -301,7 +301,8 @@ static void test_an_unknown_outcome_names_the_job(void **state)
 static void test_every_verb_has_help(void **state)
 {
     static const char *const verbs[] = {"submit", "submit-custom", "cancel", "delete",     "get",
-                                        "list",   "logs",          "watch",  "containers", "topics", "dead-letters"};
+                                        "list",   "logs",          "watch",  "containers", "topics",
+                                        "rules",  "dead-letters"};
     (void)state;
     struct cli *program = cli_expect(0, "--help");
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {

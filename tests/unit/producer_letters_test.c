@@ -14,9 +14,9 @@
 #define H(name, text) {name, (const uint8_t *)(text), sizeof(text) - 1}
 #define ID "6f0c1c1e-7a51-4a6e-9f0e-0a3f3a0a7a11"
 
-static struct ty_dead_letter_view view_of(const struct ty_dead_header *headers, size_t count, const char *key)
+static struct ty_dead_letter_view view_of(const struct ty_topic_header *headers, size_t count, const char *key)
 {
-    struct ty_dead_letter letter = {.key = (const uint8_t *)key, .key_len = key ? strlen(key) : 0, .headers = headers,
+    struct ty_topic_record letter = {.key = (const uint8_t *)key, .key_len = key ? strlen(key) : 0, .headers = headers,
                                     .header_count = count};
     struct ty_dead_letter_view view;
     ty_dead_letter_read(&letter, PREFIX, &view);
@@ -24,7 +24,7 @@ static struct ty_dead_letter_view view_of(const struct ty_dead_header *headers, 
 }
 #define VIEW(key, ...)                                                                                                     \
     ({                                                                                                                     \
-        const struct ty_dead_header headers_[] = {__VA_ARGS__};                                                            \
+        const struct ty_topic_header headers_[] = {__VA_ARGS__};                                                            \
         view_of(headers_, sizeof headers_ / sizeof *headers_, key);                                                        \
     })
 

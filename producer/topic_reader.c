@@ -1,6 +1,6 @@
 // The reader is librdkafka's simple consumer: the other one wants a group's name, and asks for that group's coordinator, which an
 // operator may have no right to.
-#include "producer/letters_kafka.h"
+#include "producer/topic_reader.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,7 +9,6 @@
 #include "core/buf.h"
 #include "core/clock.h"
 
-#define TOPIC "dead-letter"
 #define POLL_MS 100
 #define PARTITIONS_MAX 10000
 
@@ -19,20 +18,20 @@ struct part {
     bool is_read;      // to its end
 };
 
-struct ty_letters_reader {
+struct ty_topic_reader {
     rd_kafka_t *handle;
     rd_kafka_topic_t *topic;
     char *name;
     uint64_t timeout_ms;
     struct part *parts;
     int32_t count;
-    struct ty_dead_header *headers; // of the letter that is looked at
+    struct ty_topic_header *headers; // of the record that is looked at
     size_t header_cap;
 };
 
 // ---- opening ----
 
-static int make_handle(struct ty_letters_reader *reader, const struct ty_kafka_options *kafka, struct ty_err *err)
+static int make_handle(struct ty_topic_reader *reader, const struct ty_kafka_options *kafka, struct ty_err *err)
 {
     static const char *const settings[][2] = {
         {"enable.auto.commit", "false"}, {"enable.partition.eof", "true"}, {"auto.offset.reset", "earliest"},
@@ -53,7 +52,7 @@ static int make_handle(struct ty_letters_reader *reader, const struct ty_kafka_o
 }
 
 // All topics are asked for: asking for one by its name makes some brokers create it, and so does a handle of it.
-static int find_partitions(struct ty_letters_reader *reader, struct ty_err *err)
+static int find_partitions(struct ty_topic_reader *reader, struct ty_err *err)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t code = rd_kafka_metadata(reader->handle, 1, NULL, &metadata, (int)reader->timeout_ms);
@@ -79,7 +78,7 @@ static int find_partitions(struct ty_letters_reader *reader, struct ty_err *err)
     return reader->topic ? 0 : ty_kafka_err(err, rd_kafka_last_error(), "Kafka topic %s", reader->name);
 }
 
-static int find_ends(struct ty_letters_reader *reader, struct ty_err *err)
+static int find_ends(struct ty_topic_reader *reader, struct ty_err *err)
 {
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
     for (int32_t i = 0; !code && i < reader->count; i++)
@@ -88,10 +87,11 @@ static int find_ends(struct ty_letters_reader *reader, struct ty_err *err)
     return code ? ty_kafka_err(err, code, "Kafka topic %s: where it ends is not known", reader->name) : 0;
 }
 
-int ty_letters_open(const struct ty_kafka_options *kafka, int timeout_ms, struct ty_letters_reader **ret_reader, struct ty_err *err)
+int ty_topic_reader_open(const struct ty_kafka_options *kafka, const char *topic, int timeout_ms,
+                         struct ty_topic_reader **ret_reader, struct ty_err *err)
 {
-    struct ty_letters_reader *reader = ty_xcalloc(1, sizeof *reader);
-    reader->name = ty_xasprintf("%s" TOPIC, kafka->topic_prefix);
+    struct ty_topic_reader *reader = ty_xcalloc(1, sizeof *reader);
+    reader->name = ty_xasprintf("%s%s", kafka->topic_prefix, topic);
     reader->timeout_ms = (uint64_t)timeout_ms;
     int rc = make_handle(reader, kafka, err);
     if (rc == 0)
@@ -99,13 +99,13 @@ int ty_letters_open(const struct ty_kafka_options *kafka, int timeout_ms, struct
     if (rc == 0)
         rc = find_ends(reader, err);
     if (rc < 0)
-        ty_letters_close(reader);
+        ty_topic_reader_close(reader);
     else
         *ret_reader = reader;
     return rc;
 }
 
-void ty_letters_close(struct ty_letters_reader *reader)
+void ty_topic_reader_close(struct ty_topic_reader *reader)
 {
     if (!reader)
         return;
@@ -121,7 +121,7 @@ void ty_letters_close(struct ty_letters_reader *reader)
 
 // ---- reading ----
 
-static size_t take_headers(struct ty_letters_reader *reader, const rd_kafka_message_t *message)
+static size_t take_headers(struct ty_topic_reader *reader, const rd_kafka_message_t *message)
 {
     rd_kafka_headers_t *headers;
     size_t count = 0, len;
@@ -134,28 +134,28 @@ static size_t take_headers(struct ty_letters_reader *reader, const rd_kafka_mess
             reader->header_cap = count ? 2 * count : 16;
             reader->headers = ty_xrealloc(reader->headers, reader->header_cap * sizeof *reader->headers);
         }
-        reader->headers[count] = (struct ty_dead_header){name, value, value ? len : 0};
+        reader->headers[count] = (struct ty_topic_header){name, value, value ? len : 0};
     }
     return count;
 }
 
-static int show(struct ty_letters_reader *reader, const rd_kafka_message_t *message, ty_letter_read_fn fn, void *context,
+static int show(struct ty_topic_reader *reader, const rd_kafka_message_t *message, ty_topic_record_fn fn, void *context,
                 struct ty_err *err)
 {
     rd_kafka_timestamp_type_t type;
     int64_t time_ms = rd_kafka_message_timestamp(message, &type);
-    struct ty_dead_letter letter = {.place = {message->partition, message->offset},
+    struct ty_topic_record record = {.place = {message->partition, message->offset},
                                     .time_us = time_ms > 0 ? (uint64_t)time_ms * 1000 : 0,
                                     .key = message->key,
                                     .key_len = message->key_len,
                                     .value = message->payload,
                                     .value_len = message->len,
                                     .header_count = take_headers(reader, message)};
-    letter.headers = reader->headers;
-    return fn(context, &letter, err);
+    record.headers = reader->headers;
+    return fn(context, &record, err);
 }
 
-static bool is_done(const struct ty_letters_reader *reader)
+static bool is_done(const struct ty_topic_reader *reader)
 {
     int32_t i = 0;
     while (i < reader->count && reader->parts[i].is_read)
@@ -163,7 +163,7 @@ static bool is_done(const struct ty_letters_reader *reader)
     return i == reader->count;
 }
 
-static int complain(const struct ty_letters_reader *reader, struct ty_err *err)
+static int complain(const struct ty_topic_reader *reader, struct ty_err *err)
 {
     int32_t i = 0;
     while (reader->parts[i].is_read)
@@ -180,7 +180,7 @@ static bool is_final(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
 }
 
-static int take(struct ty_letters_reader *reader, const rd_kafka_message_t *message, ty_letter_read_fn fn, void *context,
+static int take(struct ty_topic_reader *reader, const rd_kafka_message_t *message, ty_topic_record_fn fn, void *context,
                 struct ty_err *err)
 {
     struct part *part = message->partition >= 0 && message->partition < reader->count ? &reader->parts[message->partition] : NULL;
@@ -199,7 +199,7 @@ static int take(struct ty_letters_reader *reader, const rd_kafka_message_t *mess
     return rc;
 }
 
-static int read_parts(struct ty_letters_reader *reader, ty_letter_read_fn fn, void *context, struct ty_err *err)
+static int read_parts(struct ty_topic_reader *reader, ty_topic_record_fn fn, void *context, struct ty_err *err)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(reader->handle);
     uint64_t since_ms = ty_clock_mono_ms();
@@ -225,7 +225,7 @@ static int read_parts(struct ty_letters_reader *reader, ty_letter_read_fn fn, vo
 }
 
 // Where time_us begins; a broker that cannot say has all of it read.
-static void skip_older(struct ty_letters_reader *reader, uint64_t time_us)
+static void skip_older(struct ty_topic_reader *reader, uint64_t time_us)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(reader->count);
     for (int32_t i = 0; i < reader->count; i++)
@@ -239,17 +239,17 @@ static void skip_older(struct ty_letters_reader *reader, uint64_t time_us)
 
 struct newer {
     uint64_t since_us;
-    ty_letter_read_fn fn;
+    ty_topic_record_fn fn;
     void *context;
 };
 
-static int pass_newer(void *context, const struct ty_dead_letter *letter, struct ty_err *err)
+static int pass_newer(void *context, const struct ty_topic_record *record, struct ty_err *err)
 {
     const struct newer *newer = context;
-    return letter->time_us >= newer->since_us ? newer->fn(newer->context, letter, err) : 0;
+    return record->time_us >= newer->since_us ? newer->fn(newer->context, record, err) : 0;
 }
 
-int ty_letters_each(struct ty_letters_reader *reader, uint64_t since_us, ty_letter_read_fn fn, void *context, struct ty_err *err)
+int ty_topic_reader_each(struct ty_topic_reader *reader, uint64_t since_us, ty_topic_record_fn fn, void *context, struct ty_err *err)
 {
     struct newer newer = {since_us, fn, context};
     for (int32_t i = 0; i < reader->count; i++)
@@ -264,33 +264,33 @@ int ty_letters_each(struct ty_letters_reader *reader, uint64_t since_us, ty_lett
 struct only {
     int64_t offset;
     bool found;
-    ty_letter_read_fn fn;
+    ty_topic_record_fn fn;
     void *context;
 };
 
-static int pass_only(void *context, const struct ty_dead_letter *letter, struct ty_err *err)
+static int pass_only(void *context, const struct ty_topic_record *record, struct ty_err *err)
 {
     struct only *only = context;
-    only->found = letter->place.offset == only->offset;
-    int rc = only->found ? only->fn(only->context, letter, err) : 0;
+    only->found = record->place.offset == only->offset;
+    int rc = only->found ? only->fn(only->context, record, err) : 0;
     return rc < 0 ? rc : 1;
 }
 
-int ty_letters_at(struct ty_letters_reader *reader, const struct ty_place *place, ty_letter_read_fn fn, void *context,
+int ty_topic_reader_at(struct ty_topic_reader *reader, const struct ty_place *place, ty_topic_record_fn fn, void *context,
                   struct ty_err *err)
 {
     struct only only = {.offset = place->offset, .fn = fn, .context = context};
     char text[TY_PLACE_BYTES];
     ty_place_format(place, text);
     if (place->partition >= reader->count)
-        return ty_err_set(err, TY_ENOTFOUND, "there is no letter %s: the topic %s has the partitions 0 to %" PRId32, text,
+        return ty_err_set(err, TY_ENOTFOUND, "there is no record %s: the topic %s has the partitions 0 to %" PRId32, text,
                           reader->name, reader->count - 1);
     struct part *part = &reader->parts[place->partition];
     if (part->low >= part->high)
-        return ty_err_set(err, TY_ENOTFOUND, "there is no letter %s: partition %" PRId32 " of %s is empty", text, place->partition,
+        return ty_err_set(err, TY_ENOTFOUND, "there is no record %s: partition %" PRId32 " of %s is empty", text, place->partition,
                           reader->name);
     if (place->offset < part->low || place->offset >= part->high)
-        return ty_err_set(err, TY_ENOTFOUND, "there is no letter %s: partition %" PRId32 " of %s has the offsets %" PRId64 " to %" PRId64,
+        return ty_err_set(err, TY_ENOTFOUND, "there is no record %s: partition %" PRId32 " of %s has the offsets %" PRId64 " to %" PRId64,
                           text, place->partition, reader->name, part->low, part->high - 1);
     for (int32_t i = 0; i < reader->count; i++)
         reader->parts[i].is_read = true;
@@ -298,6 +298,6 @@ int ty_letters_at(struct ty_letters_reader *reader, const struct ty_place *place
     part->next = place->offset;
     int rc = read_parts(reader, pass_only, &only, err);
     if (rc == 0 && !only.found)
-        return ty_err_set(err, TY_ENOTFOUND, "there is no letter %s: Kafka has removed it", text);
+        return ty_err_set(err, TY_ENOTFOUND, "there is no record %s: Kafka has removed it", text);
     return rc;
 }

@@ -14,7 +14,7 @@ static void load_scripts(struct ty_state *state)
 {
     static const char *const names[TY_SCRIPTS] = {
         [TY_SCRIPT_ATTACH] = "attach", [TY_SCRIPT_CLAIM] = "claim", [TY_SCRIPT_CONTROL] = "control",
-        [TY_SCRIPT_FINISH] = "finish", [TY_SCRIPT_HELLO] = "hello", [TY_SCRIPT_LIST] = "list",
+        [TY_SCRIPT_FINISH] = "finish", [TY_SCRIPT_HELD] = "held", [TY_SCRIPT_HELLO] = "hello", [TY_SCRIPT_LIST] = "list",
         [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
         [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_LOG_REMOVE] = "log_remove", [TY_SCRIPT_LOG_SEAL] = "log_seal",
         [TY_SCRIPT_LOG_SPANS] = "log_spans", [TY_SCRIPT_LOG_SUMS] = "log_sums", [TY_SCRIPT_LOG_LOOK] = "log_look",
@@ -215,8 +215,8 @@ void ty_state_free(struct ty_state *state)
     state->on_notice = NULL;
     ty_loop_clear_timer(state->loop, &state->hello_again);
     ty_redis_free(state->listener);
-    ty_redis_free(state->log_line);
     ty_redis_free(state->redis);
+    ty_redis_free(state->log_line); // what was given up may have ended a watch
     ty_loop_clear_timer(state->loop, &state->hello_again); // a call that was given up may have set it
     free((char *)state->options.redis_url);
     free(state);

@@ -11,6 +11,7 @@
 #define OUTBOX_ITEMS 7      // of the answer of outbox.lua
 #define VERSION_AT 32       // in the record's header
 #define MODIFIED_AT 48
+#define HELD_LIMIT 1000
 
 // ---- reading ----
 
@@ -246,8 +247,8 @@ static void on_asked(void *context, const struct ty_redis_reply *reply, const st
     free(call);
 }
 
-void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, int64_t rules_end,
-                       ty_asked_fn fn, void *context)
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms,
+                       const struct ty_topic_end *ends, size_t count, ty_asked_fn fn, void *context)
 {
     struct ty_call *call = ty_call_new(state, context);
     call->fn.asked = fn;
@@ -256,9 +257,37 @@ void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name,
     ty_state_args(state, shard, &args);
     ty_args_add_text(&args, name);
     ty_args_add_u64(&args, lease_ms);
-    ty_args_add_u64(&args, (uint64_t)rules_end);
+    for (size_t i = 0; i < count; i++) {
+        ty_args_add_text(&args, ends[i].partition);
+        ty_args_add_u64(&args, (uint64_t)ends[i].next);
+    }
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_REPLAYED, key, &args, on_asked, call);
+}
+
+static void on_held(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
+{
+    struct ty_call *call = context;
+    struct ty_err err;
+    bool is_good = ty_state_check_array(reply, cause, 1, &err) == 0;
+    if (is_good)
+        ty_state_remove_logs(call->state, reply, 1);
+    call->fn.held(call->context, is_good ? NULL : &err, is_good ? (unsigned)reply->items[0].integer : 0);
+    free(call);
+}
+
+void ty_state_end_held(struct ty_state *state, unsigned shard, const char *name, ty_held_fn fn, void *context)
+{
+    struct ty_call *call = ty_call_new(state, context);
+    call->fn.held = fn;
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, name);
+    ty_args_add_u64(&args, state->options.tombstone_ms);
+    ty_args_add_u64(&args, HELD_LIMIT);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_HELD, key, &args, on_held, call);
 }
 
 static void on_rebuild(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)

@@ -86,14 +86,23 @@ typedef void (*ty_restored_fn)(void *context, const struct ty_err *err, bool is_
 void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, const char *topic, uint64_t epoch,
                       const struct ty_event_mark *marks, size_t mark_count, const struct ty_restore *jobs, size_t count,
                       ty_restored_fn fn, void *context);
-// RULES_MISSING: claims have waited for this, and must wait until the intakes have read the topic settings up to rules_end.
-enum ty_replayed { TY_REPLAYED_NOT_OURS, TY_REPLAYED, TY_REPLAYED_RULES_MISSING };
+// COMMANDS_MISSING: claims have waited for this, and must wait until the intakes have read those topics to their ends.
+enum ty_replayed { TY_REPLAYED_NOT_OURS, TY_REPLAYED, TY_REPLAYED_COMMANDS_MISSING };
+// Where a partition of a command topic ends: partition is "topic/number", the topic's name without the prefix.
+struct ty_topic_end {
+    char partition[32];
+    int64_t next;
+};
 typedef void (*ty_asked_fn)(void *context, const struct ty_err *err, enum ty_replayed result);
 // The store has all that the events say: claims and expiry go on. When something was restored, by this publisher or one that
-// died over it, a new epoch begins, and nothing expires for lease_ms. rules_end: where the topic settings ended; 0: whatever
-// rules are there will do.
-void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, int64_t rules_end,
-                       ty_asked_fn fn, void *context);
+// died over it, a new epoch begins, and nothing expires for lease_ms. ends: how far commands must have been applied if claims
+// have waited; none: whatever is there will do.
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms,
+                       const struct ty_topic_end *ends, size_t count, ty_asked_fn fn, void *context);
+// Under the publisher's lease: cancels that were held are done (schemas/redis/README.md, Transitions), at most a thousand with each
+// call, and the logs of what was to be deleted are removed. ended: how many.
+typedef void (*ty_held_fn)(void *context, const struct ty_err *err, unsigned ended);
+void ty_state_end_held(struct ty_state *state, unsigned shard, const char *name, ty_held_fn fn, void *context);
 // The store is found to have gone back: no claims until it was replayed. Nobody waits for the answer.
 void ty_state_need_replay(struct ty_state *state, unsigned shard);
 // The operator wants everything to be read again from Kafka, events and commands (asks true), or to know how that goes.

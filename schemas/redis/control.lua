@@ -17,7 +17,6 @@ for i = 7, #ARGV, 2 do
     else
         local h = decode(raw)
         attempt = h.attempt
-        local to = T.cancel[h.state]
         if h.state == 0 then
             if bit.band(h.flags, flag) ~= flag then
                 tombstone(id, bit.bor(h.flags, flag), attempt, h.version, ttl_ms)
@@ -29,17 +28,11 @@ for i = 7, #ARGV, 2 do
                 result = 6
             end
         else
-            local from, flags = h.state, bit.bor(h.flags, flag)
-            if to or flags ~= h.flags then
+            local flags = bit.bor(h.flags, flag)
+            if T.cancel[h.state] or flags ~= h.flags then
                 h.flags, result = flags, 1
-                if to then
-                    h.state, h.reason = to, REASON_CANCELED
-                end
-                raw = put(id, h, raw, from, '', now)
-            end
-            if from == PENDING then
-                dequeue(id, h, raw)
-                if kind == 'd' then
+                raw = cancel(id, h, raw, now)
+                if terminal(h.state) and kind == 'd' then
                     forget(id, h, raw, ttl_ms)
                     result = 6
                 end

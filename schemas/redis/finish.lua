@@ -53,7 +53,7 @@ for n, id in ipairs(ids) do
                     h.started = now
                 end
                 if to == PENDING then h.lease_ms = 0 end
-                if from == PENDING then dequeue(id, h, raw) end
+                release(id, h, raw, from)
                 raw = put(id, h, raw, from, tail(2, patch) .. held, now)
                 change('ZREM', K .. 'l', id)
                 if action == 'M' then change('ZADD', K .. 'u', int(now), id) end
@@ -69,7 +69,7 @@ for n, id in ipairs(ids) do
         elseif h.token == NO_TOKEN and attempt > 0 and attempt == h.attempt then
             -- Made again from its event: the attempt's renewal says whose it is. An end stands.
             result = terminal(h.state) and 2 or 4
-        elseif h.state == PENDING and attempt > h.attempt then
+        elseif T.adopt_forgotten[h.state] and attempt > h.attempt then
             -- The store went back to before this attempt's claim; its renewal will take the job up again first.
             result = 4
         end

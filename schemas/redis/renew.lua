@@ -17,15 +17,14 @@ for i = 2, #ARGV, 8 do
         local owner = is_owner(h, token, attempt)
         if h.state == 0 then
             result = has(h.flags, FLAG_DELETE) and 4 or 5
-        elseif T.adopt[h.state] and ((owner and not given_back(h)) or (attempt > h.attempt and fence > h.fence)) then
+        elseif (owner and T.adopt[h.state] and not given_back(h)) or is_forgotten(h, attempt, fence) then
             -- Nobody else has it and this attempt still runs: it is taken up again.
             if owner then unlose(h) end
-            h.state, h.token, h.attempt, h.fence, h.lease_ms = T.adopt[h.state], token, attempt, fence, lease_ms
+            h.state, h.token, h.attempt, h.fence, h.lease_ms = T.adopt_forgotten[from], token, attempt, fence, lease_ms
             if not owner then extra = extra .. tail(3, ARGV[i + 7]) end
-            h.reason = 0
-            dequeue(id, h, raw)
-            result, change = 1, true
-        elseif owner and (h.state == IN_PROGRESS or h.state == CANCELING) then
+            if from ~= CANCELING then h.reason = 0 end
+            result, change = from == CANCELING and 2 or 1, true
+        elseif owner and runs(h.state) and not given_back(h) then
             result = h.state == CANCELING and 2 or 1
         elseif not (owner and terminal(h.state)) then -- one's own end may overtake a heartbeat
             redis.call('HINCRBY', K .. 'm', 'stale_refused', 1)
@@ -35,6 +34,7 @@ for i = 2, #ARGV, 8 do
                 h.stage, change = stage, true
                 if stage >= TRAIN and h.started == 0 then h.started = now end
             end
+            release(id, h, raw, from)
             if change then put(id, h, raw, from, extra, now) end
             redis.call('ZADD', K .. 'l', int(now + lease_ms * 1000), id)
         end

@@ -1,17 +1,26 @@
 #!lua flags=allow-oom
--- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms, where the topic
--- settings ended (0: does not matter). Answer: 1, or 0 when another publisher has the lease, or 2 when claims have waited and
--- must wait on, since the rules of the queues are not all here yet.
+-- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms, then partitions of
+-- command topics and where they ended. Answer: 1, or 0 when another publisher has the lease, or 2 when claims have waited and
+-- must wait on, since not all of these commands are here yet: rules of the queues, cancels, deletes.
 local meta = K .. 'm'
 if redis.call('GET', K .. 'p') ~= ARGV[2] then return 0 end
-if redis.call('HGET', meta, 'replay') ~= 'done' and
-    tonumber(redis.call('HGET', K .. 'w', 'settings/0') or 0) < tonumber(ARGV[4]) then
-    return 2
+local waited = redis.call('HGET', meta, 'replay') ~= 'done'
+for i = 4, waited and #ARGV or 0, 2 do
+    if tonumber(redis.call('HGET', K .. 'w', ARGV[i]) or 0) < tonumber(ARGV[i + 1]) then return 2 end
 end
+-- Whether anything ever became of a job here: else there is nothing that a store could have forgotten.
+local function has_events()
+    local marks = redis.call('HGETALL', K .. 'w')
+    for i = 1, #marks, 2 do
+        if string.sub(marks[i], 1, 7) == 'events/' and tonumber(marks[i + 1]) > 0 then return true end
+    end
+end
+local now, lease_us = now_us(), tonumber(ARGV[3]) * 1000
+if waited and has_events() then redis.call('HSET', meta, 'back_at', int(now), 'back_lease', int(lease_us)) end
 if redis.call('HDEL', meta, 'changed') == 1 then
     -- Who runs a job has a lease's time to say so before anything expires.
     redis.call('HINCRBY', meta, 'epoch', 1)
-    redis.call('HSET', meta, 'grace_until', int(now_us() + tonumber(ARGV[3]) * 1000))
+    redis.call('HSET', meta, 'grace_until', int(now + lease_us))
 end
 redis.call('HSET', meta, 'replay', 'done')
 redis.call('PUBLISH', K .. 'n', 'r')

@@ -14,7 +14,7 @@ local out = { 1, 0 }
 -- Takes a job out of everything that names it, but for its record and the outbox.
 local function unlist(id, h, raw)
     if h.org_len > 0 then redis.call('ZREM', K .. 's:' .. h.state .. ':' .. org_of(h, raw), id) end
-    if h.state == PENDING then dequeue(id, h, raw) end
+    release(id, h, raw, h.state)
     if runs(h.state) then unpark(org_of(h, raw)) end
     redis.call('ZREM', K .. 'l', id)
     redis.call('ZREM', K .. 'u', id)
@@ -26,6 +26,8 @@ local function list(id, h, raw)
     if h.state == PENDING then
         enqueue(id, h, raw)
         queued = true
+    elseif h.state == CANCELING and h.lease_ms == 0 then
+        hold(id, now)
     elseif not terminal(h.state) then
         redis.call('ZADD', K .. 'l', int(now + h.lease_ms * 1000), id)
     else
@@ -78,12 +80,8 @@ local function take(id, new, record, old, raw)
     redis.call('SET', K .. 'j:' .. id, raw)
     redis.call('ZREM', K .. 'o', id)
     list(id, new, raw)
-    local to = has(flags, FLAG_CANCEL) and T.cancel[new.state]
-    if to then
-        local from = new.state
-        new.state, new.reason = to, REASON_CANCELED
-        raw = put(id, new, raw, from, '', now)
-        if from == PENDING then dequeue(id, new, raw) else redis.call('PUBLISH', K .. 'n', 'c' .. id) end
+    if has(flags, FLAG_CANCEL) and T.cancel[new.state] then
+        raw = cancel(id, new, raw, now)
     elseif asked then
         to_outbox(id, now)
     end

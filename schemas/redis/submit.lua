@@ -38,10 +38,9 @@ local function store(key, record)
         -- A submit that was refused has its end already: a cancel changes nothing of it, whichever came first.
         enter(id, new, record)
     else
-        -- A cancel was here before its submit: the job is created ended.
+        -- A cancel was here before its submit: the job is created ended, or held.
         new.flags = bit.bor(new.flags, FLAG_CANCEL)
-        new.state, new.reason = T.cancel[PENDING], REASON_CANCELED
-        put(id, new, record, PENDING, '', now_us())
+        cancel(id, new, record, now_us())
     end
     return '\1'
 end

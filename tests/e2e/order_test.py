@@ -38,7 +38,8 @@ class Order(unittest.TestCase):
                                        f"{topic}/{partition}")[1:])
 
     def wait_applied(self, seconds=60):
-        """Everything that Kafka has of commands is in the store."""
+        """Everything that Kafka has of commands is in the store, and no cancel is held: a store that is new may be one that was lost,
+        and one of these tests empties it."""
         from kafka import KafkaConsumer, TopicPartition
         consumer = KafkaConsumer(bootstrap_servers=self.yard.broker.address, api_version=(2, 5, 0))
         places = [TopicPartition(stack.PREFIX + topic, partition) for topic in ("submit", "cancel", "delete")
@@ -50,6 +51,7 @@ class Order(unittest.TestCase):
             return [place for place, end in ends.items()
                     if self.mark(place.topic.removeprefix(stack.PREFIX), place.partition) < end]
         stack.wait_until(lambda: not behind(), lambda: f"all is applied, but not of {behind()}", seconds)
+        stack.wait_until(lambda: self.yard.redis.ask("ZCARD", "{ty:0}:h") == ":0", "no cancel is held", seconds)
 
     def dead_letters(self):
         """Of each job id the values that went there because another body stands."""

@@ -360,7 +360,7 @@ static uint64_t fact(const char *name)
 static void replayed(const char *publisher)
 {
     bool done = false;
-    ty_state_replayed(client.state, 0, publisher, LEASE_MS, 0, on_replayed, &done);
+    ty_state_replayed(client.state, 0, publisher, LEASE_MS, NULL, 0, on_replayed, &done);
     STATE_UNTIL(&client, done);
 }
 

@@ -83,6 +83,22 @@ static void cancel(struct job *job)
     state_control(&client, TY_COMMAND_CANCEL, &job->id);
 }
 
+static void adopt_forgotten(struct job *job)
+{
+    struct state_claim later = job->claim;
+    later.token = ty_token_new();
+    later.attempt++;
+    later.fence++;
+    state_renew(&client, &later, 0);
+}
+
+static void cancel_unsure(struct job *job)
+{
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "needed");
+    cancel(job);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+}
+
 static void finish(struct job *job, enum ty_finish_action action, enum ty_job_reason reason)
 {
     state_finish(&client, &job->claim, action, reason);
@@ -120,7 +136,9 @@ static const struct event {
     int never_from;    // a state in which this way to bring it about is another event; 0: none
 } events[] = {
     {"claim", force_claim, 100, 0},  {"adopt", adopt, 100, 0},
-    {"cancel", cancel, 100, 0},      {"complete", complete, 100, 0},
+    {"adopt_forgotten", adopt_forgotten, 100, 0},
+    {"cancel", cancel, 100, 0},      {"cancel_unsure", cancel_unsure, 100, TY_JOB_IN_PROGRESS},
+    {"complete", complete, 100, 0},
     {"fail", fail_job, 100, 0},      {"stopped", stopped, 100, 0},
     {"hand_back", hand_back, 100, 0}, {"retry", retry, 100, 0},
     {"give_up", retry, 1, 0},        {"expire", force_expire, 100, 0},

@@ -36,7 +36,7 @@ static struct command *commands; // the topic
 static size_t command_count, command_cap, position;
 static size_t event_first;    // what is before it was freed
 static struct reading older;  // one that is told late
-static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, retired;
+static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, held, retired;
 
 // ---- what comes next ----
 
@@ -297,7 +297,7 @@ static void go_clock(void)
     for (unsigned i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &walk.model.jobs[i];
         bool has_lease = job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING;
-        if (has_lease && count < 16 && walk_by_chance(10) && !waits_for_events()) {
+        if (has_lease && !job->is_held && count < 16 && walk_by_chance(10) && !waits_for_events()) {
             STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:l", "XX", "1", "%");
             expired[count++] = i;
         } else if (job->in_backoff && walk_by_chance(50)) {
@@ -312,6 +312,35 @@ static void go_clock(void)
         }
     }
     tick(expired, count);
+}
+
+static void on_held(void *context, const struct ty_err *err, unsigned ended)
+{
+    walk_check_no(err);
+    *(unsigned *)context = ended;
+    walk.on_way--;
+}
+
+// Of some held cancels the time is over.
+static void go_held(void)
+{
+    unsigned ended = 0, must = 0, first = 0;
+    bool waits = waits_for_events() || walk.model.publisher < 0;
+    STATE_RAW(walk.client, NULL, "EVAL",
+              "for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], 9e15, m) end return 1", "1",
+              "{ty:0}:h");
+    for (unsigned i = 0; i < MODEL_JOBS && !waits; i++)
+        if (walk.model.jobs[i].is_held && walk_by_chance(50)) {
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:h", "XX", "1", "%");
+            model_end_held(&walk.site, &walk.model.jobs[i]);
+            walk_note(i, "nobody had it");
+            first = must++ ? first : i;
+        }
+    walk.on_way++;
+    ty_state_end_held(walk.client->state, 0, walk_publisher_name(walk.model.publisher == 1), on_held, &ended);
+    walk_wait_all();
+    walk_check(first, "held cancels ended", ended, must);
+    held += must;
 }
 
 static void forget_claims(void)
@@ -411,7 +440,7 @@ static void replay(void)
         return;
     }
     walk.on_way++;
-    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 1, 0, on_asked, &is_done);
+    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 0, NULL, 0, on_asked, &is_done);
     walk_wait_all();
     assert_true(is_done);
     model_replayed(&walk.model);
@@ -445,6 +474,7 @@ static void one_round(uint64_t number)
         position = walk.gap_at;
     walk.has_gap = false;
     go_clock();
+    go_held();
     go_sweep();
     forget_claims();
     if ((walk.model.must_replay || walk.needs_replay) && walk_by_chance(50))
@@ -478,7 +508,7 @@ static void the_store_does_what_the_model_says(void **state)
                   ", settled %" PRIu64 ", readings %" PRIu64 ", published %" PRIu64 "\n", walk.events_done, ms, walk.answers[APPLY],
                   walk.answers[CLAIM], walk.answers[RENEW], walk.answers[FINISH], walk.answers[SETTLED], walk.answers[OUTBOX], walk.answers[PUBLISHED]);
     print_message("rollbacks %" PRIu64 ", replays %" PRIu64 " and %" PRIu64 " cut off, of %" PRIu64 " events, leases expired %" PRIu64
-                  ", retired %" PRIu64 "\n", rollbacks_made, replays, replays_cut, restores, expiries, retired);
+                  ", held %" PRIu64 ", retired %" PRIu64 "\n", rollbacks_made, replays, replays_cut, restores, expiries, held, retired);
     for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
         if (wanted >= EVENTS && !walk.states[s])
             fail_msg("no job was ever seen in state %d", s);

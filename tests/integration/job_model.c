@@ -35,7 +35,7 @@ static bool is_restored_owner(const struct model_job *job, uint32_t attempt, uin
 
 static bool was_given_back(const struct model_job *job)
 {
-    return job->state == TY_JOB_PENDING && job->lease_ms == 0;
+    return (job->state == TY_JOB_PENDING || job->state == TY_JOB_CANCELING) && job->lease_ms == 0;
 }
 
 // Every change of a job.
@@ -47,6 +47,20 @@ static void change(struct model_site *site, struct model_job *job)
     job->in_outbox = true;
     if (job->state != TY_JOB_PENDING)
         job->in_backoff = false;
+    if (job->state != TY_JOB_CANCELING)
+        job->is_held = false;
+}
+
+// What was asked of a job is done to it; one that somebody may have whom the store forgot is held.
+static void cancel(const struct model *model, struct model_site *site, struct model_job *job)
+{
+    bool is_unsure = model->must_replay || (model->has_been_back && job->version == 1); // in a walk all jobs are of long ago
+    if (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS) {
+        job->is_held = job->state == TY_JOB_PENDING && is_unsure;
+        job->state = job->state == TY_JOB_PENDING && !is_unsure ? TY_JOB_CANCELED : TY_JOB_CANCELING;
+        job->reason = TY_REASON_CANCELED;
+    }
+    change(site, job);
 }
 
 static void to_tombstone(struct model_job *job, unsigned flags, uint64_t version)
@@ -93,10 +107,8 @@ enum ty_applied model_submit(struct model *model, struct model_site *site, const
         job->reason = TY_REASON_REFUSED;
         job->has_ended = true;
     } else if (old.exists) { // it was canceled before it came
-        job->state = TY_JOB_CANCELED;
-        job->reason = TY_REASON_CANCELED;
         job->flags = TY_FLAG_CANCEL;
-        change(site, job);
+        cancel(model, site, job);
     }
     return TY_APPLIED;
 }
@@ -117,16 +129,11 @@ enum ty_applied model_control(struct model *model, struct model_site *site, unsi
         forget(job);
         return TY_APPLY_DELETED;
     }
-    bool was_pending = job->state == TY_JOB_PENDING;
     if (job->state == TY_JOB_CANCELING && (job->flags & flags) == flags)
         return TY_APPLY_NOOP;
     job->flags |= flags;
-    if (job->state != TY_JOB_CANCELING) {
-        job->state = was_pending ? TY_JOB_CANCELED : TY_JOB_CANCELING;
-        job->reason = TY_REASON_CANCELED;
-    }
-    change(site, job);
-    if (was_pending && deletes) {
+    cancel(model, site, job);
+    if (model_is_terminal(job) && deletes) {
         forget(job);
         return TY_APPLY_DELETED;
     }
@@ -214,21 +221,24 @@ enum ty_renewed model_renew(struct model *model, struct model_site *site, unsign
     bool owner = is_back || is_owner(site, job, &renewal->token, renewal->attempt);
     bool is_newer = renewal->attempt > job->attempt && renewal->fence > job->fence;
     bool has_changed = is_back;
-    if (job->state == TY_JOB_PENDING && ((owner && !was_given_back(job)) || is_newer)) {
+    if ((job->state == TY_JOB_PENDING && owner && !was_given_back(job)) || (!model_is_terminal(job) && is_newer)) {
         if (owner)
             take_loss_back(job);
-        job->state = TY_JOB_IN_PROGRESS;
-        job->reason = TY_REASON_NONE;
+        if (job->state != TY_JOB_CANCELING) {
+            job->state = TY_JOB_IN_PROGRESS;
+            job->reason = TY_REASON_NONE;
+        }
         job->token = renewal->token;
         job->attempt = renewal->attempt;
         job->fence = renewal->fence;
         job->lease_ms = renewal->lease_ms;
         has_changed = true;
-    } else if (!owner || (job->state != TY_JOB_IN_PROGRESS && job->state != TY_JOB_CANCELING)) {
+    } else if (!owner || was_given_back(job) || (job->state != TY_JOB_IN_PROGRESS && job->state != TY_JOB_CANCELING)) {
         if (!(owner && model_is_terminal(job)))
             model->stale_refused++;
         return TY_RENEW_LOST;
     }
+    job->is_held = false;
     if (is_back)
         job->token = renewal->token;
     if (renewal->stage && renewal->stage != job->stage) {
@@ -325,7 +335,7 @@ enum ty_finished model_finish(struct model *model, struct model_site *site, unsi
     if (!is_owner(site, job, &finish->token, finish->attempt)) {
         if (same_token(&job->token, &no_token) && finish->attempt > 0 && finish->attempt == job->attempt)
             return model_is_terminal(job) ? TY_FINISH_ALREADY : TY_FINISH_UNKNOWN;
-        if (job->state == TY_JOB_PENDING && finish->attempt > job->attempt)
+        if (!model_is_terminal(job) && finish->attempt > job->attempt)
             return TY_FINISH_UNKNOWN;
         model->stale_refused++;
         return TY_FINISH_STALE;
@@ -360,6 +370,14 @@ bool model_tick(struct model *model, struct model_site *site)
 void model_back_off_ends(struct model *model, unsigned job)
 {
     model->jobs[job].in_backoff = false;
+}
+
+void model_end_held(struct model_site *site, struct model_job *job)
+{
+    job->state = TY_JOB_CANCELED;
+    change(site, job);
+    if (job->flags & TY_FLAG_DELETE)
+        forget(job);
 }
 
 void model_expire(struct model *model, struct model_site *site, unsigned number)
@@ -453,7 +471,7 @@ enum ty_settled model_settled(const struct model *model, const struct model_site
         return !stands ? TY_SETTLED_NOT_YET : owner ? TY_SETTLED : TY_SETTLED_OTHER;
     if (owner && was_given_back(job))
         return stands ? TY_SETTLED : TY_SETTLED_NOT_YET;
-    if (owner || (job->state == TY_JOB_PENDING && settling->attempt > job->attempt))
+    if (owner || settling->attempt > job->attempt)
         return TY_SETTLED_TELL_AGAIN;
     return settling->is_given_back ? TY_SETTLED : TY_SETTLED_NOT_YET;
 }
@@ -471,7 +489,7 @@ static bool restore_deletion(struct model_job *job, uint64_t version)
 }
 
 // The job is as the event says; then what was asked of it is done to it.
-static void take_event(struct model_site *site, struct model_job *job, const struct model_job *event)
+static void take_event(const struct model *model, struct model_site *site, struct model_job *job, const struct model_job *event)
 {
     struct model_job old = *job;
     unsigned flags = event->flags | (old.exists ? old.flags : 0);
@@ -483,12 +501,11 @@ static void take_event(struct model_site *site, struct model_job *job, const str
                      ? old.token
                      : no_token;
     job->flags = flags;
+    job->is_held = job->state == TY_JOB_CANCELING && !job->lease_ms;
     job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back;
     job->in_unlinked = job->state == TY_JOB_COMPLETED;
     if ((flags & TY_FLAG_CANCEL) && (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS)) {
-        job->state = job->state == TY_JOB_PENDING ? TY_JOB_CANCELED : TY_JOB_CANCELING;
-        job->reason = TY_REASON_CANCELED;
-        change(site, job);
+        cancel(model, site, job);
     } else if (flags != event->flags) {
         job->in_outbox = true;
     }
@@ -496,7 +513,7 @@ static void take_event(struct model_site *site, struct model_job *job, const str
         forget(job);
 }
 
-static bool restore(struct model_site *site, struct model_job *job, enum model_event_kind kind, const struct model_job *event)
+static bool restore(const struct model *model, struct model_site *site, struct model_job *job, enum model_event_kind kind, const struct model_job *event)
 {
     bool is_gone = job->exists && job->state == TY_JOB_TOMBSTONE && (job->flags & TY_FLAG_DELETE);
     if (kind == MODEL_EVENT_DELETED)
@@ -520,14 +537,14 @@ static bool restore(struct model_site *site, struct model_job *job, enum model_e
             return true;
         }
     }
-    take_event(site, job, event);
+    take_event(model, site, job, event);
     return true;
 }
 
 bool model_restore(struct model *model, struct model_site *site, unsigned number, enum model_event_kind kind,
                    const struct model_job *event)
 {
-    bool has_changed = restore(site, &model->jobs[number], kind, event);
+    bool has_changed = restore(model, site, &model->jobs[number], kind, event);
     model->has_restored = model->has_restored || has_changed;
     return has_changed;
 }
@@ -536,5 +553,6 @@ void model_replayed(struct model *model)
 {
     model->epoch += model->has_restored;
     model->has_restored = false;
+    model->has_been_back = model->has_been_back || (model->must_replay && model->mark > 0);
     model->must_replay = false;
 }

@@ -98,7 +98,7 @@ unsigned walk_job_of(const struct ty_id *id)
 
 // ---- the whole state ----
 
-enum place { QUEUE, BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, INDEX, PLACES = INDEX + 7 };
+enum place { QUEUE, BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, INDEX, PLACES = INDEX + 7 };
 
 static bool places[PLACES][MODEL_JOBS];
 static bool is_record[MODEL_JOBS];
@@ -169,7 +169,8 @@ static void check_places(void)
         bool is_pending = job->state == TY_JOB_PENDING;
         walk_check(i, "in the queue", places[QUEUE][i], is_pending && !job->in_backoff);
         walk_check(i, "in back-off", places[BACKOFF][i], is_pending && job->in_backoff);
-        walk_check(i, "among the leases", places[LEASES][i], job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING);
+        walk_check(i, "among the held", places[HELD][i], job->is_held);
+        walk_check(i, "among the leases", places[LEASES][i], (job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING) && !job->is_held);
         walk_check(i, "in the outbox", places[OUT][i], job->in_outbox);
         walk_check(i, "among the null records", places[NULLS][i], job->in_nulls);
         walk_check(i, "among the ended", places[ENDED][i], job->exists && model_is_terminal(job));
@@ -189,11 +190,11 @@ static void check_fact(const char *field, uint64_t must)
 
 void walk_compare(void)
 {
-    static const char *const names[] = {"d", "l", "o", "x", "u", "e"};
+    static const char *const names[] = {"d", "l", "o", "x", "u", "e", "h"};
     char key[128];
     snprintf(key, sizeof key, "{ty:0}:f:%s|acme", state_pool(walk.client));
     ask_members(key, places[QUEUE]);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         snprintf(key, sizeof key, "{ty:0}:%s", names[i]);
         ask_members(key, places[BACKOFF + i]);
     }

@@ -9,6 +9,10 @@
  * -DNO_WATERMARK    the intake does not compare its watermark with the store's
  * -DNO_TOMBSTONE    a cancel of an unknown job is forgotten
  * -DLINK_EARLY      a model is linked before the outcome is known to Kafka
+ * -DPROMPT          no lease of an attempt that runs passes, and who has ended the job tells a store that went back so before a lease has passed: until then nobody
+ *                   else claims, takes or ends it, and cancels are held. Then what it told is the end
+ * -DCANCEL_AT_ONCE  but cancels are not held
+ * -DCLAIM_EARLY     but a store that went back has jobs claimed before it has the cancels again
  */
 #include "guards.pml"
 
@@ -66,6 +70,23 @@ bit last_cancel, last_back;
 
 byte claims = 0, rollbacks = 0, duplicates = 0, crashes = 0, deaths = 0;
 byte busy = 0; /* workers that have an attempt */
+#ifdef PROMPT
+bit has_end[2]; /* of each worker: the store had the end that it told */
+byte told = UNKNOWN; /* the end that a worker told first, which a client may have seen */
+#define late ((has_end[0] || has_end[1]) && !terminal(now.state))
+#define may_act(worker) (!late || has_end[worker])
+#define may_expire (busy == 0)
+#ifdef CLAIM_EARLY
+#define may_claim (!late && now.event_mark == events)
+#else
+#define may_claim (!late && now.event_mark == events && !(rollbacks > 0 && cancel_is_due))
+#endif
+#else
+#define late false
+#define may_act(worker) true
+#define may_expire true
+#define may_claim true
+#endif
 byte effect = NOBODY;    /* the attempt whose model has the public name */
 byte outcome = UNKNOWN;  /* the terminal state that Kafka knows */
 
@@ -75,10 +96,22 @@ inline put(to) {
     now.unpublished = 1;
 }
 
+/* A pending job of a store that went back is canceled at once, or held. */
+inline end_or_hold(from) {
+    if
+#ifndef CANCEL_AT_ONCE
+    :: rollbacks > 0 && TO_cancel_unsure(from) != NOWHERE -> put(TO_cancel_unsure(from))
+    :: !late || TO_cancel_unsure(from) == NOWHERE -> put(TO_cancel(from))
+#else
+    :: put(TO_cancel(from))
+#endif
+    fi
+}
+
 inline apply_submit() {
     if
     :: now.state == UNKNOWN && !now.cancel -> put(PENDING)
-    :: now.state == UNKNOWN && now.cancel -> put(TO_cancel(PENDING))
+    :: now.state == UNKNOWN && now.cancel -> end_or_hold(PENDING)
     :: else
     fi;
     now.submit_mark = 1
@@ -92,7 +125,7 @@ inline apply_cancel() {
 #endif
     :: now.state != UNKNOWN && TO_cancel(now.state) != NOWHERE ->
         now.cancel = 1;
-        put(TO_cancel(now.state))
+        end_or_hold(now.state)
     :: else
     fi;
     now.cancel_mark = 1
@@ -130,14 +163,21 @@ active proctype Client() {
 #else
 #define is_owner(w_token, w_attempt) (now.token == w_token && now.attempt == w_attempt)
 #endif
+#define is_forgotten(w_token, w_attempt) \
+    (TO_adopt_forgotten(now.state) != NOWHERE && w_attempt > now.attempt && w_token > now.token)
 #define can_adopt(w_token, w_attempt) \
-    (TO_adopt(now.state) != NOWHERE && ((is_owner(w_token, w_attempt) && !now.back) || (w_attempt > now.attempt && w_token > now.token)))
+    ((TO_adopt(now.state) != NOWHERE && is_owner(w_token, w_attempt) && !now.back) || is_forgotten(w_token, w_attempt))
+
+inline adopt() {
+    now.token = token; now.attempt = attempt; now.back = 0;
+    put(TO_adopt_forgotten(now.state))
+}
 
 inline renew() {
     if
     :: can_adopt(token, attempt) ->
-        now.token = token; now.attempt = attempt; now.back = 0;
-        put(TO_adopt(now.state))
+        stop = (now.state == CANCELING);
+        adopt()
     :: !can_adopt(token, attempt) && is_owner(token, attempt) && now.state == CANCELING -> stop = 1
     :: !can_adopt(token, attempt) && is_owner(token, attempt) && now.state == IN_PROGRESS
     :: now.state == UNKNOWN /* run on, ask again */
@@ -148,7 +188,7 @@ inline renew() {
 /* finish.lua. ended: it was taken. */
 #define FINISH(event) \
     if \
-    :: now.state == UNKNOWN || (now.state == PENDING && attempt > now.attempt) -> skip /* told again after a renewal */ \
+    :: now.state == UNKNOWN || (TO_adopt_forgotten(now.state) != NOWHERE && attempt > now.attempt) -> skip /* told again after a renewal */ \
     :: else -> \
         if \
         :: is_owner(token, attempt) && !terminal(now.state) && !now.back && TO_##event(now.state) != NOWHERE -> \
@@ -163,8 +203,17 @@ inline renew() {
 #define is_published (!now.unpublished && now.event_mark == events)
 
 inline drop() {
+#ifdef PROMPT
+    has_end[_pid - 2] = 0;
+#endif
     phase = idle; token = NOBODY; attempt = 0; verdict = none; stop = 0; was_taken = 0; renewals = 0; busy--
 }
+
+/* settled.lua: whether who gave the job back has no more to say. */
+#define has_next \
+    ((is_owner(token, attempt) && now.back && !terminal(now.state) && is_published) || \
+     (!is_owner(token, attempt) && now.state != UNKNOWN && !terminal(now.state) && \
+      !(TO_adopt_forgotten(now.state) != NOWHERE && attempt > now.attempt)))
 
 mtype = { idle, running, telling, unsettled };
 mtype = { at_rest, has_read, has_sent };
@@ -176,7 +225,7 @@ active [WORKERS] proctype Worker() {
     bit stop = 0, was_taken = 0, ended = 0, refused = 0;
 end:
     do
-    :: atomic { phase == idle && claims < CLAIMS && TO_claim(now.state) != NOWHERE ->
+    :: atomic { phase == idle && claims < CLAIMS && may_claim && TO_claim(now.state) != NOWHERE ->
         claims++;
         now.attempt++;
         now.token = claims; now.back = 0;
@@ -193,11 +242,9 @@ end:
         :: verdict = hand_back
         fi;
         phase = telling }
-    :: atomic { phase == telling ->
+    :: atomic { phase == telling && may_act(_pid - 2) ->
         if
-        :: now.state == PENDING && attempt > now.attempt && can_adopt(token, attempt) ->
-            now.token = token; now.attempt = attempt; now.back = 0;
-            put(TO_adopt(now.state))
+        :: is_forgotten(token, attempt) -> adopt()
         :: else ->
             if
             :: verdict == complete -> FINISH(complete)
@@ -210,6 +257,10 @@ end:
         :: refused && !was_taken -> drop()
         :: refused && was_taken -> phase = unsettled
         :: ended ->
+#ifdef PROMPT
+            has_end[_pid - 2] = terminal(now.state);
+            told = (told == UNKNOWN && terminal(now.state) -> now.state : told);
+#endif
 #ifdef LINK_EARLY
             if
             :: verdict == complete && now.state == COMPLETED -> assert(effect == NOBODY || effect == token); effect = token
@@ -222,7 +273,7 @@ end:
         ended = 0; refused = 0 }
     /* The outcome is in Kafka: only now does it have an effect outside, or is it certain that it has none. Until then the
      * attempt keeps what it has, also when somebody else works on the job. */
-    :: atomic { phase == unsettled && ((is_published && terminal(now.state)) || (verdict == hand_back && (is_published || !is_owner(token, attempt)))) ->
+    :: atomic { phase == unsettled && ((is_published && terminal(now.state)) || (verdict == hand_back && has_next)) ->
         if
         :: is_owner(token, attempt) && verdict == complete && now.state == COMPLETED ->
             assert(effect == NOBODY || effect == token);
@@ -231,7 +282,7 @@ end:
         fi;
         drop() }
     /* The store went back: it is told again. */
-    :: atomic { phase == unsettled && ((is_owner(token, attempt) && !now.back && !terminal(now.state)) || (now.state == PENDING && attempt > now.attempt)) -> phase = telling }
+    :: atomic { phase == unsettled && ((is_owner(token, attempt) && !now.back && !terminal(now.state)) || (TO_adopt_forgotten(now.state) != NOWHERE && attempt > now.attempt)) -> phase = telling }
     /* Its machine is lost, with the disk. */
     :: atomic { phase != idle && crashes < CRASHES -> crashes++; drop() }
     od
@@ -241,7 +292,8 @@ end:
 active proctype Clock() {
 end:
     do
-    :: atomic { (now.state == IN_PROGRESS || now.state == CANCELING) && now.losses < LOSSES ->
+    :: atomic { now.state == CANCELING && may_expire -> put(TO_expire(now.state)) }
+    :: atomic { now.state == IN_PROGRESS && now.losses < LOSSES && may_expire ->
         now.losses++;
         if
         :: now.losses >= LOSSES -> put(TO_expire_last(now.state))
@@ -308,7 +360,7 @@ end:
             :: else
             fi;
             if
-            :: now.cancel && TO_cancel(now.state) != NOWHERE -> put(TO_cancel(now.state))
+            :: now.cancel && TO_cancel(now.state) != NOWHERE -> end_or_hold(now.state)
             :: else
             fi
         :: else
@@ -342,5 +394,8 @@ active proctype Judge() {
     assert(!cancel_sent || terminal(now.state));
     assert(crashes > 0 || now.state != COMPLETED || effect == now.token);
     assert(effect == NOBODY || (now.state == COMPLETED && now.token == effect));
+#ifdef PROMPT
+    assert(told == UNKNOWN || told == now.state);
+#endif
     assert(busy == 0 || !terminal(now.state))
 }

@@ -14,6 +14,7 @@
 #define BATCH_JOBS 1000u
 #define IDLE_MS 100u    // between looks at an outbox that was empty
 #define AGAIN_MS 500u   // after something failed
+#define HELD_MS 1000u   // between looks at the cancels that are held
 #define LOG_EVERY_MS 30000u
 
 static void look(void *context);
@@ -158,7 +159,7 @@ static void on_feed(void *context, struct ty_feed_order *order)
     } else if (order->kind == TY_FEED_OPEN) {
         shard->partitions = order->partitions;
         memcpy(shard->ends, order->ends, sizeof shard->ends);
-        shard->rules_end = order->rules_end;
+        ty_replay_take_ends(shard, order);
         shard->is_level = false;
         shard->step = STEP_READY;
         shard->logged_ms = 0;
@@ -242,6 +243,29 @@ static void publish(struct shard *shard, const struct ty_outbox *outbox)
     ty_events_look_in(shard, shard->events->lease_ms / 3);
 }
 
+static void on_held_ended(void *context, const struct ty_err *err, unsigned ended)
+{
+    struct shard *shard = context;
+    if (!ty_events_release(shard->events))
+        return;
+    shard->is_ending_held = false;
+    if (!err && ended)
+        ty_log(TY_LOG_INFO, "events.held_ended", TY_KV("shard", "%u", shard->number), TY_KV("jobs", "%u", ended));
+}
+
+// What was canceled while the store came back, and nobody says that he has it.
+static void end_held(struct shard *shard)
+{
+    struct ty_events *events = shard->events;
+    uint64_t now_ms = ty_loop_now_ms(events->loop);
+    if (shard->step != STEP_READY || !shard->is_level || shard->is_ending_held || now_ms < shard->held_ms)
+        return;
+    shard->held_ms = now_ms + HELD_MS;
+    shard->is_ending_held = true;
+    ty_events_hold(events);
+    ty_state_end_held(events->state, shard->number, events->worker, on_held_ended, shard);
+}
+
 static void on_outbox(void *context, const struct ty_err *err, const struct ty_outbox *outbox)
 {
     struct shard *shard = context;
@@ -251,6 +275,8 @@ static void on_outbox(void *context, const struct ty_err *err, const struct ty_o
     shard->is_asking = false;
     if (events->is_stopping)
         return;
+    if (!err && outbox->is_ours)
+        end_held(shard);
     if (err) {
         if (err->code != TY_EUNAVAILABLE && err->code != TY_EDEADLINE)
             ty_events_log_trouble(shard, "events.trouble", err);
@@ -332,7 +358,7 @@ void ty_events_stop(struct ty_events *events)
     for (unsigned i = 0; i < events->shard_count; i++) {
         struct shard *shard = &events->shards[i];
         ty_loop_clear_timer(events->loop, &shard->timer);
-        ty_loop_clear_timer(events->loop, &shard->rules_timer);
+        ty_loop_clear_timer(events->loop, &shard->commands_timer);
         if (events->is_up && shard->step != STEP_AWAY)
             ask(shard, 0);
     }
@@ -345,7 +371,8 @@ void ty_events_free(struct ty_events *events)
     ty_events_hold(events);
     for (unsigned i = 0; i < events->shard_count; i++) {
         ty_loop_clear_timer(events->loop, &events->shards[i].timer);
-        ty_loop_clear_timer(events->loop, &events->shards[i].rules_timer);
+        ty_loop_clear_timer(events->loop, &events->shards[i].commands_timer);
+        free(events->shards[i].command_ends);
         ty_feed_free(events->shards[i].feed);
         forget_batch(&events->shards[i]);
         ty_replay_forget(&events->shards[i]);

@@ -37,9 +37,13 @@ struct shard {
     uint64_t logged_ms;
     // Where the topic ended when it was opened, and where the store is known to be; -1: it has none of it.
     int64_t ends[TY_FEED_PARTITIONS_MAX], known[TY_FEED_PARTITIONS_MAX], sent[TY_FEED_PARTITIONS_MAX];
-    int64_t rules_end;          // where the topic settings ended
-    uint64_t rules_by_ms;       // so long the end of a replay waits for the rules; 0: it does not yet
-    struct ty_timer rules_timer;
+    // Where the topics of the commands ended that must be in the store before it starts a job again.
+    struct ty_topic_end *command_ends;
+    size_t command_end_count;
+    uint64_t held_ms;        // when held cancels are looked for next
+    bool is_ending_held;     // a call is on its way
+    uint64_t commands_by_ms; // so long the end of a replay waits for them; 0: it does not yet
+    struct ty_timer commands_timer;
     bool is_level; // the store was seen to be where the topic is
     struct ty_feed_order *read; // while the store takes it
     uint64_t restored, events_read;
@@ -76,4 +80,6 @@ void ty_events_log_trouble(struct shard *shard, const char *event, const struct 
 bool ty_replay_start(struct shard *shard, const struct ty_outbox *outbox);
 // Takes the order.
 void ty_replay_on_read(struct shard *shard, struct ty_feed_order *order);
+// Takes the ends of the command topics out of the order.
+void ty_replay_take_ends(struct shard *shard, struct ty_feed_order *order);
 void ty_replay_forget(struct shard *shard);

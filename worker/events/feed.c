@@ -22,6 +22,7 @@ void ty_feed_order_free(struct ty_feed_order *order)
         return;
     ty_buf_done(&order->bytes);
     free(order->records);
+    free(order->command_ends);
     free(order);
 }
 
@@ -88,7 +89,7 @@ int ty_feed_new(struct ty_loop *loop, const struct ty_kafka_options *kafka, cons
     feed->context = context;
     feed->kafka = kafka; // outlives it, as the header of events.h says
     feed->topic = ty_xasprintf("%s%s", kafka->topic_prefix, topic);
-    feed->rules_topic = ty_xasprintf("%ssettings", kafka->topic_prefix);
+    feed->topic_prefix = ty_xstrdup(kafka->topic_prefix);
     feed->transactional_id = ty_xstrdup(transactional_id);
     pthread_mutex_init(&feed->lock, NULL);
     pthread_cond_init(&feed->given, NULL);
@@ -141,7 +142,7 @@ void ty_feed_free(struct ty_feed *feed)
     pthread_cond_destroy(&feed->given);
     pthread_mutex_destroy(&feed->lock);
     free(feed->topic);
-    free(feed->rules_topic);
+    free(feed->topic_prefix);
     free(feed->transactional_id);
     free(feed);
 }

@@ -15,6 +15,7 @@
 #include "core/id.h"
 #include "core/kafka.h"
 #include "core/loop.h"
+#include "core/state_outbox.h"
 #include "core/mailbox.h"
 
 #define TY_FEED_PARTITIONS_MAX 256        // of the topic; more: TY_EPRECONDITION on opening
@@ -61,8 +62,9 @@ struct ty_feed_order {
     // OPEN out.
     unsigned partitions;
     int64_t ends[TY_FEED_PARTITIONS_MAX];
-    // OPEN and, at the end, READ out: where the topic settings ends; 0: there is nothing in it.
-    int64_t rules_end;
+    // OPEN and, at the end, READ out: where the topics settings, delete and cancel end, but for partitions that are empty.
+    struct ty_topic_end *command_ends;
+    size_t command_end_count;
     // SEND out: the partitions that were written to.
     struct ty_feed_mark sent[TY_FEED_PARTITIONS_MAX];
     size_t sent_count;

@@ -11,7 +11,7 @@ struct ty_feed {
     ty_feed_fn fn;
     void *context;
     const struct ty_kafka_options *kafka;
-    char *topic, *rules_topic, *transactional_id;
+    char *topic, *topic_prefix, *transactional_id;
     struct ty_mailbox *mailbox;
     pthread_t thread;
     bool has_thread;
@@ -31,4 +31,6 @@ struct ty_feed {
 void ty_feed_do(struct ty_feed *feed, struct ty_feed_order *order);
 // On the thread: lets Kafka go.
 void ty_feed_close(struct ty_feed *feed);
+// On the thread: fills in the order's command_ends; at most TY_FEED_STEP_MS for each call of Kafka. Returns what failed, or 0.
+rd_kafka_resp_err_t ty_feed_find_command_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_order *order);
 struct ty_feed_record *ty_feed_order_append(struct ty_feed_order *order, const void *value, size_t value_len);

@@ -167,18 +167,12 @@ static bool find_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_o
     return true;
 }
 
-// A store that was lost has the rules of the queues again when the intakes have read so far. The topic has one partition.
-static bool find_rules_end(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_order *order)
+static bool find_command_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_order *order)
 {
-    int64_t low = 0, high = 0;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(handle, feed->rules_topic, 0, &low, &high, TY_FEED_STEP_MS);
-    if (code && code != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION && code != RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC &&
-        code != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-        fail(order, code, "where the topic settings ends is not known");
-        return false;
-    }
-    order->rules_end = high > low ? high : 0;
-    return true;
+    rd_kafka_resp_err_t code = ty_feed_find_command_ends(feed, handle, order);
+    if (code)
+        fail(order, code, "where the topics settings, cancel and delete end is not known");
+    return !code;
 }
 
 // ---- writing ----
@@ -323,7 +317,7 @@ static void do_open(struct ty_feed *feed, struct ty_feed_order *order)
     if (!feed->producer ||
         failed(feed, order, rd_kafka_init_transactions(feed->producer, TY_FEED_STEP_MS), "the transactional id is not to be had") ||
         !find_partitions(feed, order) || !find_ends(feed, feed->producer, order, order->ends) ||
-        !close_ends(feed, order) || !find_rules_end(feed, feed->producer, order)) {
+        !close_ends(feed, order) || !find_command_ends(feed, feed->producer, order)) {
         drop_producer(feed);
         return;
     }
@@ -398,7 +392,7 @@ static void do_read(struct ty_feed *feed, struct ty_feed_order *order)
     }
     order->is_at_end = feed->ended == feed->partitions;
     if (order->is_at_end && feed->reader)
-        find_rules_end(feed, feed->reader, order);
+        find_command_ends(feed, feed->reader, order);
     if (order->is_at_end)
         drop_reader(feed);
 }

@@ -11,8 +11,8 @@
 #include "worker/events/events_internal.h"
 
 #define AGAIN_MS 1000u
-#define RULES_AGAIN_MS 100u
-#define RULES_PATIENCE_MS 15000u
+#define COMMANDS_AGAIN_MS 100u
+#define COMMANDS_PATIENCE_MS 15000u
 
 // What is taken of a piece: the store's arguments, and what they borrow from.
 struct piece {
@@ -48,18 +48,29 @@ static void fail(struct shard *shard, const struct ty_err *err)
 
 static void tell_replayed(void *context);
 
-// A pause that the store has lost holds again before anything is claimed. Without an intake that reads it nobody waits for ever.
-static void wait_for_rules(struct shard *shard)
+void ty_replay_take_ends(struct shard *shard, struct ty_feed_order *order)
+{
+    free(shard->command_ends);
+    shard->command_ends = order->command_ends;
+    shard->command_end_count = order->command_end_count;
+    order->command_ends = NULL;
+    order->command_end_count = 0;
+}
+
+// A pause, a cancel or a delete that the store has lost is there again before anything is claimed. Without an intake that reads
+// them nobody waits for ever.
+static void wait_for_commands(struct shard *shard)
 {
     uint64_t now_ms = ty_clock_mono_ms();
-    if (!shard->rules_by_ms)
-        shard->rules_by_ms = now_ms + RULES_PATIENCE_MS;
-    if (now_ms >= shard->rules_by_ms) {
-        ty_log(TY_LOG_WARN, "events.rules_missing", TY_KV("shard", "%u", shard->number),
-               TY_KV("error", "no intake has read the topic settings up to %" PRId64 "; jobs start without", shard->rules_end));
-        shard->rules_end = 0;
+    if (!shard->commands_by_ms)
+        shard->commands_by_ms = now_ms + COMMANDS_PATIENCE_MS;
+    if (now_ms >= shard->commands_by_ms) {
+        ty_log(TY_LOG_WARN, "events.commands_missing", TY_KV("shard", "%u", shard->number),
+               TY_KV("error", "in %u s no intake has read the topics settings, delete and cancel to where they ended; jobs start without",
+                     COMMANDS_PATIENCE_MS / 1000));
+        shard->command_end_count = 0;
     }
-    ty_loop_set_timer(shard->events->loop, &shard->rules_timer, RULES_AGAIN_MS, tell_replayed, shard);
+    ty_loop_set_timer(shard->events->loop, &shard->commands_timer, COMMANDS_AGAIN_MS, tell_replayed, shard);
 }
 
 static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
@@ -72,8 +83,8 @@ static void on_replayed(void *context, const struct ty_err *err, enum ty_replaye
         fail(shard, err);
         return;
     }
-    if (result == TY_REPLAYED_RULES_MISSING) {
-        wait_for_rules(shard);
+    if (result == TY_REPLAYED_COMMANDS_MISSING) {
+        wait_for_commands(shard);
         return;
     }
     ty_log(shard->restored ? TY_LOG_WARN : TY_LOG_INFO, "events.replayed", TY_KV("shard", "%u", shard->number),
@@ -91,13 +102,14 @@ static void tell_replayed(void *context)
     if (shard->step != STEP_RESTORING)
         return;
     ty_events_hold(events);
-    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, shard->rules_end, on_replayed, shard);
+    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, shard->command_ends,
+                      shard->command_end_count, on_replayed, shard);
 }
 
 static void finish(struct shard *shard)
 {
     shard->step = STEP_RESTORING;
-    shard->rules_by_ms = 0;
+    shard->commands_by_ms = 0;
     tell_replayed(shard);
 }
 
@@ -178,7 +190,7 @@ void ty_replay_on_read(struct shard *shard, struct ty_feed_order *order)
         if (order->marks[i] >= 0)
             marks[mark_count++] = (struct ty_event_mark){.partition = i, .next = order->marks[i]};
     if (order->is_at_end)
-        shard->rules_end = order->rules_end;
+        ty_replay_take_ends(shard, order);
     shard->events_read += piece.count;
     events->figures.events_read += piece.count;
     shard->read = order;

@@ -1,0 +1,255 @@
+// A store that went back may have forgotten who has a job, and even its end: a cancel of a pending one is held until whoever has
+// it has said so, or had a lease's time to.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/state_outbox.h"
+#include "tests/integration/state_client.h"
+
+#define LEASE_MS 300
+
+static struct redis_server *server;
+static struct state_client client;
+
+static void set_replay(const char *why)
+{
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", why);
+}
+
+// The store forgets the job's claim: it is as it was when its submit was applied.
+static struct state_claim claim_and_forget(struct ty_id *ret_id, enum ty_finish_action end)
+{
+    *ret_id = ty_id_new();
+    set_replay("done");
+    assert_int_equal(state_submit(&client, ret_id, NULL), TY_APPLIED);
+    struct state_claim claim = state_claim_one(&client, ret_id, STATE_LEASE_MS);
+    if (end)
+        assert_int_equal(state_finish(&client, &claim, end, TY_REASON_NONE), TY_FINISHED);
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    set_replay("needed");
+    return claim;
+}
+
+static void nobody_can_claim(void)
+{
+    struct state_claim claims[STATE_JOBS_MAX];
+    struct ty_token token = ty_token_new();
+    assert_int_equal(state_claim(&client, 0, &token, STATE_JOBS_MAX, STATE_LEASE_MS, claims), 0);
+}
+
+static void on_settled(void *context, const struct ty_err *err, const int *results, size_t count)
+{
+    assert_null(err);
+    assert_int_equal(count, 1);
+    *(int *)context = results[0];
+}
+
+static int settled(const struct state_claim *claim)
+{
+    int result = 0;
+    struct ty_settling settling = {.id = claim->id, .token = claim->token, .attempt = claim->attempt, .fence = claim->fence};
+    ty_state_settled(client.state, 0, &settling, 1, on_settled, &result);
+    STATE_UNTIL(&client, result);
+    return result;
+}
+
+static void an_end_that_was_told_stands(void **state)
+{
+    struct ty_id id;
+    (void)state;
+    for (int cancel_first = 0; cancel_first < 2; cancel_first++) {
+        struct state_claim claim = claim_and_forget(&id, TY_FINISH_COMPLETED);
+        if (cancel_first)
+            assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &id), TY_APPLY_TOMBSTONE);
+        assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+        if (!cancel_first)
+            assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &id), TY_APPLIED);
+        assert_int_equal(state_get(&client, &id).state, TY_JOB_CANCELING);
+        state_check(&client, &id, "acme");
+        set_replay("done");
+        nobody_can_claim();
+        set_replay("needed");
+        STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "read", "1"); // a store with a publisher
+        assert_int_equal(settled(&claim), TY_SETTLED_TELL_AGAIN);
+        assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_UNKNOWN);
+        assert_int_equal(state_renew(&client, &claim, 0), TY_RENEW_CANCEL);
+        state_check(&client, &id, "acme");
+        assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
+        assert_int_equal(state_get(&client, &id).state, TY_JOB_COMPLETED);
+        state_check(&client, &id, "acme");
+    }
+}
+
+static void who_still_runs_it_is_told_to_stop(void **state)
+{
+    struct ty_id id;
+    (void)state;
+    struct state_claim claim = claim_and_forget(&id, 0);
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+    assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &id), TY_APPLIED);
+    assert_int_equal(state_renew(&client, &claim, TY_STAGE_TRAIN), TY_RENEW_CANCEL);
+    assert_int_equal(state_renew(&client, &claim, TY_STAGE_TRAIN), TY_RENEW_CANCEL);
+    state_check(&client, &id, "acme");
+    assert_int_equal(state_finish(&client, &claim, TY_FINISH_CANCELED, TY_REASON_CANCELED), TY_FINISH_DELETED);
+    assert_false(state_get(&client, &id).found);
+}
+
+// An earlier attempt that the store takes for the one that has the job is stale, since a later one shows that it had it too.
+static void the_later_attempt_has_the_job(void **state)
+{
+    struct ty_id id;
+    (void)state;
+    struct state_claim later = claim_and_forget(&id, TY_FINISH_COMPLETED);
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+    set_replay("done");
+    struct state_claim earlier = state_claim_one(&client, &id, STATE_LEASE_MS);
+    later.attempt++;
+    later.fence = earlier.fence + 1;
+    assert_int_equal(state_finish(&client, &later, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_UNKNOWN);
+    assert_int_equal(state_renew(&client, &later, 0), TY_RENEWED);
+    assert_int_equal(state_renew(&client, &earlier, 0), TY_RENEW_LOST);
+    assert_int_equal(state_finish(&client, &earlier, TY_FINISH_FAILED, TY_REASON_NONE), TY_FINISH_STALE);
+    assert_int_equal(state_finish(&client, &later, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
+    assert_int_equal(state_get(&client, &id).state, TY_JOB_COMPLETED);
+}
+
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
+{
+    assert_null(err);
+    *(int *)context = (int)result;
+}
+
+static int replayed(const struct ty_topic_end *ends, size_t count)
+{
+    int result = -1;
+    STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
+    ty_state_replayed(client.state, 0, "p", LEASE_MS, ends, count, on_replayed, &result);
+    STATE_UNTIL(&client, result >= 0);
+    return result;
+}
+
+static void on_held(void *context, const struct ty_err *err, unsigned ended)
+{
+    assert_null(err);
+    *(int *)context = (int)ended;
+}
+
+static int end_held(const char *publisher)
+{
+    int ended = -1;
+    ty_state_end_held(client.state, 0, publisher, on_held, &ended);
+    STATE_UNTIL(&client, ended >= 0);
+    return ended;
+}
+
+static void when_nobody_has_it_it_ends_after_a_lease(void **state)
+{
+    static const enum ty_command_kind kinds[] = {TY_COMMAND_CANCEL, TY_COMMAND_DELETE};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct ty_id id;
+        claim_and_forget(&id, TY_FINISH_COMPLETED);
+        STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "events/0", "7");
+        assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+        assert_int_equal(state_control(&client, kinds[i], &id), TY_APPLIED);
+        STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
+        assert_int_equal(end_held("p"), 0);
+        uint64_t before_us = ty_clock_wall_us();
+        assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
+        uint64_t until = ty_clock_mono_ms() + 20000;
+        while (!end_held("p")) {
+            assert_int_equal(state_get(&client, &id).state, TY_JOB_CANCELING);
+            assert_int_equal(end_held("q"), 0);
+            if (ty_clock_mono_ms() > until)
+                fail_msg("it is held for ever");
+        }
+        struct state_view view = state_get(&client, &id);
+        if (kinds[i] == TY_COMMAND_CANCEL) {
+            assert_int_equal(view.state, TY_JOB_CANCELED);
+            assert_true(view.ended_us >= before_us + LEASE_MS * 1000);
+            state_check(&client, &id, "acme");
+        } else {
+            assert_false(view.found);
+        }
+    }
+}
+
+// What was submitted after the store was back was never anybody's: it is canceled at once.
+static void a_new_job_is_not_held(void **state)
+{
+    struct ty_id old = ty_id_new(), new = ty_id_new();
+    struct state_job job = {.created_us = ty_clock_wall_us() - 3600 * UINT64_C(1000000)};
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    set_replay("needed");
+    assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
+    assert_int_equal(state_submit(&client, &new, NULL), TY_APPLIED);
+    assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &new), TY_APPLIED); // nothing ever became of a job here
+    assert_int_equal(state_get(&client, &new).state, TY_JOB_CANCELED);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "events/0", "7");
+    set_replay("needed");
+    assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
+    uint64_t until = ty_clock_mono_ms() + 20000;
+    for (int is_canceled = 0; !is_canceled;) { // when the lease's time is over
+        new = ty_id_new();
+        job.created_us = ty_clock_wall_us();
+        assert_int_equal(state_submit(&client, &new, &job), TY_APPLIED);
+        assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &new), TY_APPLIED);
+        is_canceled = state_get(&client, &new).state == TY_JOB_CANCELED;
+        assert_true(is_canceled || ty_clock_mono_ms() < until);
+    }
+    job.created_us -= 3600 * UINT64_C(1000000);
+    assert_int_equal(state_submit(&client, &old, &job), TY_APPLIED); // from before: its submit has come again only now
+    assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &old), TY_APPLIED);
+    assert_int_equal(state_get(&client, &old).state, TY_JOB_CANCELING);
+}
+
+static void claims_wait_for_what_was_asked_before(void **state)
+{
+    static const struct ty_topic_end ends[] = {{"cancel/3", 10}, {"settings/0", 2}};
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    set_replay("needed");
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "cancel/3", "9", "settings/0", "2");
+    assert_int_equal(replayed(ends, 2), TY_REPLAYED_COMMANDS_MISSING);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "cancel/3", "10");
+    assert_int_equal(replayed(ends, 2), TY_REPLAYED);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "cancel/3", "9");
+    assert_int_equal(replayed(ends, 2), TY_REPLAYED); // nobody waits any more
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    server = redis_server_new(NULL);
+    redis_server_start(server);
+    state_client_open(&client, server, 1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    state_client_close(&client);
+    redis_server_free(server);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_end_that_was_told_stands),
+        cmocka_unit_test(who_still_runs_it_is_told_to_stop),
+        cmocka_unit_test(the_later_attempt_has_the_job),
+        cmocka_unit_test(when_nobody_has_it_it_ends_after_a_lease),
+        cmocka_unit_test(a_new_job_is_not_held),
+        cmocka_unit_test(claims_wait_for_what_was_asked_before),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

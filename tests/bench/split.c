@@ -42,11 +42,11 @@ static void add_line(const char *way, size_t line_bytes, unsigned number, struct
         ty_buf_add_format(out, "{\"time\": %u, \"level\": \"info\", \"message\": \"", number);
     else
         ty_buf_add_format(out, "step %06u loss 0.%04u ", number, number % 9999);
-    while (out->len + 9 < end) {
+    while (out->len + 16 < end) {
         if (!strcmp(way, "utf8"))
             ty_buf_add_text(out, "h\xc3\xa9lla ");
         else if (!strcmp(way, "ansi"))
-            ty_buf_add_text(out, "\x1b[1mx\x1b[m");
+            ty_buf_add_text(out, "\x1b[32mabcdefg\x1b[0m");
         else
             ty_buf_add_text(out, "abcdefg");
     }

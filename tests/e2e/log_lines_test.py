@@ -61,6 +61,7 @@ class LogLines(unittest.TestCase):
         cls.yard.script("print", PRINT)
         cls.yard.script("clock", CLOCK)
         cls.yard.script("chance", CHANCE)
+        cls.yard.script("both", 'echo m > "$OUTPUT/m"; echo to stdout; sleep 0.2; echo to stderr >&2; sleep 0.2; echo INFO: and more >&2')
         cls.yard.start_responder()
         cls.yard.start_worker("worker-1", "--slots", "2")
 
@@ -87,6 +88,17 @@ class LogLines(unittest.TestCase):
         wanted = bytes(byte for byte in random.Random(7).randbytes(2000000) if byte in printable)
         found = "".join(message for _, message in self.printed(job.id)).encode()
         self.assertTrue(bytes(byte for byte in found if byte in printable) == wanted)
+
+    def test_stderr_has_the_level_that_is_set(self):
+        yard = self.yard
+        yard.workers["worker-1"].stop()
+        yard.start_worker("worker-2", "--slots", "1", "--log-stderr-level", "warn")
+        try:
+            job = yard.wait_end(yard.publish_custom(yard.custom_request("both", "both")))
+            self.assertEqual(self.printed(job.id), [("info", "to stdout"), ("warn", "to stderr"), ("info", "INFO: and more")])
+        finally:
+            yard.workers["worker-2"].stop()
+            yard.workers["worker-1"].start()
 
     def test_a_line_is_there_soon(self):
         yard, seen = self.yard, {}

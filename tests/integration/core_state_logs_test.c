@@ -397,7 +397,8 @@ static void on_places(void *context, const struct ty_err *err, const struct ty_l
     assert_null(err);
     places->done = true;
     places->run_count = page->run_count;
-    memcpy(places->runs, page->runs, page->run_count * sizeof *page->runs);
+    if (page->run_count)
+        memcpy(places->runs, page->runs, page->run_count * sizeof *page->runs);
 }
 
 static void expect_runs(const struct ty_id *id, uint32_t attempt, uint64_t sequence, unsigned max, const struct ty_log_run *runs,

@@ -52,7 +52,8 @@ static int run(struct ty_cli *cli, const void *options, struct ty_err *err)
     int rc = ty_follow_log(cli, client, cli->arguments[0], &logs->waiting, &log, err);
     ty_rpc_client_free(client);
     if (rc == 0 && !log.printed)
-        ty_cli_note(cli, "the job has no log entries%s", logs->follow ? "" : " so far");
+        ty_cli_note(cli, "the job has no %slog entries%s", log.tail >= 0 || log.since_us || log.level ? "such " : "",
+                    logs->follow ? "" : " so far");
     return rc;
 }
 

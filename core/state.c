@@ -215,8 +215,8 @@ void ty_state_free(struct ty_state *state)
     state->on_notice = NULL;
     ty_loop_clear_timer(state->loop, &state->hello_again);
     ty_redis_free(state->listener);
-    ty_redis_free(state->log_line);
     ty_redis_free(state->redis);
+    ty_redis_free(state->log_line); // what was given up may have ended a watch
     ty_loop_clear_timer(state->loop, &state->hello_again); // a call that was given up may have set it
     free((char *)state->options.redis_url);
     free(state);

@@ -186,6 +186,11 @@ void ty_rpc_fail(struct ty_rpc *rpc, const struct ty_err *err)
     ty_rpc_answer(rpc, err);
 }
 
+void ty_rpc_end(struct ty_rpc *rpc)
+{
+    ty_rpc_answer(rpc, NULL);
+}
+
 bool ty_rpc_send(struct ty_rpc *rpc, const void *bytes, size_t len)
 {
     grpc_op ops[2] = {0};

@@ -275,7 +275,7 @@ static void on_stream_message(struct ty_rpc *rpc, bool ok)
     else if (!rpc->answered)
         ty_rpc_answer(rpc, NULL); // the client has said all it wants to say
     // The next message is asked for when the answer to this one has left, so a stream cannot flood us.
-    if (!rpc->answered && !rpc->sending)
+    if (!rpc->answered && !rpc->sending && !rpc->method->table->takes_one)
         ty_rpc_receive_message(rpc);
 }
 
@@ -359,6 +359,10 @@ static grpc_server *create_server(const struct ty_grpc_options *options)
         {.key = GRPC_ARG_ALLOW_REUSEPORT, .value.integer = 0},
         {.key = GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, .value.integer = 9000},
         {.key = GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, .value.integer = 1},
+        // A client that has gone without a word is found out, though nothing is sent to it.
+        {.key = GRPC_ARG_KEEPALIVE_TIME_MS, .value.integer = 30000},
+        {.key = GRPC_ARG_KEEPALIVE_TIMEOUT_MS, .value.integer = 20000},
+        {.key = GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, .value.integer = 0},
         {.key = GRPC_ARG_MAX_CONCURRENT_STREAMS, .value.integer = 1000},
         {.key = GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, .value.integer = 20000},
         {.key = GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0},

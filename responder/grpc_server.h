@@ -31,6 +31,7 @@ struct ty_rpc_method {
     const char *path; // "/package.Service/Method"
     const ProtobufCMessageDescriptor *request;
     bool is_stream;      // any number of messages both ways; no time limit
+    bool takes_one;      // of a stream: one request, and the end of the client's side ends nothing
     bool tells_closed;   // ty_rpc_is_cancelled is kept up to date (always so for streams)
     // A request that passed the wire check. The message is borrowed for the call.
     void (*on_request)(struct ty_rpc *rpc, const ProtobufCMessage *message);
@@ -84,6 +85,8 @@ void ty_rpc_reply(struct ty_rpc *rpc, const void *bytes, size_t len);
 void ty_rpc_reply_take(struct ty_rpc *rpc, struct ty_buf *message);
 // Ends any call with an error. The message is made valid UTF-8 without percent signs, which some clients misread.
 void ty_rpc_fail(struct ty_rpc *rpc, const struct ty_err *err);
+// Streams: ends it with OK behind what is on its way.
+void ty_rpc_end(struct ty_rpc *rpc);
 // Streams: sends one message (copied). False when the last one is still on its way (on_sent says when it has left) or the
 // stream has ended.
 bool ty_rpc_send(struct ty_rpc *rpc, const void *bytes, size_t len);

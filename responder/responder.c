@@ -9,6 +9,7 @@
 
 #include "core/kafka.h"
 #include "core/log.h"
+#include "responder/log_feed.h"
 #include "responder/service.h"
 
 #define GRACE_MS 5000
@@ -48,6 +49,8 @@ static int open_store(struct ty_responder *responder, const struct ty_responder_
     if (ty_state_new(responder->loop, &options, ty_service_on_store, &responder->service, &responder->service.state,
                      err) < 0)
         return err->code == TY_EINVALID ? ty_err_prefix(err, "--redis") : -(int)err->code;
+    responder->service.feeds = ty_log_feeds_new(responder->loop, responder->service.state);
+    responder->service.max_followers = (unsigned)settings->max_followers;
     struct ty_store_memory_options memory = {.budget_bytes = (uint64_t)settings->store_budget_bytes,
                                              .admit_percent = (unsigned)settings->store_admit_percent,
                                              .shed_percent = 100};

@@ -7,8 +7,10 @@
 #include "core/log.h"
 #include "grpc/health/v1/health.pb-c.h"
 #include "grpc/reflection/v1/reflection.pb-c.h"
+#include "responder/log_feed.h"
 #include "responder/request_options.h"
 #include "responder/service_internal.h"
+#include "trainyard/v1/log_service.pb-c.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
 #define TRAINING(method) "/" TY_SERVICE_NAME "/" method
@@ -21,6 +23,8 @@ const struct ty_rpc_method ty_service_methods[] = {
      .on_request = ty_list_on_request, .on_done = ty_list_on_done},
     {.path = TRAINING("GetTrainingJobLogs"), .request = REQUEST(get_training_job_logs),
      .on_request = ty_logs_on_request, .on_done = ty_logs_on_done},
+    {.path = "/" TY_LOG_SERVICE_NAME "/Follow", .request = &trainyard__v1__follow_request__descriptor, .is_stream = true,
+     .takes_one = true, .on_request = ty_follow_on_request, .on_sent = ty_follow_on_sent, .on_done = ty_follow_on_done},
     {.path = TRAINING("ListSupportedContainers"), .request = REQUEST(list_supported_containers),
      .on_request = ty_containers_on_request},
     {.path = TRAINING("SubmitTrainingJob"), .request = REQUEST(submit_training_job),
@@ -56,6 +60,7 @@ int ty_service_init(struct ty_service *service, struct ty_err *err)
 void ty_service_done(struct ty_service *service)
 {
     ty_reflection_free(service->reflection);
+    ty_log_feeds_free(service->feeds);
     ty_buf_done(&service->containers);
     ty_buf_done(&service->scratch);
 }

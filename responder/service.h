@@ -13,7 +13,9 @@
 #include "responder/reflection.h"
 
 #define TY_SERVICE_NAME "viam.app.mltraining.v1.MLTrainingService"
+#define TY_LOG_SERVICE_NAME "trainyard.v1.LogService"
 
+struct ty_log_feeds;
 struct ty_watcher;
 
 struct ty_service {
@@ -27,6 +29,8 @@ struct ty_service {
     struct ty_buf scratch;         // for answers that are built and sent in one go
     struct ty_err store_err;       // why the store is away
     struct ty_watcher *watchers;   // open Health/Watch streams
+    struct ty_log_feeds *feeds;    // the logs that are followed
+    unsigned followers, max_followers;
     bool stopping;
 };
 

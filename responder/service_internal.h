@@ -11,6 +11,10 @@ void ty_list_on_done(struct ty_rpc *rpc);
 void ty_logs_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_logs_on_done(struct ty_rpc *rpc);
 
+void ty_follow_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
+void ty_follow_on_sent(struct ty_rpc *rpc);
+void ty_follow_on_done(struct ty_rpc *rpc);
+
 void ty_submit_on_managed(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_submit_on_custom(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_submit_on_timeout(struct ty_rpc *rpc);

@@ -13,6 +13,7 @@ struct ty_responder_settings {
     char *redis;
     int64_t redis_timeout_ms;
     int64_t shards;
+    int64_t max_followers;
     int64_t store_budget_bytes, store_admit_percent;
     char *kafka_brokers;
     char *topic_prefix;

@@ -34,7 +34,10 @@ struct ty_follow_log {
     FILE *out;
     bool json, color;
     bool follow;
-    size_t printed; // set: how many entries there were
+    int64_t tail;      // the last so many entries first; -1: all
+    uint64_t since_us; // entries of this time or later, since 1970; 0: all
+    const char *level; // entries of this level or above ("warn"); NULL: all
+    size_t printed;    // set: how many entries there were
 };
 int ty_follow_log(const struct ty_cli *cli, struct ty_rpc_client *client, const char *id,
                   const struct ty_follow_options *options, struct ty_follow_log *log, struct ty_err *err) TY_MUST_USE;

@@ -1,208 +1,157 @@
-#include <errno.h>
+// A log by LogService.Follow: one stream after the other, each from where the last one was, until the log's end was said.
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/buf.h"
 #include "core/clock.h"
-#include "producer/cli/follow.h"
-#include "producer/cli/log_cursor.h"
+#include "producer/cli/follow_internal.h"
 #include "producer/cli/patience.h"
-#include "producer/cli/text.h"
-#include "producer/cli/when.h"
+#include "trainyard/v1/log_service.pb-c.h"
 
-typedef Viam__App__Mltraining__V1__GetTrainingJobLogsRequest Request;
-typedef Viam__App__Mltraining__V1__GetTrainingJobLogsResponse Response;
-typedef Viam__App__Mltraining__V1__TrainingJobLogEntry Entry;
+typedef Trainyard__V1__FollowRequest Request;
+typedef Trainyard__V1__FollowReply Reply;
 
-// How long the rest of a log is waited for, at most, where the server does not say whether it has ended.
-#define REST_UNSAID_MS 3000
+#define FOLLOW "/trainyard.v1.LogService/Follow"
+// The server says something every 10 s.
+#define SILENCE_MS 25000
+#define LOOK_MS 1000
 
-struct reader {
+struct follower {
     const struct ty_cli *cli;
     struct ty_rpc_client *client;
     const char *id;
-    struct ty_follow_log *log;
-    struct ty_log_cursor cursor;
-};
-
-// What a page said beside its entries.
-struct page {
-    bool more;
-    bool is_said;  // the server says whether the log has ended
-    bool has_ended;
-    size_t printed;
-};
-
-// ---- printing ----
-
-static enum ty_color level_color(const char *level)
-{
-    switch (level[0] | 0x20) {
-    case 'e':
-    case 'f':
-    case 'c': return TY_COLOR_RED;
-    case 'w': return TY_COLOR_YELLOW;
-    case 'd':
-    case 't': return TY_COLOR_DIM;
-    default: return TY_COLOR_NONE;
-    }
-}
-
-static void print_text(const Entry *entry, FILE *out, bool use_color)
-{
-    char time[TY_WHEN_BYTES] = "-";
-    enum ty_color color = level_color(entry->level);
-    TY_BUF(level);
-    TY_BUF(message);
-    if (entry->time)
-        ty_when_millis(ty_when_us(entry->time), time);
-    ty_text_add_safe(&level, entry->level, strlen(entry->level), false);
-    ty_text_add_safe(&message, entry->message, strlen(entry->message), false);
-    fprintf(out, "%s%s%s %s%-5s%s %s\n", ty_color_on(TY_COLOR_DIM, use_color), time, ty_color_off(TY_COLOR_DIM, use_color),
-            ty_color_on(color, use_color), ty_buf_text(&level), ty_color_off(color, use_color), ty_buf_text(&message));
-}
-
-static void print_json(const Entry *entry, FILE *out)
-{
-    char time[TY_WHEN_BYTES];
-    json_t *object = json_object();
-    json_object_set_new(object, "time",
-                        entry->time ? json_string(ty_when_rfc3339(ty_when_us(entry->time), time)) : json_null());
-    json_object_set_new(object, "level", json_string(entry->level));
-    json_object_set_new(object, "message", json_string(entry->message));
-    json_dumpf(object, out, JSON_COMPACT);
-    json_decref(object);
-    fputc('\n', out);
-}
-
-// ---- pages ----
-
-static int read_page(struct reader *reader, struct page *page, struct ty_err *err)
-{
-    Request request = VIAM__APP__MLTRAINING__V1__GET_TRAINING_JOB_LOGS_REQUEST__INIT;
-    ProtobufCMessage *message;
-    request.id = (char *)reader->id;
-    if (reader->cursor.token) {
-        request._page_token_case = VIAM__APP__MLTRAINING__V1__GET_TRAINING_JOB_LOGS_REQUEST___PAGE_TOKEN_PAGE_TOKEN;
-        request.page_token = reader->cursor.token;
-    }
-    if (ty_rpc_client_call(reader->client, "GetTrainingJobLogs", &request.base,
-                           &viam__app__mltraining__v1__get_training_job_logs_response__descriptor, &message, err) < 0)
-        return -(int)err->code;
-    const Response *response = (const Response *)message;
-    const char *ended = ty_rpc_client_trailing(reader->client, "trainyard-log-ended");
-    *page = (struct page){.is_said = ended != NULL, .has_ended = ended && !strcmp(ended, "true")};
-    size_t first = ty_log_cursor_take(&reader->cursor, response->n_logs, response->next_page_token,
-                                      ty_rpc_client_trailing(reader->client, "trainyard-log-position"), &page->more);
-    for (size_t i = first; i < response->n_logs; i++) {
-        if (reader->log->json)
-            print_json(response->logs[i], reader->log->out);
-        else
-            print_text(response->logs[i], reader->log->out, reader->log->color);
-    }
-    page->printed = response->n_logs - first;
-    reader->log->printed += page->printed;
-    protobuf_c_message_free_unpacked(message, NULL);
-    bool had_error = ferror(reader->log->out) != 0; // errno is another's by now
-    if (fflush(reader->log->out) != 0 || had_error)
-        return ty_err_errno(err, had_error ? EIO : errno, "the log cannot be written");
-    return 0;
-}
-
-static int job_has_ended(struct reader *reader, bool *ret_has_ended, struct ty_err *err)
-{
-    TyJobAnswer *answer;
-    if (ty_job_fetch(reader->client, reader->id, &answer, err) < 0)
-        return -(int)err->code;
-    *ret_has_ended = ty_job_is_terminal(answer->metadata);
-    ty_job_free(answer);
-    return 0;
-}
-
-// ---- following ----
-
-struct follower {
-    struct reader *reader;
-    struct ty_patience patience;
     const struct ty_follow_options *options;
-    uint64_t rest_since_ms; // the job has ended, and since then no entry has come; 0: it has not
-    bool is_done;
+    struct ty_follow_log *log;
+    struct ty_patience patience;
+    char *position; // NULL: nothing was received yet
+    bool is_done, progress;
     int exit_code;
 };
 
-// The last page of the moment was read and the log has not been said to have ended.
-static int look_at_job(struct follower *follower, const struct page *page, struct ty_err *err)
+static int open_stream(struct follower *follower, struct ty_rpc_stream **ret_stream, struct ty_err *err)
 {
-    bool has_ended = follower->rest_since_ms != 0;
-    uint64_t now_ms = ty_clock_mono_ms();
-    if (!has_ended && job_has_ended(follower->reader, &has_ended, err) < 0)
-        return -(int)err->code;
-    if (!has_ended)
-        return 0;
-    if (!follower->rest_since_ms || page->printed)
-        follower->rest_since_ms = now_ms;
-    uint64_t limit_ms = (uint64_t)follower->options->rest_s * 1000;
-    if (!page->is_said && limit_ms > REST_UNSAID_MS)
-        limit_ms = REST_UNSAID_MS;
-    if (now_ms - follower->rest_since_ms < limit_ms)
-        return 0;
-    follower->is_done = true;
-    follower->exit_code = page->is_said ? TY_EXIT_LOG_CUT : 0;
-    return 0;
-}
-
-static int step(struct follower *follower, bool *ret_progress, struct ty_err *err)
-{
-    struct page page;
-    bool was_away;
-    *ret_progress = false;
-    do {
-        if (read_page(follower->reader, &page, err) < 0)
-            return -(int)err->code;
-        ty_patience_on_answer(&follower->patience, &was_away);
-        if (was_away)
-            ty_cli_note(follower->reader->cli, "the responder is back");
-        *ret_progress |= page.printed > 0;
-    } while (page.more);
-    if (page.has_ended) {
-        follower->is_done = true;
-        return 0;
+    const struct ty_follow_log *log = follower->log;
+    Request request = TRAINYARD__V1__FOLLOW_REQUEST__INIT;
+    Google__Protobuf__Timestamp since = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+    int64_t rest_ms = follower->options->rest_s * 1000;
+    request.id = (char *)follower->id;
+    request.until_now = !log->follow;
+    request.rest_ms = rest_ms ? (uint32_t)rest_ms : 1;
+    if (log->level)
+        request.minimum_level = (char *)log->level;
+    if (log->since_us) {
+        since.seconds = (int64_t)(log->since_us / 1000000);
+        since.nanos = (int32_t)(log->since_us % 1000000 * 1000);
+        request.since = &since;
     }
-    return look_at_job(follower, &page, err);
+    if (follower->position) {
+        request.start_case = TRAINYARD__V1__FOLLOW_REQUEST__START_POSITION;
+        request.position = follower->position;
+    } else if (log->tail >= 0) {
+        request.start_case = TRAINYARD__V1__FOLLOW_REQUEST__START_TAIL;
+        request.tail = (uint32_t)log->tail;
+    }
+    return ty_rpc_stream_open(follower->client, FOLLOW, &request.base, ret_stream, err);
 }
 
-static int follow(struct reader *reader, const struct ty_follow_options *options, struct ty_err *err)
+static int take_reply(struct follower *follower, const Reply *reply, struct ty_err *err)
 {
-    struct follower follower = {.reader = reader, .options = options};
-    ty_patience_init(&follower.patience, options->patience_s * 1000, options->appear_s * 1000);
-    for (;;) {
-        bool progress, is_new;
-        if (step(&follower, &progress, err) < 0) {
-            if (ty_patience_on_error(&follower.patience, ty_clock_mono_ms(), &is_new, err) < 0)
-                return -(int)err->code;
-            if (is_new)
-                ty_cli_note(reader->cli, "%s; trying again for %d s", err->message, (int)options->patience_s);
+    bool was_away;
+    ty_patience_on_answer(&follower->patience, &was_away);
+    if (was_away)
+        ty_cli_note(follower->cli, "the responder is back");
+    for (size_t i = 0; i < reply->n_records; i++)
+        if (reply->records[i]->entry)
+            ty_follow_print(follower->log, reply->records[i]->entry, reply->records[i]);
+    follower->progress = follower->progress || reply->n_records;
+    if (*reply->position) {
+        free(follower->position);
+        follower->position = ty_xstrdup(reply->position);
+    }
+    if (reply->end) {
+        follower->is_done = true;
+        follower->exit_code = reply->end->complete || !follower->log->follow ? 0 : TY_EXIT_LOG_CUT;
+    }
+    return ty_follow_flush(follower->log, err);
+}
+
+// Waits for the next message; the reader of our output may go meanwhile.
+static int next_event(struct follower *follower, struct ty_rpc_stream *stream, int limit_ms, Reply **ret_reply, struct ty_err *err)
+{
+    ProtobufCMessage *message;
+    for (uint64_t start_ms = ty_clock_mono_ms();;) {
+        int event = ty_rpc_stream_next(stream, &trainyard__v1__follow_reply__descriptor, LOOK_MS, &message, err);
+        if (event == TY_RPC_STREAM_MESSAGE)
+            *ret_reply = (Reply *)message;
+        if (event != TY_RPC_STREAM_QUIET)
+            return event;
+        ty_patience_check_reader();
+        if (ty_clock_mono_ms() - start_ms >= (uint64_t)limit_ms)
+            return ty_err_set(err, TY_EUNAVAILABLE, "responder %s: no sign of life for %d s", ty_rpc_client_server(follower->client),
+                              limit_ms / 1000);
+    }
+}
+
+static int read_stream(struct follower *follower, struct ty_rpc_stream *stream, struct ty_err *err)
+{
+    int limit_ms = (int)follower->cli->common->timeout_ms; // for the first reply, which comes at once
+    for (;; limit_ms = SILENCE_MS) {
+        Reply *reply = NULL;
+        int event = next_event(follower, stream, limit_ms, &reply, err);
+        if (event < 0)
+            return follower->is_done ? 0 : event; // all was said before the connection broke
+        if (event == TY_RPC_STREAM_END) {
+            follower->is_done = follower->is_done || !follower->log->follow;
+            return follower->is_done ? 0 : ty_err_set(err, TY_EUNAVAILABLE, "responder %s: it ended the stream before the log's end",
+                                                      ty_rpc_client_server(follower->client));
         }
-        if (follower.is_done)
-            return follower.exit_code;
-        ty_patience_pause(&follower.patience, progress);
+        int rc = take_reply(follower, reply, err);
+        protobuf_c_message_free_unpacked(&reply->base, NULL);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+static int follow_once(struct follower *follower, struct ty_err *err)
+{
+    struct ty_rpc_stream *stream;
+    follower->progress = false;
+    if (open_stream(follower, &stream, err) < 0)
+        return -(int)err->code;
+    int rc = read_stream(follower, stream, err);
+    ty_rpc_stream_close(stream);
+    return rc;
+}
+
+static int follow(struct follower *follower, struct ty_err *err)
+{
+    for (;;) {
+        bool is_new = false;
+        if (follow_once(follower, err) == 0)
+            return follower->exit_code;
+        if (!follower->log->follow || ty_patience_on_error(&follower->patience, ty_clock_mono_ms(), &is_new, err) < 0)
+            return -(int)err->code;
+        if (is_new)
+            ty_cli_note(follower->cli, "%s; trying again for %d s", err->message, (int)follower->options->patience_s);
+        ty_patience_pause(&follower->patience, follower->progress);
     }
 }
 
 int ty_follow_log(const struct ty_cli *cli, struct ty_rpc_client *client, const char *id,
                   const struct ty_follow_options *options, struct ty_follow_log *log, struct ty_err *err)
 {
-    struct reader reader = {.cli = cli, .client = client, .id = id, .log = log};
-    struct page page;
-    int rc;
+    struct follower follower = {.cli = cli, .client = client, .id = id, .options = options, .log = log};
+    bool is_plain = log->tail < 0 && !log->since_us && !log->level;
     log->printed = 0;
-    if (log->follow) {
-        rc = follow(&reader, options, err);
-        if (rc == TY_EXIT_LOG_CUT)
-            ty_cli_note(cli, "the job has ended, but the end of its log has not come: its last lines may be missing");
-    } else {
-        do
-            rc = read_page(&reader, &page, err);
-        while (rc == 0 && page.more);
-    }
-    ty_log_cursor_done(&reader.cursor);
+    ty_patience_init(&follower.patience, options->patience_s * 1000, options->appear_s * 1000);
+    int rc = follow(&follower, err);
+    if (rc == -TY_EUNIMPLEMENTED && !follower.position && is_plain)
+        rc = ty_follow_pages(cli, client, id, options, log, err);
+    else if (rc == -TY_EUNIMPLEMENTED)
+        ty_err_set(err, TY_EUNIMPLEMENTED, "responder %s: it is of a version without --tail, --since and --level",
+                   ty_rpc_client_server(client));
+    free(follower.position);
+    if (rc == TY_EXIT_LOG_CUT)
+        ty_cli_note(cli, "the job has ended, but the end of its log has not come: its last lines may be missing");
     return rc;
 }

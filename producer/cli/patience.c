@@ -49,6 +49,13 @@ int ty_patience_next_pause_ms(struct ty_patience *patience, bool progress)
     return patience->pause_ms;
 }
 
+void ty_patience_check_reader(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO}; // asks for nothing: errors come unasked
+    if (poll(&out, 1, 0) > 0 && out.revents & POLLERR)
+        raise(SIGPIPE);
+}
+
 void ty_patience_pause(struct ty_patience *patience, bool progress)
 {
     int ms = ty_patience_next_pause_ms(patience, progress);

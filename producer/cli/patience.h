@@ -26,5 +26,7 @@ int ty_patience_on_error(struct ty_patience *patience, uint64_t now_ms, bool *re
 
 // The next pause: from 100 ms, growing by half each time to 2 s; after progress it is short again.
 int ty_patience_next_pause_ms(struct ty_patience *patience, bool progress);
+// Ends the program as SIGPIPE does when the reader of its stdout has gone.
+void ty_patience_check_reader(void);
 // Pauses that long; blocks. Ends the program as SIGPIPE does when the reader of its stdout has gone.
 void ty_patience_pause(struct ty_patience *patience, bool progress);

@@ -11,36 +11,11 @@
 
 #include "core/buf.h"
 #include "core/wire.h"
+#include "producer/cli/rpc_internal.h"
 
 #define SERVICE "/viam.app.mltraining.v1.MLTrainingService/"
 // Above what a responder ever answers (TY_LIMIT_LIST_BYTES and what its clients take, 32 MiB).
 #define ANSWER_BYTES (64 * 1024 * 1024)
-#define TRAILING_MAX 8
-
-struct trailing {
-    char *key, *value; // a NUL stands behind the value
-    size_t len;
-};
-
-struct ty_rpc_client {
-    char *server, *authorization; // authorization: NULL without a token
-    int timeout_ms;
-    grpc_channel *channel;
-    grpc_completion_queue *queue;
-    struct trailing trailing[TRAILING_MAX];
-    size_t trailing_count;
-};
-
-// What one call owns.
-struct call {
-    grpc_call *call;
-    grpc_metadata_array initial, trailing;
-    grpc_metadata metadata[2];
-    size_t metadata_count;
-    grpc_byte_buffer *sent, *received;
-    grpc_status_code status;
-    grpc_slice details;
-};
 
 // The library's own lines would stand between the program's; GRPC_VERBOSITY and GRPC_TRACE bring them back.
 static void drop_log(gpr_log_func_args *args)
@@ -132,7 +107,7 @@ void ty_rpc_client_free(struct ty_rpc_client *client)
 
 // ---- one call ----
 
-static grpc_byte_buffer *pack(const ProtobufCMessage *request)
+grpc_byte_buffer *ty_rpc_pack(const ProtobufCMessage *request)
 {
     size_t len = protobuf_c_message_get_packed_size(request);
     grpc_slice slice = grpc_slice_malloc(len);
@@ -143,17 +118,18 @@ static grpc_byte_buffer *pack(const ProtobufCMessage *request)
 }
 
 // Both are borrowed for the call.
-static void add_metadata(struct call *call, const char *key, const char *value)
+static void add_metadata(struct ty_rpc_call *call, const char *key, const char *value)
 {
     grpc_metadata *entry = &call->metadata[call->metadata_count++];
     entry->key = grpc_slice_from_static_string(key);
     entry->value = grpc_slice_from_static_string(value);
 }
 
-static void open_call(struct ty_rpc_client *client, const char *method, struct call *call)
+void ty_rpc_open_call(struct ty_rpc_client *client, const char *path, int deadline_ms, struct ty_rpc_call *call)
 {
-    char *path TY_FREE = ty_xasprintf(SERVICE "%s", method);
-    gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(client->timeout_ms, GPR_TIMESPAN));
+    gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    if (deadline_ms)
+        deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(deadline_ms, GPR_TIMESPAN));
     grpc_slice path_slice = grpc_slice_from_copied_string(path);
     call->call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->queue, path_slice, NULL,
                                           deadline, NULL);
@@ -166,7 +142,7 @@ static void open_call(struct ty_rpc_client *client, const char *method, struct c
     call->details = grpc_empty_slice();
 }
 
-static void close_call(struct call *call)
+void ty_rpc_close_call(struct ty_rpc_call *call)
 {
     grpc_metadata_array_destroy(&call->initial);
     grpc_metadata_array_destroy(&call->trailing);
@@ -177,7 +153,7 @@ static void close_call(struct call *call)
 }
 
 // Sends the request and waits for the status, which comes by the deadline at the latest.
-static int run_batch(struct ty_rpc_client *client, struct call *call, struct ty_err *err)
+static int run_batch(struct ty_rpc_client *client, struct ty_rpc_call *call, struct ty_err *err)
 {
     grpc_op ops[6] = {
         {.op = GRPC_OP_SEND_INITIAL_METADATA}, {.op = GRPC_OP_SEND_MESSAGE},  {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
@@ -200,15 +176,15 @@ static int run_batch(struct ty_rpc_client *client, struct call *call, struct ty_
 
 static void keep_trailing(struct ty_rpc_client *client, const grpc_metadata_array *from)
 {
-    for (size_t i = 0; i < from->count && client->trailing_count < TRAILING_MAX; i++) {
-        struct trailing *trailing = &client->trailing[client->trailing_count++];
+    for (size_t i = 0; i < from->count && client->trailing_count < TY_RPC_TRAILING_MAX; i++) {
+        struct ty_rpc_trailing *trailing = &client->trailing[client->trailing_count++];
         trailing->key = grpc_slice_to_c_string(from->metadata[i].key);
         trailing->value = grpc_slice_to_c_string(from->metadata[i].value);
         trailing->len = GRPC_SLICE_LENGTH(from->metadata[i].value);
     }
 }
 
-static int fail(const struct ty_rpc_client *client, const struct call *call, struct ty_err *err)
+int ty_rpc_call_err(const struct ty_rpc_client *client, const struct ty_rpc_call *call, struct ty_err *err)
 {
     // Nobody here cancels: a server that is stopping drops a call that came in that moment.
     if (call->status == GRPC_STATUS_CANCELLED)
@@ -224,7 +200,7 @@ static int fail(const struct ty_rpc_client *client, const struct call *call, str
     return ty_err_set(err, code, "%.*s", shown, text);
 }
 
-static int unpack(const struct ty_rpc_client *client, grpc_byte_buffer *received,
+int ty_rpc_unpack(const struct ty_rpc_client *client, grpc_byte_buffer *received,
                   const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response, struct ty_err *err)
 {
     grpc_byte_buffer_reader reader;
@@ -244,17 +220,18 @@ static int unpack(const struct ty_rpc_client *client, grpc_byte_buffer *received
 int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const ProtobufCMessage *request,
                        const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response, struct ty_err *err)
 {
-    struct call call = {0};
+    struct ty_rpc_call call = {0};
+    char *path TY_FREE = ty_xasprintf(SERVICE "%s", method);
     forget_trailing(client);
-    open_call(client, method, &call);
-    call.sent = pack(request);
+    ty_rpc_open_call(client, path, client->timeout_ms, &call);
+    call.sent = ty_rpc_pack(request);
     int rc = run_batch(client, &call, err);
     if (rc == 0) {
         keep_trailing(client, &call.trailing);
-        rc = call.status == GRPC_STATUS_OK ? unpack(client, call.received, response, ret_response, err)
-                                           : fail(client, &call, err);
+        rc = call.status == GRPC_STATUS_OK ? ty_rpc_unpack(client, call.received, response, ret_response, err)
+                                           : ty_rpc_call_err(client, &call, err);
     }
-    close_call(&call);
+    ty_rpc_close_call(&call);
     return rc;
 }
 

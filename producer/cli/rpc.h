@@ -1,4 +1,5 @@
-// The only door to gRPC's client side: blocking unary calls of MLTrainingService, each with a deadline. One thread.
+// The only door to gRPC's client side: blocking unary calls of MLTrainingService, each with a deadline, and streams from a
+// server. One thread.
 // Nothing is connected before the first call; a server that comes back is found again within about a second.
 #pragma once
 
@@ -30,6 +31,22 @@ int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const P
 const char *ty_rpc_client_trailing(const struct ty_rpc_client *client, const char *key);
 // The same of a key that ends in "-bin": any bytes.
 const void *ty_rpc_client_trailing_bytes(const struct ty_rpc_client *client, const char *key, size_t *ret_len);
+
+// A call of any service that is answered by a stream of messages. Nothing is waited for by opening it; one at a time a client.
+struct ty_rpc_stream;
+int ty_rpc_stream_open(struct ty_rpc_client *client, const char *path, const ProtobufCMessage *request,
+                       struct ty_rpc_stream **ret_stream, struct ty_err *err) TY_MUST_USE;
+enum ty_rpc_stream_event {
+    TY_RPC_STREAM_QUIET,   // nothing came within wait_ms
+    TY_RPC_STREAM_MESSAGE, // *ret_message is the caller's
+    TY_RPC_STREAM_END,     // with OK
+};
+// Waits for what comes next: an event, or an error as of ty_rpc_client_call, which is the stream's end.
+int ty_rpc_stream_next(struct ty_rpc_stream *stream, const ProtobufCMessageDescriptor *descriptor, int wait_ms,
+                       ProtobufCMessage **ret_message, struct ty_err *err) TY_MUST_USE;
+// Cancels what has not ended. NULL is fine.
+void ty_rpc_stream_close(struct ty_rpc_stream *stream);
+
 const char *ty_rpc_client_server(const struct ty_rpc_client *client);
 
 // Of the library.

@@ -105,7 +105,7 @@ const char *ty_submitting_version(const char *model_version, char **ret_made)
 static int wait_for_end(struct ty_cli *cli, const struct ty_submitting *submitting, const char *id, json_t **ret_job,
                         struct ty_err *err)
 {
-    struct ty_follow_log log = {.out = cli->notes, .color = cli->notes_color, .follow = true};
+    struct ty_follow_log log = {.out = cli->notes, .color = cli->notes_color, .follow = true, .tail = -1};
     struct ty_rpc_client *client;
     TyJobAnswer *answer;
     int log_rc = 0;

@@ -1,6 +1,7 @@
 """The figures, each beside the limit of the same machine, measured right before or after it."""
 import contextlib
 import json
+import os
 import pathlib
 import signal
 import statistics
@@ -250,6 +251,51 @@ def logs(bench):
     bench.report("worker_resident_logs", middle(resident) / MIB, "MiB", at_most=64, lines=lines)
 
 
+# What the job of the follow figure runs: each line has the moment at which it was printed.
+TIMED = """
+import argparse, os, pathlib, random, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--model_output_directory")
+out = pathlib.Path(parser.parse_known_args()[0].model_output_directory)
+for line in range({lines}):
+    os.write(1, b"at %d\\n" % time.time_ns())
+    time.sleep(random.uniform(0.005, 0.045))
+(out / "model.bin").write_text("nothing")
+"""
+
+
+def follow(bench):
+    """A real job that prints now and then: from its print to the output of trainyard logs --follow."""
+    lines, p50s, p99s, worst = bench.sizes["follow"], [], [], []
+    for run in range(bench.runs):
+        store = bench.directory / f"follow-{run}"
+        make_store(store, TIMED.format(lines=lines))
+        with bench.redis() as redis:
+            bench.programs.bench("fill", redis=redis.url, count=1, container=CONTAINER)
+            job = redis.ask("ZRANGE", f"{{ty:0}}:s:1:{ORGANIZATION}", 0, 0)[0].hex()
+            job = "-".join((job[:8], job[8:12], job[12:16], job[16:20], job[20:]))
+            words = [bench.programs.path("trainyard-responder"), "--listen", "127.0.0.1:0", "--redis", redis.url,
+                     "--kafka-brokers", "127.0.0.1:9", "--log-level", "error"]
+            delays = []
+            with Listener("responder", words, bench.directory) as responder:
+                with subprocess.Popen([bench.programs.path("trainyard"), "logs", "--follow", "--json", job],
+                                      env={**os.environ, "TRAINYARD_SERVER": responder.address},
+                                      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reader:
+                    with Worker(bench.programs, bench.directory, redis, None, "run", "--store-dir", store):
+                        for line in reader.stdout:
+                            now, message = time.time_ns(), json.loads(line)["message"]
+                            if message.startswith("at "):
+                                delays.append((now - int(message[3:])) / 1e6)
+            if reader.returncode or len(delays) != lines:
+                raise Void(f"{len(delays)} of {lines} lines came, and the reader ended with {reader.returncode}")
+            delays.sort()
+            p50s.append(delays[len(delays) // 2])
+            p99s.append(delays[len(delays) * 99 // 100])
+            worst.append(delays[-1])
+    bench.report("print_to_follower_p50", middle(p50s), "ms", lines=lines)
+    bench.report("print_to_follower_p99", middle(p99s), "ms", at_most=250, lines=lines, most=max(worst))
+
+
 # What the job of the figure "blocked" runs: a program that says how long it stood in write().
 WRITING = """
 import os, sys
@@ -313,4 +359,4 @@ def split(bench):
 
 
 ALL = {"intake": intake, "null_jobs": null_jobs, "latency": latency, "get": get, "bytes": store_bytes, "logs": logs, "split": split,
-       "blocked": blocked}
+       "blocked": blocked, "follow": follow}

@@ -1,5 +1,5 @@
 """What a job prints and what its log says: every case of schemas/log_lines.json as a real job, from its pipe to
-GetTrainingJobLogs. No byte of it may fail the job."""
+GetTrainingJobLogs, which has the messages, and to Follow, which has what stands beside them too. No byte may fail a job."""
 import json
 import random
 import time
@@ -8,6 +8,7 @@ import unittest
 import stack
 
 KINDS = stack.broker_kinds()
+STREAMS = (None, "worker", "stdout", "stderr")  # of trainyard.v1.LogStream
 CASES = stack.SOURCE / "schemas" / "log_lines.json"
 
 PRINT = f"""
@@ -47,8 +48,8 @@ while view:
 
 
 def expected(case):
-    """[(level, message)] in the order of the entries."""
-    return [(entry["level"], entry["text"] * entry.get("times", 1))
+    """[(level, message, stream, continued)] in the order of the entries."""
+    return [(entry["level"], entry["text"] * entry.get("times", 1), entry["stream"], entry.get("continued", False))
             for entry in case["entries"] for _ in range(entry.get("repeated", 1))]
 
 
@@ -70,6 +71,16 @@ class LogLines(unittest.TestCase):
         entries = [(entry.level, entry.message) for entry in self.yard.logs(job_id)]
         return entries[entries.index(("info", "step train")) + 1:entries.index(("info", "step collect"))]
 
+    def followed(self, job_id):
+        """All of the ended job's log by Follow: [(level, message, stream, continued)]; fails on numbers that do not go on."""
+        messages, entries = self.yard.messages, []
+        stub = messages.log_service_grpc.LogServiceStub(self.yard.channel)
+        for reply in stub.Follow(messages.log_service.FollowRequest(id=job_id), timeout=60):
+            for record in reply.records:
+                self.assertEqual((record.attempt, record.sequence), (1, len(entries)))
+                entries.append((record.entry.level, record.entry.message, STREAMS[record.stream], record.continued))
+        return entries
+
     def test_cases(self):
         yard, cases = self.yard, json.loads(CASES.read_text())["cases"]
         jobs = {case["name"]: yard.publish_custom(yard.custom_request("print", f"lines-{number}", {"case": case["name"]}))
@@ -78,7 +89,13 @@ class LogLines(unittest.TestCase):
             with self.subTest(case["name"]):
                 job = yard.wait_end(jobs[case["name"]], 120)
                 self.assertEqual(job.status, stack.COMPLETED, job)
-                self.assertEqual(self.printed(job.id), expected(case))
+                wanted, entries = expected(case), self.followed(job.id)
+                self.assertEqual(self.printed(job.id), [entry[:2] for entry in wanted])
+                self.assertEqual([entry for entry in entries if entry[2] != "worker"], wanted)
+                own = [entry[1] for entry in entries if entry[2] == "worker"]
+                self.assertEqual([word for word in own if word.startswith(("attempt", "step"))], [
+                    "attempt 1 started on worker-1", "step prepare", "step install", "step train", "step collect",
+                    "attempt 1 completed"])
 
     def test_nothing_printable_is_lost(self):
         yard = self.yard

@@ -217,7 +217,7 @@ class Messages:
         out.mkdir()
         protos = SOURCE / "proto"
         ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
-                "trainyard/v1/event.proto"]
+                "trainyard/v1/event.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto"]
         if protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *ours]):
             raise AssertionError("protoc refused the protos")
         sys.path.insert(0, str(out))
@@ -225,6 +225,9 @@ class Messages:
         self.ml_grpc = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2_grpc")
         self.command = importlib.import_module("trainyard.v1.command_pb2")
         self.event = importlib.import_module("trainyard.v1.event_pb2")
+        self.log = importlib.import_module("trainyard.v1.log_pb2")
+        self.log_service = importlib.import_module("trainyard.v1.log_service_pb2")
+        self.log_service_grpc = importlib.import_module("trainyard.v1.log_service_pb2_grpc")
 
 
 ORGANIZATION = "6f1e2c7a-0c0e-4f6e-9a55-0d2f4f8f1c11"
@@ -289,7 +292,8 @@ class Stack(contextlib.AbstractContextManager):
         wait_until(port_file.exists, lambda: f"the responder listens:\n{self.responder.tail()}")
         self.server = port_file.read_text().strip()
         import grpc
-        channel = grpc.insecure_channel(self.server)
+        # A connection of its own: one that was shared with a channel to the same address before may be in back-off.
+        channel = grpc.insecure_channel(self.server, [("grpc.use_local_subchannel_pool", 1)])
         grpc.channel_ready_future(channel).result(timeout=30)
         self.channel = channel
         self.api = self.messages.ml_grpc.MLTrainingServiceStub(channel)

@@ -272,7 +272,9 @@ static void test_logs_of_many_pages(void **state)
         end = strchr(line, '\n');
         char *one TY_FREE = ty_xasprintf("%.*s", (int)(end - line), line);
         json_t *entry = parse(one);
-        assert_int_equal(json_object_size(entry), 3);
+        assert_int_equal(json_object_size(entry), 8);
+        assert_int_equal(json_integer_value(json_object_get(entry, "attempt")), 1);
+        assert_int_equal(json_integer_value(json_object_get(entry, "sequence")), (int)lines);
         assert_string_equal(text_of(entry, "level"), "INFO");
         assert_int_equal(atoi(text_of(entry, "message") + strlen("epoch ")), (int)lines);
         text_of(entry, "time");

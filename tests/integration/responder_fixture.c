@@ -28,6 +28,8 @@
 struct responder_process {
     char dir[64], port_file[80], log_file[80], address[64];
     pid_t pid; // 0: ended
+    bool told; // to end
+    uint64_t told_ms;
 };
 
 // ---- the process ----
@@ -119,14 +121,25 @@ int responder_process_pid(const struct responder_process *process)
     return process->pid;
 }
 
+void responder_process_tell(struct responder_process *process)
+{
+    if (!process->pid) // 0 would be all of our own group
+        fail_msg("the responder has ended");
+    process->told = true;
+    process->told_ms = ty_clock_mono_ms();
+    kill(process->pid, SIGTERM);
+}
+
 int responder_process_stop(struct responder_process *process, uint64_t *ret_took_ms)
 {
     int status = 0;
-    uint64_t start = ty_clock_mono_ms();
-    kill(process->pid, SIGTERM);
+    if (!process->told)
+        responder_process_tell(process);
+    if (!process->pid)
+        fail_msg("the responder has ended");
     if (!wait_end(process, PATIENCE_MS, &status))
         fail_msg("the responder does not end: %s", responder_process_log(process));
-    *ret_took_ms = ty_clock_mono_ms() - start;
+    *ret_took_ms = ty_clock_mono_ms() - process->told_ms;
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 

@@ -19,7 +19,9 @@ struct responder_process *responder_process_new(const char *program, const char 
                                                 const char *const *args);
 const char *responder_process_address(const struct responder_process *process);
 int responder_process_pid(const struct responder_process *process);
-// SIGTERM; returns the exit status (-signal when a signal ended it) and how long it took.
+// SIGTERM, without waiting for the end.
+void responder_process_tell(struct responder_process *process);
+// SIGTERM unless it was told before; returns the exit status (-signal when a signal ended it) and how long it took.
 int responder_process_stop(struct responder_process *process, uint64_t *ret_took_ms);
 // Everything it has written to stderr so far, in static memory.
 const char *responder_process_log(struct responder_process *process);

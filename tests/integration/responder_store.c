@@ -219,6 +219,19 @@ static void append(struct store *store, struct store_attempt *attempt, const cha
     free(text);
 }
 
+void store_log_one(struct store *store, struct store_attempt *attempt, const char *level, uint64_t time_us, const char *message)
+{
+    TY_BUF(entry);
+    ty_log_entry_add(&entry, TY_LOG_STREAM_STDERR, false, time_us, level, message, strlen(message));
+    struct ty_bytes bytes = {entry.data, entry.len};
+    struct ty_log_append call = {.id = attempt->id, .token = attempt->token, .attempt = attempt->attempt, .first = attempt->next,
+                                 .entries = &bytes, .count = 1};
+    store->attempt = attempt;
+    store->done = false;
+    ty_state_log_append(store->state, &call, on_log, store);
+    wait_for(store, &store->done, "append");
+}
+
 void store_log(struct store *store, struct store_attempt *attempt, const char *label, size_t count, size_t bytes)
 {
     for (; count > APPEND_ENTRIES; count -= APPEND_ENTRIES)

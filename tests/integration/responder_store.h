@@ -28,6 +28,8 @@ struct store_attempt {
 void store_claim(struct store *store, const struct ty_id *id, struct store_attempt *ret_attempt);
 // Appends entries "<label> <sequence>" padded to bytes each, all within one second of time.
 void store_log(struct store *store, struct store_attempt *attempt, const char *label, size_t count, size_t bytes);
+// One entry of this level and time (since 1970) on stderr.
+void store_log_one(struct store *store, struct store_attempt *attempt, const char *level, uint64_t time_us, const char *message);
 // The end mark of the attempt's log.
 void store_log_end(struct store *store, struct store_attempt *attempt);
 void store_finish(struct store *store, const struct store_attempt *attempt, enum ty_finish_action action);

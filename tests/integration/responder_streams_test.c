@@ -109,7 +109,7 @@ static void test_check(void **state)
     static const struct {
         const char *service;
         int status;
-    } cases[] = {{"", OK}, {SERVICE, OK}, {"no.such.Service", NOT_FOUND}, {"viam", NOT_FOUND}};
+    } cases[] = {{"", OK}, {SERVICE, OK}, {"trainyard.v1.LogService", OK}, {"no.such.Service", NOT_FOUND}, {"viam", NOT_FOUND}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         TY_BUF(request);
@@ -182,7 +182,7 @@ static void ask_everything(const char *path)
     request.message_request_case = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES;
     request.list_services = (char *)"";
     Response *response = ask(stream, &request);
-    assert_int_equal(response->list_services_response->n_service, 4);
+    assert_int_equal(response->list_services_response->n_service, 5);
     assert_string_equal(response->list_services_response->service[0]->name, SERVICE);
     grpc__reflection__v1__server_reflection_response__free_unpacked(response, NULL);
 
@@ -190,6 +190,8 @@ static void ask_everything(const char *path)
         GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_FILE_CONTAINING_SYMBOL;
     request.file_containing_symbol = (char *)SERVICE;
     expect_file(stream, &request, "viam/app/mltraining/v1/ml_training.proto");
+    request.file_containing_symbol = (char *)"trainyard.v1.LogService.Follow";
+    expect_file(stream, &request, "trainyard/v1/log_service.proto");
     request.file_containing_symbol = (char *)"viam.app.mltraining.v1.Nothing";
     expect_error(stream, &request, NOT_FOUND);
 

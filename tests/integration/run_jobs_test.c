@@ -41,6 +41,18 @@ static const char *id_text(const struct ty_id *id)
 
 #define OUT "for a in \"$@\"; do case $a in --model_output_directory=*) out=${a#*=};; --dataset_file=*) data=${a#*=};; esac; done\n"
 
+// The stream of the entry that has this line in the log that was read last.
+static char stream_of(const struct ty_buf *log, const char *line)
+{
+    const char *at = strstr((const char *)log->data, line);
+    size_t entry = 0;
+    assert_non_null(at);
+    for (const char *before = (const char *)log->data; before < at; before++)
+        entry += *before == '\n';
+    assert_true(entry < site.streams.len);
+    return (char)site.streams.data[entry];
+}
+
 static void job_completes(void **state)
 {
     (void)state;
@@ -70,6 +82,12 @@ static void job_completes(void **state)
     assert_non_null(strstr(text, "warn WARNING: on stderr\n"));
     assert_non_null(strstr(text, "info no newline\n"));
     assert_non_null(strstr(text, "info attempt 1 completed\n"));
+    static const char *const own[] = {"info attempt 1 started", "info step prepare", "info step install", "info step train",
+                                      "info step collect", "info attempt 1 completed"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        assert_int_equal(stream_of(&log, own[i]), 'w');
+    assert_int_equal(stream_of(&log, "warn WARNING: on stderr"), 'e');
+    assert_int_equal(stream_of(&log, "info no newline"), 'o');
     site_wait_file(&site, site_path(&site, "store/models/acme/%s/1/model.onnx", id_text(&id)));
     // The directory goes, and nothing of the worker's environment was passed on.
     const char *dir = site_path(&site, "work/w1/jobs/%s-1", id_text(&id));

@@ -147,6 +147,7 @@ void site_open(struct site *site, unsigned shards)
 
 void site_close(struct site *site)
 {
+    ty_buf_done(&site->streams);
     ty_state_free(site->state);
     ty_loop_free(site->loop);
     ty_catalog_free(site->catalog);
@@ -369,6 +370,7 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_log
         struct ty_log_entry stored;
         ty_log_entry_read(got->entries[i].data, got->entries[i].len, &stored);
         assert_int_not_equal(stored.stream, TY_LOG_STREAM_UNSPECIFIED);
+        ty_buf_add_byte(&page->site->streams, (uint8_t)"?woe"[stored.stream]);
         Viam__App__Mltraining__V1__TrainingJobLogEntry *entry =
             viam__app__mltraining__v1__training_job_log_entry__unpack(NULL, stored.len, stored.message);
         assert_non_null(entry);
@@ -387,6 +389,7 @@ void site_log(struct site *site, const struct ty_id *id, struct ty_buf *out, boo
 {
     struct page page = {.site = site, .out = out, .more = true};
     ty_buf_clear(out);
+    ty_buf_clear(&site->streams);
     while (page.more) {
         site->done = false;
         ty_state_log_page(site->state, id, page.attempt, page.sequence, 1000, 1 << 20, on_page, &page);

@@ -25,6 +25,7 @@ struct site {
     char dir[64];
     bool up, done;
     struct ty_err err;
+    struct ty_buf streams; // of the last site_log: for each entry w (the worker's own), o (stdout) or e (stderr)
 };
 
 struct site_worker;

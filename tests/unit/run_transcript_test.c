@@ -81,7 +81,7 @@ static void steps_and_streams(void **state)
     frame(&reading, 60, OUT, 3, "");
     assert_string_equal(end(&reading), "0 w0.000 info attempt 1 started on w1\n"
                                        "1 w0.010 info step prepare\n"
-                                       "2 o0.010 info found\n"
+                                       "2 w0.010 info found\n"
                                        "3 w0.020 info step install\n"
                                        "4 w0.020 info step train\n"
                                        "5 o0.020 info one\n"
@@ -99,7 +99,7 @@ static void a_step_ends_its_lines(void **state)
     begin(&reading);
     frame(&reading, 0, OUT, 0, "no newline");
     frame(&reading, 10, OUT, 1, "next\n");
-    assert_string_equal(end(&reading), "0 w0.000 info step prepare\n1 o0.000 info no newline\n"
+    assert_string_equal(end(&reading), "0 w0.000 info step prepare\n1 w0.000 info no newline\n"
                                        "2 w0.010 info step install\n3 o0.010 info next\n");
     ty_buf_done(&reading.text);
 }
@@ -112,8 +112,8 @@ static void waiting_lines_come_in_the_order_of_their_time(void **state)
     frame(&reading, 0, ERR, 0, "first");
     frame(&reading, 500, OUT, 0, "second");
     frame(&reading, 5000, OUT, 0, " goes on\n");
-    assert_string_equal(end(&reading), "0 w0.000 info step prepare\n1 e0.000 info first\n2 o0.500 info second\n"
-                                       "3 o+5.000 info  goes on\n");
+    assert_string_equal(end(&reading), "0 w0.000 info step prepare\n1 w0.000 info first\n2 w0.500 info second\n"
+                                       "3 w+5.000 info  goes on\n");
     ty_buf_done(&reading.text);
 }
 

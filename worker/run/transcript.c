@@ -21,6 +21,7 @@ struct splitter {
     struct ty_logsplit *split;
     uint64_t due_us; // NEVER when nothing came since the last flush
     enum ty_log_stream stream;
+    bool keeps_tail;
 };
 
 struct ty_transcript {
@@ -74,7 +75,7 @@ static void on_line(void *context, const struct ty_logsplit_line *line)
 {
     struct splitter *splitter = context;
     emit(splitter->transcript, splitter->stream, line);
-    if (splitter->stream != TY_LOG_STREAM_WORKER)
+    if (splitter->keeps_tail)
         keep_tail(splitter->transcript, line->message, line->len);
 }
 
@@ -86,12 +87,21 @@ void ty_transcript_say(struct ty_transcript *transcript, uint64_t time_us, const
 
 // ---- life ----
 
-static void open_splitters(struct ty_transcript *transcript)
+// Those in which a program of the worker's runs, not one of the job's.
+static bool is_own_step(const struct ty_transcript *transcript, int step)
 {
+    const char *name = step >= 0 && (size_t)step < transcript->step_count ? transcript->steps[step] : "";
+    return !strcmp(name, "prepare") || !strcmp(name, "collect");
+}
+
+static void open_splitters(struct ty_transcript *transcript, int step)
+{
+    bool is_own = is_own_step(transcript, step);
     for (size_t i = 0; i < SPLITTERS; i++) {
         struct splitter *splitter = &transcript->splitters[i];
         ty_logsplit_free(splitter->split);
-        *splitter = (struct splitter){.transcript = transcript, .due_us = NEVER, .stream = streams[i]};
+        *splitter = (struct splitter){.transcript = transcript, .due_us = NEVER, .keeps_tail = i != SUPERVISOR};
+        splitter->stream = is_own ? TY_LOG_STREAM_WORKER : streams[i];
         splitter->split = ty_logsplit_new(i == ERR ? transcript->stderr_level : "info", on_line, splitter);
     }
 }
@@ -106,7 +116,7 @@ struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_co
     transcript->step_count = step_count;
     transcript->stderr_level = stderr_level;
     transcript->step = -1;
-    open_splitters(transcript);
+    open_splitters(transcript, -1);
     return transcript;
 }
 
@@ -178,7 +188,7 @@ static void end_step(struct ty_transcript *transcript)
 static void begin_step(struct ty_transcript *transcript, uint64_t time_us, uint8_t step)
 {
     end_step(transcript);
-    open_splitters(transcript);
+    open_splitters(transcript, step);
     transcript->tail_count = transcript->tail_next = 0;
     while (transcript->step < step) {
         size_t at = (size_t)++transcript->step;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/log_entry.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
@@ -158,6 +159,35 @@ static void a_million_lines_arrive_once(void **state)
     assert_string_equal(reading.last, "attempt 1 completed");
 }
 
+// The log's store loses its last second after the job has ended, and the job's does not: the worker has the spool yet.
+static void a_log_that_loses_its_end_gets_it_back(void **state)
+{
+    char key[64], line[160], *at = key;
+    (void)state;
+    site_add_script(&site, "short", OUT "seq 1 3000\necho m >\"$out/m\"\n");
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "short"});
+    site_wait(&site, &id, TY_JOB_COMPLETED);
+    uint64_t end = next_of(&id);
+    for (size_t i = 0; i < sizeof id.bytes; i++)
+        at += sprintf(at, "%02x", id.bytes[i]);
+    snprintf(line, sizeof line, "DEL {%s}:l:1 {%s}:l:1:c", key, key);
+    redis_server_ask(site.redis, line);
+    snprintf(line, sizeof line, "HSET {%s}:l b1 0 u 0 z 0 y 0 h 0", key);
+    redis_server_ask(site.redis, line);
+    assert_int_equal(next_of(&id), 0);
+    site_wait_word(&site, &first, "attempt.tell_again");
+    SITE_UNTIL(&site, next_of(&id) == end);
+    struct reading reading = read_log(&id);
+    assert_int_equal(reading.lines, 3000);
+    assert_true(reading.ended);
+    char text[TY_ID_TEXT_BYTES];
+    const char *dir = site_path(&site, "work/w1/jobs/%s-1", ty_id_format(&id, text));
+    SITE_UNTIL(&site, access(dir, F_OK) < 0);
+    assert_int_equal(site_view(&site, &id).state, TY_JOB_COMPLETED);
+    assert_int_equal(site_view(&site, &id).attempt, 1);
+}
+
 // What is kept of two million bytes of lines by a limit of a million: the first quarter, the latest, and a word in between.
 static void a_long_log_loses_its_middle(void **state)
 {
@@ -242,6 +272,7 @@ int main(int argc, char **argv)
         return status;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_million_lines_arrive_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_log_that_loses_its_end_gets_it_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_log_loses_its_middle, setup, teardown),
         cmocka_unit_test_setup_teardown(an_organization_above_its_limit_has_short_logs, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deleted_jobs_log_goes_while_it_is_written, setup, teardown),

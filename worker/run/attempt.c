@@ -11,6 +11,8 @@
 #include "worker/run/run_internal.h"
 
 #define FULL_WAIT_MS 5000 // for the rest of a log, by a store that is full
+#define SAFE_MS 2500      // the store writes to its disk every second
+#define SAFE_AGAIN_MS 1000
 #define PROBE_TICKS 5     // how often a supervisor that is not our child is looked for
 
 static bool holds_slot(enum ty_attempt_state state)
@@ -18,12 +20,18 @@ static bool holds_slot(enum ty_attempt_state state)
     return state == TY_ATTEMPT_RUNNING || state == TY_ATTEMPT_LEAVING;
 }
 
+// Only Kafka, or time, is waited for.
+static bool is_settling(enum ty_attempt_state state)
+{
+    return state == TY_ATTEMPT_SETTLING || state == TY_ATTEMPT_KEEPING;
+}
+
 static void enter(struct ty_attempt *attempt, enum ty_attempt_state state)
 {
     struct ty_run *run = attempt->run;
     bool frees_slot = holds_slot(attempt->state) && !holds_slot(state);
-    run->settling -= attempt->state == TY_ATTEMPT_SETTLING;
-    run->settling += state == TY_ATTEMPT_SETTLING;
+    run->settling -= is_settling(attempt->state);
+    run->settling += is_settling(state);
     attempt->state = state;
     if (frees_slot) {
         run->busy--;
@@ -113,7 +121,7 @@ static void go(struct ty_attempt *attempt)
 void ty_attempt_abandon(struct ty_attempt *attempt)
 {
     attempt->run->busy -= holds_slot(attempt->state);
-    attempt->run->settling -= attempt->state == TY_ATTEMPT_SETTLING;
+    attempt->run->settling -= is_settling(attempt->state);
     attempt->state = TY_ATTEMPT_GONE;
     forget(attempt);
     ty_attempt_release(attempt);
@@ -248,10 +256,46 @@ static void refused(struct ty_attempt *attempt)
         drop(attempt);
 }
 
+static void look_at_log(void *context);
+
+static void on_spans(void *context, const struct ty_err *err, const struct ty_log_span *spans, size_t count)
+{
+    struct ty_attempt *attempt = context;
+    if (ty_run_release(attempt->run) && attempt->state == TY_ATTEMPT_KEEPING) {
+        bool is_lost = !err && count && spans[0].attempt == attempt->ticket.attempt && spans[0].next < attempt->log_end;
+        if (err)
+            ty_loop_set_timer(attempt->run->loop, &attempt->timer, SAFE_AGAIN_MS, look_at_log, attempt);
+        else
+            ty_attempt_on(attempt, is_lost ? TY_ATTEMPT_ON_TELL_AGAIN : TY_ATTEMPT_ON_LOG_SAFE);
+    }
+    ty_attempt_release(attempt);
+}
+
+static void look_at_log(void *context)
+{
+    struct ty_attempt *attempt = context;
+    ty_run_hold(attempt->run);
+    ty_state_log_spans(attempt->run->state, &attempt->ticket.id, 1, on_spans, ty_attempt_hold(attempt));
+}
+
+// Logs lie elsewhere than jobs, and a store that is killed loses its last second: the spool stays until the end of the log has
+// outlived that.
+static void keep(struct ty_attempt *attempt)
+{
+    uint64_t age_ms = ty_loop_now_ms(attempt->run->loop) - attempt->log_end_ms;
+    if (!attempt->log_end) {
+        go(attempt);
+        return;
+    }
+    enter(attempt, TY_ATTEMPT_KEEPING);
+    ty_loop_set_timer(attempt->run->loop, &attempt->timer, age_ms < SAFE_MS ? SAFE_MS - age_ms : 0, look_at_log, attempt);
+    ty_run_check_drained(attempt->run);
+}
+
 static void settled(struct ty_attempt *attempt)
 {
     if (attempt->verdict.action != TY_FINISH_COMPLETED || !attempt->model_stage) {
-        go(attempt);
+        keep(attempt);
         return;
     }
     enter(attempt, TY_ATTEMPT_LINKING);
@@ -263,6 +307,7 @@ static void tell_again(struct ty_attempt *attempt)
 {
     ty_log(TY_LOG_WARN, "attempt.tell_again", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt));
     attempt->run->figures.told_again++;
+    attempt->log_end = 0;
     attempt->unknown_since_ms = 0;
     if (!attempt->control) { // it had no log
         tell(attempt);
@@ -304,7 +349,11 @@ static void (*const table[TY_ATTEMPT_STATES][TY_ATTEMPT_EVENTS])(struct ty_attem
         [TY_ATTEMPT_ON_OTHER_END] = drop,
     },
     [TY_ATTEMPT_LINKING] = {
-        [TY_ATTEMPT_ON_LINKED] = go,
+        [TY_ATTEMPT_ON_LINKED] = keep,
+    },
+    [TY_ATTEMPT_KEEPING] = {
+        [TY_ATTEMPT_ON_LOG_SAFE] = go,
+        [TY_ATTEMPT_ON_TELL_AGAIN] = tell_again,
     },
     [TY_ATTEMPT_LEAVING] = {
         [TY_ATTEMPT_ON_SUPERVISOR_END] = drop,
@@ -399,9 +448,13 @@ static void on_ship(void *context, enum ty_ship_event event)
         [TY_SHIP_SEALED] = TY_ATTEMPT_ON_LOG_SEALED,
         [TY_SHIP_LOST] = TY_ATTEMPT_ON_LOG_LOST,
     };
-    if (event == TY_SHIP_SEALED)
-        ty_log_usage_tell(context);
-    ty_attempt_on(context, events[event]);
+    struct ty_attempt *attempt = context;
+    if (event == TY_SHIP_SEALED) {
+        attempt->log_end = ty_ship_next(attempt->ship);
+        attempt->log_end_ms = ty_loop_now_ms(attempt->run->loop);
+        ty_log_usage_tell(attempt);
+    }
+    ty_attempt_on(attempt, events[event]);
 }
 
 void ty_attempt_open_log(struct ty_attempt *attempt)

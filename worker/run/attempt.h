@@ -15,6 +15,7 @@ enum ty_attempt_state {
     TY_ATTEMPT_TELLING,  // the store is being told how it ended
     TY_ATTEMPT_SETTLING, // the store has taken the end; whether it stands shows when Kafka has it too
     TY_ATTEMPT_LINKING,  // completed; the model is getting its public name
+    TY_ATTEMPT_KEEPING,  // all is done, but the store may lose the end of the log yet: it is looked at once more
     TY_ATTEMPT_LEAVING,  // the job is another's: the supervisor is told to go, and nothing is written
     TY_ATTEMPT_GONE,
     TY_ATTEMPT_STATES
@@ -36,6 +37,7 @@ enum ty_attempt_event {
     TY_ATTEMPT_ON_TELL_AGAIN,  // the store went back to before it
     TY_ATTEMPT_ON_OTHER_END,   // the end of another attempt stands
     TY_ATTEMPT_ON_LINKED,
+    TY_ATTEMPT_ON_LOG_SAFE,    // the store has had the log's end for a while
     TY_ATTEMPT_EVENTS
 };
 
@@ -67,6 +69,7 @@ struct ty_attempt {
     char *model_stage;               // of the file `collected`
     uint64_t log_progress, waiting_since_ms;
     uint64_t log_bytes, log_bytes_told; // what the job's log takes in the store
+    uint64_t log_end, log_end_ms;       // the sequence number behind the whole log, and since when the store has it; 0: not yet
     bool log_is_short;                  // its organization's logs, or all, take too much
     uint64_t unknown_since_ms;       // since when the store does not know the job; 0: it does
     unsigned probes;

@@ -444,6 +444,11 @@ bool ty_ship_is_sealed(const struct ty_ship *ship)
     return ship->link == SEALED;
 }
 
+uint64_t ty_ship_next(const struct ty_ship *ship)
+{
+    return ship->batch.next;
+}
+
 void ty_ship_missing(const struct ty_ship *ship, uint64_t *ret_lines, uint64_t *ret_bytes)
 {
     uint64_t written = atomic_load_explicit(&ship->options.control->spool_bytes, memory_order_acquire);

@@ -57,6 +57,8 @@ void ty_ship_close(struct ty_ship *ship, uint64_t time_us, const char *level, co
 // Rises with whatever the store takes.
 uint64_t ty_ship_progress(const struct ty_ship *ship);
 bool ty_ship_is_sealed(const struct ty_ship *ship);
+// The sequence number that the store wants next.
+uint64_t ty_ship_next(const struct ty_ship *ship);
 // What the store does not have: lines that were read, and bytes of the spool that were not.
 void ty_ship_missing(const struct ty_ship *ship, uint64_t *ret_lines, uint64_t *ret_bytes);
 // As ty_transcript_tail; complete after TY_SHIP_READ.

@@ -177,8 +177,8 @@ class Run:
     def history(self):
         witnesses = []
         for line in self.yard.witness.read_text().splitlines():
-            word, job, attempt, fence, ns = line.split()
-            witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9))
+            word, job, attempt, fence, ns, where = line.split()
+            witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9, self.yard.machine_of(where)))
         models = {job.id: self.model(job) for job in self.clients.jobs}
         return checker.History(self.clients.jobs, self.clients.replies, self.feed.told, witnesses, self.final, models,
                                self.yard.outages, self.yard.wipes, self.yard.away)

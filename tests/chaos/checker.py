@@ -46,6 +46,7 @@ class Witness:
     attempt: int
     fence: int
     time: float
+    machine: str = ""
 
 
 @dataclasses.dataclass
@@ -57,8 +58,8 @@ class History:
     final: dict     # job: status by Get at the end
     models: dict    # job: (attempt, fence) in the model under the job's public name
     outages: list   # (from, to): the store went back then, and may show what was until `to`
-    wipes: list = dataclasses.field(default_factory=list)  # when a machine lost its disk, and what only it knew
-    away: list = dataclasses.field(default_factory=list)   # (from, to): a machine could not speak for what it had done
+    wipes: list = dataclasses.field(default_factory=list)  # (machine, when): its disk was lost, and what only it knew
+    away: list = dataclasses.field(default_factory=list)   # (machine, from, to): it could not speak for what it had done
 
 
 @dataclasses.dataclass
@@ -199,10 +200,12 @@ class Checker:
         ended = next((reply for reply in self.replies[job.id] if reply.status in (COMPLETED, FAILED)), None)
         if not ended:
             return
+        knows = {seen.machine for seen in self.witnesses[job.id] if seen.word == "end" and seen.time <= ended.answered}
         for attempt, fence in starts:
             claimed = fence / 1e6  # a fence is the time of its claim, in microseconds
-            excused = any(ended.asked - WIPE_SECONDS < wiped < claimed for wiped in self.history.wipes) or any(
-                begin < claimed and end > ended.asked for begin, end in self.history.away)
+            excused = any(machine in knows and ended.asked - WIPE_SECONDS < wiped < claimed
+                          for machine, wiped in self.history.wipes) or any(
+                machine in knows and begin < claimed and end > ended.asked for machine, begin, end in self.history.away)
             if claimed > ended.answered and not excused:
                 self.complain("double", job.id, f"a client was told {NAMES[ended.status]}, and {claimed - ended.answered:.3f} s "
                               f"later attempt {attempt} was claimed")

@@ -20,7 +20,7 @@ def history():
         replies=[checker.Reply("j", 999.1, 999.2, PENDING), checker.Reply("j", 1000.5, 1000.6, IN_PROGRESS),
                  checker.Reply("j", 1002.5, 1002.6, COMPLETED)],
         feed=[told(1, PENDING), told(2, IN_PROGRESS, 1, FENCE), told(3, COMPLETED, 1, FENCE)],
-        witnesses=[checker.Witness("j", "start", 1, FENCE, 1000.1), checker.Witness("j", "end", 1, FENCE, 1002.0)],
+        witnesses=[checker.Witness("j", "start", 1, FENCE, 1000.1, "w1"), checker.Witness("j", "end", 1, FENCE, 1002.0, "w1")],
         final={"j": COMPLETED}, models={"j": (1, FENCE)}, outages=[])
 
 
@@ -178,10 +178,12 @@ class CheckerTest(unittest.TestCase):
         made = history()
         made.witnesses.append(checker.Witness("j", "start", 2, LATER, 1005.1))
         self.expect(made, "double")
-        made.away = [(1004.0, 1006.0)]  # who knew of the end could not say so in time
+        made.away = [("w1", 1004.0, 1006.0)]  # who knew of the end could not say so in time
         self.expect(made)
-        made.away, made.wipes = [], [1001.0]  # the disk that held its end is gone: it may be done once more
+        made.away, made.wipes = [], [("w1", 1001.0)]  # the disk that held its end is gone: it may be done once more
         self.expect(made)
+        made.away, made.wipes = [("w2", 1004.0, 1006.0)], [("w2", 1001.0)]  # who did not know of it excuses nothing
+        self.expect(made, "double")
         # One that was claimed before and began late has no effect, and is nothing wrong.
         made = history()
         made.witnesses.append(checker.Witness("j", "start", 1, FENCE - 1, 1005.1))

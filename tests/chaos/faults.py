@@ -72,7 +72,7 @@ class Faults:
             try:
                 yield machine
             finally:
-                self.yard.away.append((began, time.time() + RESTART_SECONDS))
+                self.yard.away.append((machine.name, began, time.time() + RESTART_SECONDS))
 
     def worker_killed(self):
         with self.one() as machine:
@@ -93,7 +93,7 @@ class Faults:
             machine.process.child.wait()
             if self.random.random() < 0.5:
                 machine.wipe()
-                self.yard.wipes.append(time.time())
+                self.yard.wipes.append((machine.name, time.time()))
             self.wait(self.random.choice([0, 2.5 * LEASE]))
             machine.start(wait=False)
 

@@ -20,7 +20,7 @@ LEASE_MS = 1500
 COUNTERS = ("gaps", "leases_taken", "stale_refused", "publisher_fenced", "rollbacks")
 
 JOB = """
-witness() { echo "$1 $TRAINYARD_JOB_ID $TRAINYARD_ATTEMPT $TRAINYARD_FENCE $(date +%s%N)" >> "$ARG_witness"; }
+witness() { echo "$1 $TRAINYARD_JOB_ID $TRAINYARD_ATTEMPT $TRAINYARD_FENCE $(date +%s%N) $OUTPUT" >> "$ARG_witness"; }
 witness start
 sleep "$ARG_seconds"
 [ "$ARG_exit" = 0 ] || { witness end; exit "$ARG_exit"; }
@@ -129,8 +129,8 @@ class Yard(stack.Stack):
         self.machines = [Machine(self, f"worker-{number}") for number in range(machines)]
         self.redis_busy = threading.Lock()  # nobody else restarts, saves or restores it
         self.outages = []  # (from, to) of restores, by the wall clock
-        self.wipes = []    # when a machine lost its disk
-        self.away = []     # (from, to): a machine could not speak
+        self.wipes = []    # (machine, when): its disk was lost
+        self.away = []     # (machine, from, to): it could not speak
         self._last, self.counters = {}, dict.fromkeys(COUNTERS, 0)
 
     def __exit__(self, *error):
@@ -174,6 +174,10 @@ class Yard(stack.Stack):
                 last = self._last.get(name, 0)
                 self.counters[name] += max(now - last, 0)
                 self._last[name] = now
+
+    def machine_of(self, path):
+        """The name of the machine that a job's directory is of."""
+        return next(machine.name for machine in self.machines if pathlib.Path(path).is_relative_to(machine.work))
 
     def publisher(self):
         with contextlib.suppress(OSError):

@@ -10,12 +10,10 @@
 
 #include "core/buf.h"
 #include "core/limits.h"
+#include "core/logsplit_bytes.h"
 #include "core/logsplit_level.h"
 
 #define SECOND_US 1000000u
-#define SEQUENCE_MAX 4096u // an escape sequence that has not ended by then is none
-
-enum escape { TEXT, ESC, CSI, CSI_LATE, SHORT, STRING, STRING_ESC, ENDED, NONE };
 
 struct ty_logsplit {
     ty_logsplit_fn fn;
@@ -29,7 +27,7 @@ struct ty_logsplit {
     bool after_cr;      // it ended with "\r"; the next byte says whether that was all
     bool swallow_lf;    // it was emitted as ended by "\r"; a "\n" that follows belongs to it
 
-    enum escape escape;
+    enum ty_escape escape;
     struct ty_buf held; // what came of the escape sequence behind its ESC: text if it does not end
     uint8_t tail[4]; // the beginning of a UTF-8 character
     unsigned tail_len, tail_want;
@@ -165,18 +163,6 @@ static void add_replacement(struct ty_logsplit *split)
     add_character(split, (const uint8_t *)"\xef\xbf\xbd", 3);
 }
 
-// Whether byte may stand at place `at` (1 to 3) of a character that begins with `first`: the second
-// byte is where overlong forms, surrogates and what is beyond U+10FFFF show.
-static bool may_follow(uint8_t first, unsigned at, uint8_t byte)
-{
-    uint8_t low = 0x80, high = 0xbf;
-    if (at == 1) {
-        low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-        high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    }
-    return byte >= low && byte <= high;
-}
-
 static void begin_character(struct ty_logsplit *split, uint8_t byte)
 {
     unsigned want = byte >= 0xc2 && byte <= 0xdf   ? 2
@@ -204,7 +190,7 @@ static void end_character(struct ty_logsplit *split)
 // False when the byte does not belong to the character begun, which then was none.
 static bool go_on_character(struct ty_logsplit *split, uint8_t byte)
 {
-    if (!may_follow(split->tail[0], split->tail_len, byte)) {
+    if (!ty_logsplit_may_follow(split->tail[0], split->tail_len, byte)) {
         end_character(split);
         return false;
     }
@@ -228,152 +214,51 @@ static void take_text(struct ty_logsplit *split, uint8_t byte)
         add_clean(split, &byte, 1);
 }
 
-// What an escape sequence in the state `escape` becomes with the next byte.
-static enum escape next_escape(enum escape escape, uint8_t byte)
-{
-    bool is_final = byte >= 0x30 && byte <= 0x7e, is_middle = byte >= 0x20 && byte <= 0x2f;
-    switch (escape) {
-    case ESC:
-        if (byte == '[')
-            return CSI;
-        if (byte && strchr("]PX^_", byte))
-            return STRING;
-        return is_middle ? SHORT : is_final ? ENDED : NONE;
-    case SHORT: // "ESC ( B"
-        return is_middle ? SHORT : is_final ? ENDED : NONE;
-    case CSI:
-        if (byte >= 0x30 && byte <= 0x3f)
-            return CSI;
-        return is_middle ? CSI_LATE : is_final ? ENDED : NONE;
-    case CSI_LATE: // behind the parameters
-        return is_middle ? CSI_LATE : byte >= 0x40 && byte <= 0x7e ? ENDED : NONE;
-    case STRING:
-        return byte == 0x07 ? ENDED : byte == 0x1b ? STRING_ESC : STRING;
-    case STRING_ESC:
-        return byte == '\\' ? ENDED : NONE;
-    default:
-        return NONE;
-    }
-}
-
 // There is no escape sequence: what was held of one is text, but for the ESC.
 static void release_held(struct ty_logsplit *split)
 {
-    bool had_escape = split->escape == STRING_ESC; // it began in the midst of the string
-    split->escape = TEXT;
+    bool had_escape = split->escape == TY_ESCAPE_STRING_ESC; // it began in the midst of the string
+    split->escape = TY_ESCAPE_TEXT;
     for (size_t i = 0; i < split->held.len; i++)
         take_text(split, split->held.data[i]);
     ty_buf_clear(&split->held);
     if (had_escape) {
         end_character(split);
-        split->escape = ESC;
+        split->escape = TY_ESCAPE_BEGUN;
     }
 }
 
 // True when the byte belongs to the escape sequence.
 static bool go_on_escape(struct ty_logsplit *split, uint8_t byte)
 {
-    enum escape next = next_escape(split->escape, byte);
-    if (next == NONE) {
+    enum ty_escape next = ty_logsplit_next_escape(split->escape, byte);
+    if (next == TY_ESCAPE_NONE) {
         release_held(split);
-        return split->escape == ESC && go_on_escape(split, byte);
+        return split->escape == TY_ESCAPE_BEGUN && go_on_escape(split, byte);
     }
-    if (next == ENDED) {
-        split->escape = TEXT;
+    if (next == TY_ESCAPE_ENDED) {
+        split->escape = TY_ESCAPE_TEXT;
         ty_buf_clear(&split->held);
         return true;
     }
     split->escape = next;
-    if (next != STRING_ESC)
+    if (next != TY_ESCAPE_STRING_ESC)
         ty_buf_add_byte(&split->held, byte);
-    if (split->held.len == SEQUENCE_MAX)
+    if (split->held.len == TY_LOGSPLIT_SEQUENCE_MAX)
         release_held(split);
     return true;
 }
 
 static void take_byte(struct ty_logsplit *split, uint8_t byte)
 {
-    if (split->escape != TEXT && go_on_escape(split, byte))
+    if (split->escape != TY_ESCAPE_TEXT && go_on_escape(split, byte))
         return;
     if (byte == 0x1b) {
         end_character(split);
-        split->escape = ESC;
+        split->escape = TY_ESCAPE_BEGUN;
     } else {
         take_text(split, byte);
     }
-}
-
-#define EIGHT(byte) ((byte) * UINT64_C(0x0101010101010101))
-
-// Its top bits show which of eight bytes are below 0x20, 0x7f, or 0x80 and above; some others when
-// there is one.
-static uint64_t odd_ones(const uint8_t *bytes)
-{
-    uint64_t eight;
-    memcpy(&eight, bytes, sizeof eight);
-    return ((eight - EIGHT(0x20)) | eight | (eight + EIGHT(1))) & EIGHT(0x80);
-}
-
-// How many bytes at the start are printable ASCII or tabs.
-static size_t plain_run(const uint8_t *bytes, size_t len)
-{
-    size_t at = 0;
-    for (;;) {
-        while (len - at >= 32 && !(odd_ones(bytes + at) | odd_ones(bytes + at + 8) |
-                                   odd_ones(bytes + at + 16) | odd_ones(bytes + at + 24)))
-            at += 32;
-        while (len - at >= 8 && !odd_ones(bytes + at))
-            at += 8;
-        size_t stop = len - at > 8 ? at + 8 : len;
-        for (; at < stop; at++)
-            if ((bytes[at] < 0x20 || bytes[at] > 0x7e) && bytes[at] != '\t')
-                return at;
-        if (at == len)
-            return at;
-    }
-}
-
-// The bytes of the whole character beyond ASCII that begins here and is no control; 0: there is none.
-static size_t whole_character(const uint8_t *bytes, size_t len)
-{
-    uint8_t first = bytes[0];
-    size_t want = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    if (first < 0xc2 || first > 0xf4 || len < want || !may_follow(first, 1, bytes[1]) ||
-        (first == 0xc2 && bytes[1] < 0xa0))
-        return 0;
-    for (unsigned at = 2; at < want; at++)
-        if (!may_follow(first, at, bytes[at]))
-            return 0;
-    return want;
-}
-
-// How many bytes at the start are clean: printable ASCII, tabs, and whole characters beyond.
-static size_t clean_run(const uint8_t *bytes, size_t len)
-{
-    size_t at = 0;
-    while (at < len) {
-        size_t run = plain_run(bytes + at, len - at);
-        at += run;
-        while (at < len && (run = whole_character(bytes + at, len - at)) > 0)
-            at += run;
-        if (at < len && (bytes[at] < 0x20 || bytes[at] > 0x7e) && bytes[at] != '\t')
-            return at;
-    }
-    return at;
-}
-
-// The bytes of the CSI sequence that begins here and ends before `len`; 0: there is none.
-static size_t whole_sequence(const uint8_t *bytes, size_t len)
-{
-    size_t at = 2;
-    if (len < 3 || bytes[0] != 0x1b || bytes[1] != '[')
-        return 0;
-    len = len < SEQUENCE_MAX ? len : SEQUENCE_MAX;
-    while (at < len && bytes[at] >= 0x30 && bytes[at] <= 0x3f)
-        at++;
-    while (at < len && bytes[at] >= 0x20 && bytes[at] <= 0x2f)
-        at++;
-    return at < len && bytes[at] >= 0x40 && bytes[at] <= 0x7e ? at + 1 : 0;
 }
 
 // Bytes of one line, without its end.
@@ -387,14 +272,14 @@ static void gather(struct ty_logsplit *split, uint64_t time_us, const uint8_t *b
     split->swallow_lf = false;
     split->last_us = time_us;
     for (size_t at = 0; at < len;) {
-        if (split->escape != TEXT || split->tail_len) {
+        if (split->escape != TY_ESCAPE_TEXT || split->tail_len) {
             take_byte(split, bytes[at++]);
             continue;
         }
-        size_t run = clean_run(bytes + at, len - at);
+        size_t run = ty_logsplit_clean_run(bytes + at, len - at);
         add_clean(split, bytes + at, run);
         at += run;
-        size_t dropped = at < len ? whole_sequence(bytes + at, len - at) : 0;
+        size_t dropped = at < len ? ty_logsplit_whole_sequence(bytes + at, len - at) : 0;
         at += dropped;
         if (!dropped && at < len)
             take_byte(split, bytes[at++]);
@@ -406,9 +291,9 @@ static void gather(struct ty_logsplit *split, uint64_t time_us, const uint8_t *b
 // Nothing of a sequence or a character goes on behind a line's end.
 static void end_cleaning(struct ty_logsplit *split)
 {
-    if (split->escape != TEXT)
+    if (split->escape != TY_ESCAPE_TEXT)
         release_held(split);
-    split->escape = TEXT;
+    split->escape = TY_ESCAPE_TEXT;
     end_character(split);
 }
 
@@ -454,7 +339,7 @@ static bool emit_directly(struct ty_logsplit *split, uint64_t time_us, const uin
                           size_t len)
 {
     if (split->begun || split->continued || split->has_progress || !len ||
-        len > TY_LIMIT_LOG_MESSAGE_BYTES || clean_run(bytes, len) != len)
+        len > TY_LIMIT_LOG_MESSAGE_BYTES || ty_logsplit_clean_run(bytes, len) != len)
         return false;
     split->swallow_lf = false;
     emit(split, time_us, (const char *)bytes, len);
@@ -534,7 +419,7 @@ static void flush_line(struct ty_logsplit *split, uint64_t now_us, bool is_end)
 void ty_logsplit_flush(struct ty_logsplit *split, uint64_t now_us)
 {
     bool is_end = now_us == UINT64_MAX, is_waiting = split->begun || split->after_cr;
-    if (is_end && (split->tail_len || split->escape != TEXT))
+    if (is_end && (split->tail_len || split->escape != TY_ESCAPE_TEXT))
         is_waiting = true; // the rest of a line that was flushed
     if (is_waiting && (is_end || is_past(now_us, split->last_us)))
         flush_line(split, now_us, is_end);

@@ -29,8 +29,8 @@ struct ty_transcript_flush {
 };
 #define TY_TRANSCRIPT_CHECK 0x54594c46u
 
-// steps: the names of the plan's steps; what "prepare" and "collect" print is marked as the worker's own, like its supervisor's words. stderr_level: of lines on stderr that state none, as core/logsplit.h has it. Both stay
-// borrowed.
+// steps: the names of the plan's steps; what "prepare" and "collect" print is marked as the worker's own, like its supervisor's
+// words. stderr_level: of lines on stderr that state none, as core/logsplit.h has it. Both stay borrowed.
 struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_count, const char *stderr_level,
                                         ty_transcript_fn fn, void *context);
 void ty_transcript_free(struct ty_transcript *transcript);

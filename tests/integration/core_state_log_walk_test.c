@@ -21,6 +21,7 @@
 #define LOG_EVENTS 150 // of one log
 #define ATTEMPTS 8
 #define CHUNKS 2000
+#define DROPS 64       // that one append makes at most
 #define ENTRY_EXTRA 24 // of an entry, does not count for the limit
 
 static struct redis_server *server;
@@ -124,7 +125,7 @@ static uint64_t limit_now(void)
 
 static void keep_to_limit(uint64_t limit)
 {
-    while (limit && log_.has_tail && kept() > limit) {
+    for (unsigned drops = 0; limit && log_.has_tail && kept() > limit && drops < DROPS; drops++) {
         struct attempt *attempt = &log_.attempts[log_.tail];
         if (drop_chunk(attempt))
             continue;

@@ -311,7 +311,9 @@ struct intake_job intake_look(struct intake_rig *rig, const struct ty_id *id)
 static bool is_in(struct intake_rig *rig, const struct ty_id *id, enum ty_job_state state)
 {
     struct intake_job job = intake_look(rig, id);
-    return job.found && job.state == state;
+    // There is no publisher here to say that a new store is whole, and nobody who has jobs: a cancel stays held.
+    bool is_held = state == TY_JOB_CANCELED && job.state == TY_JOB_CANCELING;
+    return job.found && (job.state == state || is_held);
 }
 
 void intake_await(struct intake_rig *rig, const struct ty_id *id, enum ty_job_state state)

@@ -13,7 +13,7 @@ static void add(struct ty_feed_order *order, const char *topic, int partition, i
     end->next = next;
 }
 
-static rd_kafka_resp_err_t find_partitions(rd_kafka_t *handle, const char *topic, int *ret_count)
+rd_kafka_resp_err_t ty_feed_find_partitions(rd_kafka_t *handle, const char *topic, int *ret_count)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_topic_t *known = rd_kafka_topic_new(handle, topic, NULL);
@@ -22,10 +22,11 @@ static rd_kafka_resp_err_t find_partitions(rd_kafka_t *handle, const char *topic
     *ret_count = 0;
     if (code)
         return code;
-    if (metadata->topic_cnt == 1 && !metadata->topics[0].err)
-        *ret_count = metadata->topics[0].partition_cnt; // a topic that is not there has none
+    code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (!code)
+        *ret_count = metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
-    return 0;
+    return code;
 }
 
 rd_kafka_resp_err_t ty_feed_find_command_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_order *order)
@@ -35,7 +36,9 @@ rd_kafka_resp_err_t ty_feed_find_command_ends(struct ty_feed *feed, rd_kafka_t *
     for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
         char *topic TY_FREE = ty_xasprintf("%s%s", feed->topic_prefix, topics[i]);
         int partitions;
-        rd_kafka_resp_err_t code = find_partitions(handle, topic, &partitions);
+        rd_kafka_resp_err_t code = ty_feed_find_partitions(handle, topic, &partitions);
+        if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
+            continue; // it is not there, and has nothing
         for (int p = 0; p < partitions && !code; p++) {
             int64_t low = 0, high = 0;
             code = rd_kafka_query_watermark_offsets(handle, topic, p, &low, &high, TY_FEED_STEP_MS);

@@ -126,19 +126,10 @@ void ty_feed_close(struct ty_feed *feed)
 
 static bool find_partitions(struct ty_feed *feed, struct ty_feed_order *order)
 {
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(feed->producer, feed->topic, NULL);
-    rd_kafka_resp_err_t code = rd_kafka_metadata(feed->producer, 0, topic, &metadata, TY_FEED_STEP_MS);
-    rd_kafka_topic_destroy(topic);
-    if (code) {
-        fail(order, code, "its topic is not known");
-        return false;
-    }
-    int count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
-    code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    rd_kafka_metadata_destroy(metadata);
+    int count;
+    rd_kafka_resp_err_t code = ty_feed_find_partitions(feed->producer, feed->topic, &count);
     if (code || count <= 0) {
-        fail(order, code ? code : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "its topic is not there");
+        fail(order, code ? code : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, "its topic is not there, or not known");
         return false;
     }
     if (count > TY_FEED_PARTITIONS_MAX) {

@@ -86,7 +86,7 @@ static void steps_and_streams(void **state)
                                        "4 w0.020 info step train\n"
                                        "5 o0.020 info one\n"
                                        "6 e0.030 error ERROR: bad\n"
-                                       "7 o0.020 info two\n"
+                                       "7 o0.030 info two\n"
                                        "8 w0.050 info stopping: the job was canceled\n"
                                        "9 w0.060 info step collect\n");
     ty_buf_done(&reading.text);

@@ -15,6 +15,20 @@ static const struct ty_setting rows[] = {
      .help = "Address and port to serve gRPC on (plaintext HTTP/2); port 0 takes a free one."},
     {.key = "port-file", .environment = NULL, .type = TY_SETTING_TEXT, .offset = AT(port_file), .unit = "",
      .help = "File to write host:port to once the server listens."},
+    {.key = "http-listen", .environment = "TRAINYARD_HTTP_LISTEN", .type = TY_SETTING_TEXT, .offset = AT(http_listen),
+     .fallback = "off", .unit = "",
+     .help = "Address and port to serve HTTP/1.1 on (gRPC-Web, JSON, events, /healthz, /readyz), as 127.0.0.1:8481; off: not."},
+    {.key = "http-port-file", .environment = NULL, .type = TY_SETTING_TEXT, .offset = AT(http_port_file), .unit = "",
+     .help = "File to write host:port of HTTP to once it is served."},
+    {.key = "http-origin", .environment = "TRAINYARD_HTTP_ORIGINS", .type = TY_SETTING_LIST, .offset = AT(http_origins),
+     .unit = "",
+     .help = "An origin whose pages may call over HTTP (CORS), as https://app.example.com, or * for all; may be repeated."},
+    {.key = "http-max-connections", .environment = "TRAINYARD_HTTP_MAX_CONNECTIONS", .type = TY_SETTING_INT,
+     .offset = AT(http_max_connections), .min = 1, .max = 20000, .fallback = "2048", .unit = "",
+     .help = "HTTP connections at once; more wait until one is closed. Each may hold 32 KiB."},
+    {.key = "http-max-per-address", .environment = "TRAINYARD_HTTP_MAX_PER_ADDRESS", .type = TY_SETTING_INT,
+     .offset = AT(http_max_per_address), .min = 1, .max = 20000, .fallback = "256", .unit = "",
+     .help = "HTTP connections of one address at once; more are closed. Behind a proxy, all have the proxy's."},
     {.key = "insecure", .environment = "TRAINYARD_INSECURE", .type = TY_SETTING_BOOL, .offset = AT(insecure),
      .fallback = "false", .unit = "",
      .help = "Listen on other addresses than loopback although there is neither TLS nor authentication."},
@@ -70,24 +84,39 @@ static bool is_loopback(const char *host)
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
-                                struct ty_err *err)
+static int split_address(const char *flag, const char *text, bool insecure, char **ret_host, unsigned *ret_port, struct ty_err *err)
 {
-    const char *text = settings->listen, *colon = strrchr(text, ':');
+    const char *colon = strrchr(text, ':');
     size_t host_len = colon ? (size_t)(colon - text) : 0;
     char *end = NULL;
     unsigned long port = colon && colon[1] >= '0' && colon[1] <= '9' ? strtoul(colon + 1, &end, 10) : 0;
     bool is_bracketed = host_len >= 2 && text[0] == '[' && text[host_len - 1] == ']';
     if (!end || *end || port > 65535 || !host_len || (!is_bracketed && memchr(text, ':', host_len)))
-        return ty_err_set(err, TY_EINVALID, "--listen: \"%.128s\" is not of the form host:port or [address]:port", text);
+        return ty_err_set(err, TY_EINVALID, "%s: \"%.128s\" is not of the form host:port or [address]:port", flag, text);
     char *host = ty_xasprintf("%.*s", (int)(host_len - 2 * is_bracketed), text + is_bracketed);
-    if (!settings->insecure && !is_loopback(host)) {
+    if (!insecure && !is_loopback(host)) {
         free(host);
         return ty_err_set(err, TY_EINVALID,
-                          "--listen: \"%.128s\" is not a loopback address; there is neither TLS nor authentication, so "
-                          "others are served only with --insecure", text);
+                          "%s: \"%.128s\" is not a loopback address; there is neither TLS nor authentication, so "
+                          "others are served only with --insecure", flag, text);
     }
     *ret_host = host;
     *ret_port = (unsigned)port;
+    return 0;
+}
+
+int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
+                                struct ty_err *err)
+{
+    return split_address("--listen", settings->listen, settings->insecure, ret_host, ret_port, err);
+}
+
+int ty_responder_http_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
+                              struct ty_err *err)
+{
+    if (strcmp(settings->http_listen, "off") != 0)
+        return split_address("--http-listen", settings->http_listen, settings->insecure, ret_host, ret_port, err);
+    *ret_host = NULL;
+    *ret_port = 0;
     return 0;
 }

@@ -9,6 +9,9 @@
 struct ty_responder_settings {
     char *listen;
     char *port_file;
+    char *http_listen, *http_port_file;
+    char **http_origins;
+    int64_t http_max_connections, http_max_per_address;
     bool insecure;
     char *redis;
     int64_t redis_timeout_ms;
@@ -29,3 +32,6 @@ extern const struct ty_settings_table ty_responder_settings_table;
 // asks nobody who they are. *ret_host is the caller's to free. TY_EINVALID names --listen.
 int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
                                 struct ty_err *err) TY_MUST_USE;
+// The same for HTTP, with --http-listen. *ret_host is NULL where it is off.
+int ty_responder_http_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
+                              struct ty_err *err) TY_MUST_USE;

@@ -121,8 +121,9 @@ void ty_http_refuse(struct ty_http_request *request, unsigned status, enum ty_co
 
 bool ty_http_add_web_message(struct ty_buf *out, const struct ty_buf *message)
 {
-    for (int shift = 32; shift >= 0; shift -= 8) // the flags, which are 0, and the length
-        ty_buf_add_byte(out, shift == 32 ? 0 : (uint8_t)(message->len >> shift));
+    ty_buf_add_byte(out, 0); // the flags
+    for (int shift = 24; shift >= 0; shift -= 8)
+        ty_buf_add_byte(out, (uint8_t)(message->len >> shift));
     ty_buf_add(out, message->data, message->len);
     return true;
 }

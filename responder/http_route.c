@@ -95,8 +95,8 @@ static enum MHD_Result add_argument(void *context, enum MHD_ValueKind kind, cons
         json_decref(json);
         json = json_boolean(*value == 't');
     }
-    if (json_object_get(query->object, name) || json_object_set_new(query->object, name, json) < 0)
-        query->is_wrong = true;
+    query->is_wrong = json_object_get(query->object, name) || json_object_set(query->object, name, json) < 0;
+    json_decref(json);
     return query->is_wrong ? MHD_NO : MHD_YES;
 }
 

@@ -470,7 +470,7 @@ class Http(unittest.TestCase):
         watch.close()
         self.assertEqual(events[-1][0], "end")
         self.assertEqual(events[-1][2]["error"]["code"], "unavailable")
-        self.assertEqual(self.yard.responder.stop(), 0)
+        self.assertEqual(self.yard.responder.child.wait(30), 0)
         self.assertLess(time.monotonic() - began, 5)
         self.yard.start_responder("--http-listen", self.address)
         stack.wait_until(lambda: self.ask("GET", "/readyz")[0] == 200, "the same port again")

@@ -1,4 +1,5 @@
 // What a request is, by its line and headers.
+#include <arpa/inet.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,9 +168,36 @@ static void refuse_path(struct ty_http_request *request)
     ty_http_refuse(request, MHD_HTTP_NOT_FOUND, TY_EUNIMPLEMENTED, "there is no such method");
 }
 
+// "localhost:8481", "127.0.0.1", "[::1]:8481"
+static bool is_local_name(const char *host)
+{
+    size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+    struct in_addr v4;
+    char name[64];
+    if (len >= sizeof name)
+        return false;
+    memcpy(name, host, len);
+    name[len] = 0;
+    return !strcasecmp(name, "localhost") || !strcmp(name, "[::1]") ||
+           (inet_pton(AF_INET, name, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+}
+
+// HTTP/1.0 has no Host, and no browser speaks it.
+static bool is_for_us(struct ty_http_request *request)
+{
+    const char *host = ty_http_fields_get(&request->metadata, "host");
+    if (!request->http->options.local_names_only || !host || is_local_name(host))
+        return true;
+    ty_http_refuse(request, MHD_HTTP_MISDIRECTED_REQUEST, TY_EPERMISSION,
+                   "without authentication only localhost and loopback addresses are served");
+    return false;
+}
+
 void ty_http_route(struct ty_http_request *request, const char *url, const char *verb)
 {
     bool is_get = !strcmp(verb, "GET"), is_post = !strcmp(verb, "POST");
+    if (!is_for_us(request))
+        return;
     if (ty_http_is_preflight(request, verb)) {
         ty_http_answer_preflight(request);
         return;

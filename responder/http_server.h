@@ -42,6 +42,9 @@ struct ty_http_options {
     unsigned max_connections, max_per_address;
     // Origins whose pages may call, "*" for all; NULL-terminated, borrowed. NULL: none.
     char *const *origins;
+    // Requests are refused (421) whose Host is none of this machine's own names: a page could otherwise make its own name lead
+    // here (DNS rebinding), and be of the same origin then.
+    bool local_names_only;
     // For /readyz: false with the reason.
     bool (*is_ready)(void *context, struct ty_err *err);
 };

@@ -73,7 +73,7 @@ const struct ty_settings_table ty_responder_settings_table = {
     .count = sizeof rows / sizeof *rows,
 };
 
-static bool is_loopback(const char *host)
+bool ty_responder_is_loopback(const char *host)
 {
     struct in_addr v4;
     struct in6_addr v6;
@@ -94,7 +94,7 @@ static int split_address(const char *flag, const char *text, bool insecure, char
     if (!end || *end || port > 65535 || !host_len || (!is_bracketed && memchr(text, ':', host_len)))
         return ty_err_set(err, TY_EINVALID, "%s: \"%.128s\" is not of the form host:port or [address]:port", flag, text);
     char *host = ty_xasprintf("%.*s", (int)(host_len - 2 * is_bracketed), text + is_bracketed);
-    if (!insecure && !is_loopback(host)) {
+    if (!insecure && !ty_responder_is_loopback(host)) {
         free(host);
         return ty_err_set(err, TY_EINVALID,
                           "%s: \"%.128s\" is not a loopback address; there is neither TLS nor authentication, so "

@@ -35,3 +35,5 @@ int ty_responder_listen_address(const struct ty_responder_settings *settings, ch
 // The same for HTTP, with --http-listen. *ret_host is NULL where it is off.
 int ty_responder_http_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
                               struct ty_err *err) TY_MUST_USE;
+// "localhost", or an address of 127.0.0.0/8 or ::1.
+bool ty_responder_is_loopback(const char *host);

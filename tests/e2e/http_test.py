@@ -76,8 +76,8 @@ class Http(unittest.TestCase):
         yard.start_worker("worker-1", "--slots", "2")
         stack.wait_until(lambda: cls.ask("GET", "/readyz")[0] == 200, "the store is there")
         cls.slow_took = {}
-        for name, first in (("headers", b"GET /healthz HTTP/1.1\r\nhost: x\r\n"), ("first line", b"GET /"),
-                            ("body", f"POST {ML}GetTrainingJob HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        for name, first in (("headers", b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"), ("first line", b"GET /"),
+                            ("body", f"POST {ML}GetTrainingJob HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                                      "content-length: 1000\r\n\r\n".encode())):
             threading.Thread(target=cls.be_slow, args=(name, first), daemon=True).start()
 
@@ -291,6 +291,12 @@ class Http(unittest.TestCase):
         status, _, got = self.ask("OPTIONS", ML + "GetTrainingJob", None, {**headers, "access-control-request-headers": "a\tb"})
         self.assertEqual((status, got["access-control-allow-headers"]), (204, None))
 
+    def test_a_name_that_leads_here_is_not_ours(self):
+        """A page may make its own name lead to 127.0.0.1; then it is of the same origin, and no preflight is asked for."""
+        for host, status in (("evil.example", 421), ("evil.example:8481", 421), ("127.0.0.1.evil.example", 421), ("[::2]", 421),
+                             ("128.0.0.1", 421), ("x" * 200, 421), ("localhost", 200), ("LOCALHOST:1", 200), ("127.9.9.9:1", 200), ("[::1]:1", 200)):
+            self.assertEqual(self.ask("POST", ML + "ListSupportedContainers", "{}", {**JSON, "host": host})[0], status, host)
+
     # ---- events
 
     def test_a_log_is_followed_and_taken_up_again(self):
@@ -332,7 +338,7 @@ class Http(unittest.TestCase):
         job, stop = self.start_job("thousand")
         self.yard.wait_status(job, stack.IN_PROGRESS)
         host, port = self.address.split(":")
-        request = f"GET {FOLLOW}?id={job} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
+        request = f"GET {FOLLOW}?id={job} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
         memory_before = self._memory()
         lines = [socket.create_connection((host, int(port)), 30) for _ in range(FOLLOWERS)]
         for line in lines:
@@ -388,7 +394,7 @@ class Http(unittest.TestCase):
 
     def test_requests_byte_by_byte_and_many_at_once(self):
         body = b'{"id":"x"}'
-        request = (f"POST {ML}GetTrainingJob HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        request = (f"POST {ML}GetTrainingJob HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                    f"Content-Length: {len(body)}\r\n\r\n").encode() + body
         host, port = self.address.split(":")
         with socket.create_connection((host, int(port)), 10) as line:
@@ -405,25 +411,25 @@ class Http(unittest.TestCase):
             self.assertEqual(re.findall(rb"HTTP/1.1 (\d+)", got), [b"404", b"400"] * 10)
         # A message of gRPC-Web in chunks that cut its envelope.
         chunks = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in b"\0\0\0\0\3\x0a\x01x") + b"0\r\n\r\n"
-        got = self.raw((f"POST {ML}GetTrainingJob HTTP/1.1\r\nHost: x\r\nContent-Type: application/grpc-web\r\nConnection: close\r\n"
+        got = self.raw((f"POST {ML}GetTrainingJob HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/grpc-web\r\nConnection: close\r\n"
                         "Transfer-Encoding: chunked\r\n\r\n").encode() + chunks)
         self.assertIn(b"grpc-status: 5", got)
 
     def test_bytes_that_are_no_request(self):
         long_header = b"x" * 40000
         for data, status in ((b"\0\1\2\3\r\n\r\n", (b"400",)), (b"GET /healthz HTTP/1.1\r\n\r\n", (b"400",)),
-                             (b"GET /" + long_header + b" HTTP/1.1\r\nhost: x\r\n\r\n", (b"414", b"431")),
-                             (b"GET /healthz HTTP/1.1\r\nhost: x\r\nx: " + long_header + b"\r\n\r\n", (b"431",)),
-                             (b"GET /healthz HTTP/9.9\r\nhost: x\r\n\r\n", (b"505", b"400")),
+                             (b"GET /" + long_header + b" HTTP/1.1\r\nhost: localhost\r\n\r\n", (b"414", b"431")),
+                             (b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: " + long_header + b"\r\n\r\n", (b"431",)),
+                             (b"GET /healthz HTTP/9.9\r\nhost: localhost\r\n\r\n", (b"505", b"400")),
                              (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (b"505", b"400")),
                              (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 64 + b"\r\n\r\n", (b"400",))):
             got = self.raw(data, 5)
             if got:  # or the connection was just closed
                 self.assertIn(got[9:12], status, (data[:20], got[:80]))
-        self.assertEqual(self.raw(f"POST {ML}GetTrainingJob HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        self.assertEqual(self.raw(f"POST {ML}GetTrainingJob HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                                   f"content-length: 99999999999999\r\n\r\n".encode())[9:12], b"413")
         endless = b"".join((b"10000\r\n", b"x" * 65536, b"\r\n")) * 160
-        got = self.raw(f"POST {ML}GetTrainingJob HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        got = self.raw(f"POST {ML}GetTrainingJob HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
                        "transfer-encoding: chunked\r\n\r\n".encode() + endless)
         self.assertNotIn(b"HTTP/1.1 200", got, "a body without an end is cut off")
         self.assertEqual(self.ask("GET", "/healthz")[0], 200)
@@ -431,7 +437,7 @@ class Http(unittest.TestCase):
     def test_clients_that_break_off(self):
         """At every byte of a request, and of streams: nothing is kept and nothing breaks."""
         body = b'{"id":"x"}'
-        request = (f"POST {ML}GetTrainingJob HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        request = (f"POST {ML}GetTrainingJob HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                    f"Content-Length: {len(body)}\r\n\r\n").encode() + body
         host, port = self.address.split(":")
         before = self._descriptors()

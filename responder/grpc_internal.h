@@ -2,12 +2,14 @@
 #pragma once
 
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 
 #include "core/limits.h"
 #include "responder/grpc_server.h"
+#include "responder/tls.h"
 
 #define TY_RPC_TRAILING_MAX 4
 
@@ -58,6 +60,8 @@ struct ty_grpc {
     pthread_t thread;
     bool started;
     unsigned port;
+    struct ty_tls *tls;      // NULL: plaintext
+    uint64_t tls_generation; // as handed to the library, which asks from one thread at a time
     struct ty_rpc_slot *methods;
     size_t method_count;
     struct ty_rpc *pool;               // completion queue's thread only
@@ -71,6 +75,8 @@ struct ty_grpc {
     bool stopping, server_stopped;
 };
 
+// As the options ask for; the caller releases it.
+grpc_server_credentials *ty_grpc_credentials(struct ty_grpc *grpc);
 // Drops one of the references in rpc->refs; any thread.
 void ty_rpc_unref(struct ty_rpc *rpc);
 bool ty_rpc_is_stream(const struct ty_rpc *rpc);

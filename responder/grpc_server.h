@@ -18,9 +18,12 @@
 
 struct ty_grpc;
 struct ty_rpc;
+struct ty_tls;
 
 // Room a handler has in the call itself, zeroed before its first callback.
 #define TY_RPC_SCRATCH_BYTES 384
+// How long a new connection has for its TLS handshake and the first frames of HTTP/2, together; then it is closed.
+#define TY_GRPC_HANDSHAKE_MS 10000
 // A call that is not answered by then gets on_timeout; what is left of TY_LIMIT_RPC_MS is for the answer's way.
 #define TY_RPC_TIMEOUT_MS (TY_LIMIT_RPC_MS - 300)
 // Calls being worked on at once; more are refused with RESOURCE_EXHAUSTED.
@@ -47,6 +50,7 @@ struct ty_grpc_options {
     const char *host;    // "127.0.0.1", "::1", "localhost"
     unsigned port;       // 0: a free one
     size_t max_request_bytes;
+    struct ty_tls *tls;  // borrowed until ty_grpc_free; NULL: plaintext HTTP/2
 };
 
 // Listens and starts serving. methods and context are borrowed. TY_EUNAVAILABLE when the address cannot be bound.

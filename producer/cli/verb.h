@@ -20,6 +20,8 @@
 struct ty_cli_common {
     char *server;
     char *token;
+    bool tls;
+    char *tls_ca, *tls_cert, *tls_key;
     int64_t timeout_ms;
     char *kafka_brokers;
     char *topic_prefix;

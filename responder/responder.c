@@ -9,6 +9,7 @@
 
 #include "core/kafka.h"
 #include "core/log.h"
+#include "core/redis.h"
 #include "responder/grpc_server.h"
 #include "responder/log_feed.h"
 #include "responder/service.h"
@@ -41,8 +42,12 @@ static void on_memory(void *context, enum ty_memory_level level, const struct ty
 
 static int open_store(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
 {
+    char *url TY_CLEANUP(ty_redis_url_forget) = NULL;
+    if (settings->redis_password_file &&
+        ty_redis_url_with_password(settings->redis, settings->redis_password_file, &url, err) < 0)
+        return ty_err_prefix(err, "--redis-password-file");
     struct ty_state_options options = {
-        .redis_url = settings->redis,
+        .redis_url = url ? url : settings->redis,
         .shards = (unsigned)settings->shards,
         .command_ms = (uint64_t)settings->redis_timeout_ms,
         .tombstone_ms = TOMBSTONE_MS,

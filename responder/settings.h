@@ -11,7 +11,7 @@ struct ty_responder_settings {
     char *port_file;
     bool insecure;
     char *tls_cert, *tls_key, *tls_client_ca;
-    char *redis;
+    char *redis, *redis_password_file;
     int64_t redis_timeout_ms;
     int64_t shards;
     int64_t max_followers;

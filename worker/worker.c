@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/buf.h"
+#include "core/redis.h"
 #include "core/catalog.h"
 #include "core/kafka.h"
 #include "core/limits.h"
@@ -168,8 +169,12 @@ static void on_memory(void *context, enum ty_memory_level level, const struct ty
 static int open_store(struct ty_worker *worker, struct ty_err *err)
 {
     const struct ty_worker_settings *settings = worker->settings;
+    char *url TY_CLEANUP(ty_redis_url_forget) = NULL;
+    if (settings->redis_password_file &&
+        ty_redis_url_with_password(settings->redis, settings->redis_password_file, &url, err) < 0)
+        return ty_err_prefix(err, "--redis-password-file");
     struct ty_state_options options = {
-        .redis_url = settings->redis,
+        .redis_url = url ? url : settings->redis,
         .shards = (unsigned)settings->shards,
         .command_ms = (uint64_t)settings->redis_timeout_ms,
         .tombstone_ms = (uint64_t)settings->tombstone_hours * HOUR_MS,
@@ -372,6 +377,6 @@ void ty_worker_free(struct ty_worker *worker)
 
 void ty_worker_print_version(FILE *out)
 {
-    fprintf(out, "trainyard-worker %s\nlibrdkafka %s\nhiredis %d.%d.%d\nprotobuf-c %s\n", TY_VERSION,
+    fprintf(out, "trainyard-worker %s\nlibrdkafka %s\nhiredis %d.%d.%d, without TLS\nprotobuf-c %s\n", TY_VERSION,
             rd_kafka_version_str(), HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH, protobuf_c_version());
 }

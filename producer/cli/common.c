@@ -37,7 +37,7 @@ const struct ty_setting ty_cli_common_rows[] = {
     {.key = "topic-prefix", .environment = "TRAINYARD_TOPIC_PREFIX", .type = TY_SETTING_TEXT, .offset = AT(topic_prefix),
      .fallback = "mltraining.", .unit = "", .help = "Prefix of every topic's name."},
     {.key = "kafka-property", .environment = "TRAINYARD_KAFKA_PROPERTIES", .type = TY_SETTING_LIST,
-     .offset = AT(kafka_properties), .unit = "", .help = "A librdkafka property as key=value (TLS, SASL); may be repeated."},
+     .offset = AT(kafka_properties), .unit = "", .help = "A librdkafka property as key=value (TLS, SASL), or key.file=PATH for a secret that stands in a file; may be repeated."},
 };
 const size_t ty_cli_common_count = sizeof ty_cli_common_rows / sizeof *ty_cli_common_rows;
 

@@ -7,6 +7,7 @@
 #include "core/base64.h"
 #include "core/log.h"
 #include "responder/http_internal.h"
+#include "responder/http_tls.h"
 
 // What the library asks a stream for at once.
 #define BLOCK_BYTES 16384
@@ -38,6 +39,9 @@ static struct ty_http_request *begin(struct ty_http *http, struct MHD_Connection
     http->requests++;
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, add_header, request);
     ty_http_route(request, url, verb);
+    if (http->options.tls &&
+        !ty_http_tls_is_trusted(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session))
+        ty_http_refuse(request, MHD_HTTP_FORBIDDEN, TY_EPERMISSION, "a client certificate of the server's authorities is needed");
     return request;
 }
 

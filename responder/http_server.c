@@ -10,6 +10,7 @@
 
 #include "core/log.h"
 #include "responder/http_internal.h"
+#include "responder/http_tls.h"
 
 // ---- the library on our loop ----
 
@@ -135,7 +136,7 @@ static int open_socket(struct ty_http *http, const struct ty_http_options *optio
 
 static int start_daemon(struct ty_http *http, struct ty_err *err)
 {
-    struct MHD_OptionItem items[] = {
+    struct MHD_OptionItem limits[] = {
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)http->options.max_connections, NULL},
         {MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)http->options.max_per_address, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, TY_HTTP_HEADER_BYTES, NULL},
@@ -145,11 +146,24 @@ static int start_daemon(struct ty_http *http, struct ty_err *err)
         {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
-    http->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-                                    ty_http_on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)ty_http_tls_retrieve},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TY_HTTP_TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL}, // where clients are asked: their authorities
+        {MHD_OPTION_END, 0, NULL},
+    };
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    if (http->options.tls) {
+        ty_http_tls_start(http->options.tls);
+        flags |= MHD_USE_TLS;
+        if (ty_http_tls_authorities())
+            tls[2] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_TRUST, 0, (void *)(uintptr_t)ty_http_tls_authorities()};
+    }
+    http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, ty_http_on_access, http, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
                                     MHD_OPTION_NOTIFY_COMPLETED, ty_http_on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
                                     on_connection, http, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, http,
-                                    MHD_OPTION_ARRAY, items, MHD_OPTION_END);
+                                    MHD_OPTION_ARRAY, limits, MHD_OPTION_ARRAY,
+                                    http->options.tls ? tls : &tls[3], MHD_OPTION_END);
     if (!http->daemon)
         return ty_err_set(err, TY_ESYSTEM, "libmicrohttpd does not start");
     http->epoll_fd = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
@@ -223,6 +237,8 @@ void ty_http_free(struct ty_http *http)
         MHD_stop_daemon(http->daemon); // closes the sockets
     else if (http->listen_fd >= 0)
         close(http->listen_fd);
+    if (http->options.tls)
+        ty_http_tls_stop();
     free(http);
 }
 

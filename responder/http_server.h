@@ -34,6 +34,7 @@
 #define TY_HTTP_BACKLOG 511
 
 struct ty_http;
+struct ty_tls;
 
 struct ty_http_options {
     const char *host; // "127.0.0.1", "::1", "localhost"
@@ -45,6 +46,7 @@ struct ty_http_options {
     // Requests are refused (421) whose Host is none of this machine's own names: a page could otherwise make its own name lead
     // here (DNS rebinding), and be of the same origin then.
     bool local_names_only;
+    struct ty_tls *tls; // borrowed until ty_http_free; NULL: plaintext
     // For /readyz: false with the reason.
     bool (*is_ready)(void *context, struct ty_err *err);
 };

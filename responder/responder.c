@@ -9,10 +9,12 @@
 
 #include "core/kafka.h"
 #include "core/log.h"
+#include "core/redis.h"
 #include "responder/grpc_server.h"
 #include "responder/http_server.h"
 #include "responder/log_feed.h"
 #include "responder/service.h"
+#include "responder/tls.h"
 
 #define GRACE_MS 5000
 #define CUT_MS 500
@@ -26,6 +28,7 @@ struct ty_responder {
     struct ty_service service;
     struct ty_grpc *grpc;
     struct ty_http *http; // NULL: off
+    struct ty_tls *tls; // NULL: plaintext
     struct ty_timer grace;
     bool stopping, stopped;
     unsigned transports; // that have not stopped
@@ -42,8 +45,12 @@ static void on_memory(void *context, enum ty_memory_level level, const struct ty
 
 static int open_store(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
 {
+    char *url TY_CLEANUP(ty_redis_url_forget) = NULL;
+    if (settings->redis_password_file &&
+        ty_redis_url_with_password(settings->redis, settings->redis_password_file, &url, err) < 0)
+        return ty_err_prefix(err, "--redis-password-file");
     struct ty_state_options options = {
-        .redis_url = settings->redis,
+        .redis_url = url ? url : settings->redis,
         .shards = (unsigned)settings->shards,
         .command_ms = (uint64_t)settings->redis_timeout_ms,
         .tombstone_ms = TOMBSTONE_MS,
@@ -70,8 +77,16 @@ static int open_kafka(struct ty_responder *responder, const struct ty_responder_
         .client_id = "trainyard-responder",
         .topic_prefix = settings->topic_prefix,
         .properties = settings->kafka_properties,
+        .signing_key_file = settings->signing_key_file,
     };
     return ty_publisher_new(&options, &responder->service.publisher, err);
+}
+
+static int open_tls(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_tls_options options = {
+        .cert_file = settings->tls_cert, .key_file = settings->tls_key, .client_ca_file = settings->tls_client_ca};
+    return settings->tls_cert ? ty_tls_new(responder->loop, &options, &responder->tls, err) : 0;
 }
 
 // A file that is there is whole: written aside, then renamed. flag is the setting that names it.
@@ -98,7 +113,7 @@ static char *address_text(const char *host, unsigned port)
 
 static int serve_grpc(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
 {
-    struct ty_grpc_options options = {.max_request_bytes = TY_LIMIT_REQUEST_BYTES};
+    struct ty_grpc_options options = {.max_request_bytes = TY_LIMIT_REQUEST_BYTES, .tls = responder->tls};
     char *host TY_FREE = NULL;
     if (ty_responder_listen_address(settings, &host, &options.port, err) < 0)
         return -(int)err->code;
@@ -107,7 +122,8 @@ static int serve_grpc(struct ty_responder *responder, const struct ty_responder_
                     &responder->grpc, err) < 0)
         return -(int)err->code;
     char *address TY_FREE = address_text(host, ty_grpc_port(responder->grpc));
-    ty_log(TY_LOG_INFO, "responder.ready", TY_KV("listen", "%s", address));
+    ty_log(TY_LOG_INFO, "responder.ready", TY_KV("listen", "%s", address),
+           TY_KV("tls", "%s", responder->tls ? "on" : "off"));
     return settings->port_file ? write_port_file("--port-file", settings->port_file, address, err) : 0;
 }
 
@@ -117,6 +133,7 @@ static int serve_http(struct ty_responder *responder, const struct ty_responder_
         .max_connections = (unsigned)settings->http_max_connections,
         .max_per_address = (unsigned)settings->http_max_per_address,
         .origins = settings->http_origins,
+        .tls = responder->tls,
         .is_ready = ty_service_is_ready,
     };
     char *host TY_FREE = NULL;
@@ -130,8 +147,18 @@ static int serve_http(struct ty_responder *responder, const struct ty_responder_
                     &responder->http, err) < 0)
         return -(int)err->code;
     char *address TY_FREE = address_text(host, ty_http_port(responder->http));
-    ty_log(TY_LOG_INFO, "responder.http_ready", TY_KV("listen", "%s", address));
+    ty_log(TY_LOG_INFO, "responder.http_ready", TY_KV("listen", "%s", address),
+           TY_KV("tls", "%s", responder->tls ? "on" : "off"));
     return settings->http_port_file ? write_port_file("--http-port-file", settings->http_port_file, address, err) : 0;
+}
+
+// What is wrong with where and how to serve is said before anything is read or opened.
+static int check_addresses(const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    char *grpc TY_FREE = NULL, *http TY_FREE = NULL;
+    unsigned port;
+    int rc = ty_responder_listen_address(settings, &grpc, &port, err);
+    return rc < 0 ? rc : ty_responder_http_address(settings, &http, &port, err);
 }
 
 int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings *settings,
@@ -140,7 +167,8 @@ int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings 
     struct ty_responder *responder = ty_xcalloc(1, sizeof *responder);
     struct ty_service *service = &responder->service;
     responder->loop = service->loop = loop;
-    if (ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
+    if (check_addresses(settings, err) < 0 || open_tls(responder, settings, err) < 0 ||
+        ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
         goto fail;
     service->catalog = responder->catalog;
     if (ty_service_init(service, err) < 0 || open_store(responder, settings, err) < 0 ||
@@ -205,6 +233,12 @@ void ty_responder_stop(struct ty_responder *responder)
         ty_grpc_stop(responder->grpc, on_stopped, responder);
 }
 
+void ty_responder_reread(struct ty_responder *responder)
+{
+    if (responder->tls)
+        ty_tls_reread(responder->tls);
+}
+
 // Ends a server whose loop does not run (any more): the failing start, or an error of the loop itself.
 static void stop_now(struct ty_responder *responder)
 {
@@ -226,6 +260,7 @@ void ty_responder_free(struct ty_responder *responder)
     ty_publisher_free(responder->service.publisher, 1000);
     ty_grpc_free(responder->grpc);
     ty_http_free(responder->http);
+    ty_tls_free(responder->tls);
     ty_store_memory_free(responder->service.memory);
     ty_state_free(responder->service.state);
     ty_service_done(&responder->service);

@@ -17,6 +17,8 @@ struct ty_kafka_options {
     const char *topic_prefix;  // "mltraining."
     // NULL-terminated "key=value", passed to librdkafka as they are (SASL, TLS); "key.file=path": the value stands in the file.
     char **properties;
+    // Of publishers: commands are signed with the key in this file (core/signature.h), which is read once. NULL or "": they are not.
+    const char *signing_key_file;
 };
 
 // Of such a file: larger ones are refused.

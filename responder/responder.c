@@ -74,6 +74,7 @@ static int open_kafka(struct ty_responder *responder, const struct ty_responder_
         .client_id = "trainyard-responder",
         .topic_prefix = settings->topic_prefix,
         .properties = settings->kafka_properties,
+        .signing_key_file = settings->signing_key_file,
     };
     return ty_publisher_new(&options, &responder->service.publisher, err);
 }

@@ -19,6 +19,7 @@ struct ty_responder_settings {
     char *kafka_brokers;
     char *topic_prefix;
     char **kafka_properties;
+    char *signing_key_file;
     char *catalog_dir;
     int log_level;  // enum ty_log_level
     int log_format; // enum ty_log_format

@@ -38,6 +38,10 @@ static const struct ty_setting rows[] = {
          "Kafka consumer group of the intakes of one installation."),
     LIST("kafka-property", "TRAINYARD_KAFKA_PROPERTIES", kafka_properties, NULL,
          "A librdkafka property as key=value (TLS, SASL), or key.file=PATH for a secret that stands in a file; may be repeated."),
+    {.key = "require-signatures", .environment = "TRAINYARD_REQUIRE_SIGNATURES", .type = TY_SETTING_BOOL,
+     .offset = AT(require_signatures), .fallback = "false", .unit = "",
+     .help = "Take only commands that are signed by a key of the job's organization, as all intakes of an installation must; while it "
+             "is off, whoever can write the topics owns all organizations."},
     INT("intake-batch", "TRAINYARD_INTAKE_BATCH", batch_commands, 1, 4096, "256", "commands",
         "Commands of one partition that are applied in one call, at most."),
     INT("breaker-percent", "TRAINYARD_BREAKER_PERCENT", breaker_percent, 0, 100, "50", "%",

@@ -207,6 +207,7 @@ static int start_intake(struct ty_worker *worker, struct ty_err *err)
         .group_id = settings->group_id,
         .batch_commands = (unsigned)settings->batch_commands,
         .batch_bytes = BATCH_BYTES,
+        .requires_signatures = settings->require_signatures,
         .breaker_percent = (unsigned)settings->breaker_percent,
         .stall_ms = (uint64_t)settings->stall_timeout_s * 1000,
         .health_fn = on_health,
@@ -331,7 +332,7 @@ void ty_worker_report(const struct ty_worker *worker)
                TY_KV("applied", "%" PRIu64, in.applied), TY_KV("duplicates", "%" PRIu64, in.duplicates),
                TY_KV("conflicts", "%" PRIu64, in.conflicts), TY_KV("noops", "%" PRIu64, in.noops),
                TY_KV("tombstones", "%" PRIu64, in.tombstones), TY_KV("deleted", "%" PRIu64, in.deleted),
-               TY_KV("refused", "%" PRIu64, in.refused), TY_KV("too_old", "%" PRIu64, in.too_old), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
+               TY_KV("refused", "%" PRIu64, in.refused), TY_KV("too_old", "%" PRIu64, in.too_old), TY_KV("unsigned", "%" PRIu64, in.unsigned_refused), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
                TY_KV("gaps", "%" PRIu64, in.gaps), TY_KV("dropped_stale", "%" PRIu64, in.dropped_stale),
                TY_KV("breaker_opened", "%" PRIu64, in.breaker_opened), TY_KV("held_partitions", "%zu", in.held_partitions),
                TY_KV("stalls", "%" PRIu64, in.stalls), TY_KV("reopened", "%" PRIu64, in.reopened));

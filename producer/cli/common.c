@@ -38,12 +38,15 @@ const struct ty_setting ty_cli_common_rows[] = {
      .fallback = "mltraining.", .unit = "", .help = "Prefix of every topic's name."},
     {.key = "kafka-property", .environment = "TRAINYARD_KAFKA_PROPERTIES", .type = TY_SETTING_LIST,
      .offset = AT(kafka_properties), .unit = "", .help = "A librdkafka property as key=value (TLS, SASL), or key.file=PATH for a secret that stands in a file; may be repeated."},
+    {.key = "signing-key-file", .environment = "TRAINYARD_SIGNING_KEY_FILE", .type = TY_SETTING_TEXT,
+     .offset = AT(signing_key_file), .unit = "",
+     .help = "File with the key that commands are signed with, as keys create --signing makes it."},
 };
 const size_t ty_cli_common_count = sizeof ty_cli_common_rows / sizeof *ty_cli_common_rows;
 
 static bool is_needed(const struct ty_setting *row, unsigned needs)
 {
-    bool is_kafka = !strncmp(row->key, "kafka-", 6) || !strcmp(row->key, "topic-prefix");
+    bool is_kafka = !strncmp(row->key, "kafka-", 6) || !strcmp(row->key, "signing-key-file") || !strcmp(row->key, "topic-prefix");
     bool is_server = !strcmp(row->key, "server") || !strcmp(row->key, "token") || !strncmp(row->key, "tls", 3);
     bool is_time = !strcmp(row->key, "timeout-ms");
     return (!is_kafka || needs & TY_CLI_NEEDS_KAFKA) && (!is_server || needs & TY_CLI_NEEDS_SERVER) &&

@@ -26,6 +26,7 @@ struct ty_cli_common {
     char *kafka_brokers;
     char *topic_prefix;
     char **kafka_properties;
+    char *signing_key_file;
     int color; // enum ty_cli_color
     bool json;
 };

@@ -211,7 +211,7 @@ class Secured(unittest.TestCase):
         self.assertRegex(done.stderr, "(?i)authentication")
         self.assertNotIn("wrong-secret", done.stderr)
         missing = self.yard.cli(*words, "--kafka-property", "sasl.password.file=/nowhere", check=False)
-        self.refused("no file", missing, "Kafka property sasl.password.file: /nowhere: there is no such file", status=4)
+        self.refused("no file", missing, "Kafka property sasl.password.file: /nowhere: there is no such file", status=2)
         misspelt = self.yard.cli(*words, "--kafka-property", "sasl.password:hunter2", check=False)
         self.refused("no equals sign", misspelt, "expected key=value", status=2)
         self.assertNotIn("hunter2", misspelt.stderr)

@@ -116,7 +116,7 @@ class Redis:
                 line.sendall(f"AUTH {self.password}\r\n".encode())
                 assert line.recv(5) == b"+OK\r\n"
             line.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in
-                                                             (str(word).encode() for word in words)))
+                                                             (word if isinstance(word, bytes) else str(word).encode() for word in words)))
             answer = line.makefile("rb")
             first = answer.readline().rstrip(b"\r\n").decode(errors="replace")
             return answer.read(int(first[1:])).decode(errors="replace") if first[:1] == "$" and first != "$-1" else first

@@ -8,14 +8,18 @@ import os
 import pathlib
 import re
 import select
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import unittest
+import warnings
 
+import certificates
 import stack
 
 KINDS = stack.broker_kinds()
@@ -447,6 +451,61 @@ class Http(unittest.TestCase):
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
         stack.wait_until(lambda: self._descriptors() <= before + 5, "the connections are gone", 10)
         self.assertEqual(self.ask("GET", "/readyz")[0], 200)
+
+    # ---- TLS
+
+    def start_tls(self, *flags):
+        """A responder of its own; its address over HTTP."""
+        port_file = self.yard.dir / f"tls{len(flags)}.http"
+        process = stack.Process(f"tls-responder{len(flags)}", self.yard.dir, [
+            stack.BUILD / "bin/trainyard-responder", "--listen", "127.0.0.1:0", "--redis", self.yard.redis.url, "--kafka-brokers",
+            self.yard.broker.address, "--http-listen", "127.0.0.1:0", "--http-port-file", port_file, *flags])
+        self.addCleanup(process.kill)
+        stack.wait_until(lambda: port_file.exists() or not process.alive(), "it is served")
+        self.assertTrue(process.alive(), process.tail())
+        return port_file.read_text().strip()
+
+    def ask_tls(self, address, authority, own=None, path="/healthz", highest=None):
+        """(status, the certificate's serial number)"""
+        context = ssl.create_default_context(cafile=authority.cert)
+        context.set_alpn_protocols(["http/1.1"])
+        if own:
+            context.load_cert_chain(*own)
+        if highest:
+            context.maximum_version = highest
+        line = http.client.HTTPSConnection(address.replace("127.0.0.1", "localhost"), timeout=10, context=context)
+        try:
+            line.request("GET", path)
+            return line.getresponse().status, line.sock.getpeercert()["serialNumber"]
+        finally:
+            line.close()
+
+    def test_tls(self):
+        authority, other = certificates.Authority(self.yard.dir / "tls"), certificates.Authority(self.yard.dir / "tls", "other-authority")
+        cert, key = self.yard.dir / "serving.pem", self.yard.dir / "serving.key"
+        for source, target in zip(authority.issue("first"), (cert, key)):
+            shutil.copy(source, target)
+        address = self.start_tls("--tls-cert", cert, "--tls-key", key)
+        status, first = self.ask_tls(address, authority)
+        self.assertEqual(status, 200)
+        self.assertEqual(self.ask_tls(address, authority, path=WATCH + "?service=none")[0], 200)
+        with self.assertRaises(ssl.SSLCertVerificationError):
+            self.ask_tls(address, other)
+        with self.assertRaises((ssl.SSLError, OSError)), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.ask_tls(address, authority, highest=ssl.TLSVersion.TLSv1_1)
+        # A new pair is served from the next connection on.
+        for source, target in zip(authority.issue("second"), (cert, key)):
+            aside = target.with_suffix(".new")
+            shutil.copy(source, aside)
+            aside.rename(target)
+        stack.wait_until(lambda: self.ask_tls(address, authority)[1] != first, "the new certificate is shown", 20)
+        # Clients that are asked who they are.
+        address = self.start_tls("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", authority.cert)
+        self.assertEqual(self.ask_tls(address, authority, authority.issue("client"))[0], 200)
+        self.assertEqual(self.ask_tls(address, authority)[0], 403)
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            self.assertEqual(self.ask_tls(address, authority, other.issue("stranger"))[0], 403)
 
     # ---- the end
 

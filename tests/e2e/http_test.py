@@ -34,7 +34,7 @@ FOLLOWERS = 1000
 
 PRINTER = """
 i=0
-while [ ! -e "$ARG_stop" ]; do i=$((i + 1)); echo "line $i"; sleep 0.05; done
+while [ ! -e "$ARG_stop" ]; do i=$((i + 1)); echo "line $i"; sleep "$ARG_pause"; done
 echo nothing > "$OUTPUT/model.txt"
 """
 
@@ -152,16 +152,16 @@ class Http(unittest.TestCase):
                     got += chunk
             return got
 
-    def start_job(self, name):
+    def start_job(self, name, pause="0.05"):
         stop = self.yard.dir / f"{name}.stop"
-        return self.yard.publish_custom(self.yard.custom_request("printer", name, {"stop": str(stop)})), stop
+        return self.yard.publish_custom(self.yard.custom_request("printer", name, {"stop": str(stop), "pause": pause})), stop
 
     # ---- JSON
 
     def test_a_job_from_submit_to_delete_with_json(self):
         stop = self.yard.dir / "json.stop"
         request = {"organizationId": stack.ORGANIZATION, "dataset_id": "empty-set", "registryItemId": "test:printer", "modelName": "json",
-                   "modelVersion": "1", "containerVersion": "shell:1", "arguments": {"stop": str(stop)}}
+                   "modelVersion": "1", "containerVersion": "shell:1", "arguments": {"stop": str(stop), "pause": "0.05"}}
         options = {"idempotency-key": "json-1", "trainyard-label": "team=vision", "Trainyard-Priority": "3"}
         status, answer = self.call("SubmitCustomTrainingJob", request, options)
         self.assertEqual((status, list(answer)), (200, ["id"]))
@@ -340,7 +340,7 @@ class Http(unittest.TestCase):
         self.assertEqual(self.ask("GET", f"{FOLLOW}?id={job}", headers={"last-event-id": "wrong"})[0], 400)
 
     def test_a_thousand_followers(self):
-        job, stop = self.start_job("thousand")
+        job, stop = self.start_job("thousand", "0.5")
         self.yard.wait_status(job, stack.IN_PROGRESS)
         host, port = self.address.split(":")
         request = f"GET {FOLLOW}?id={job} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
@@ -354,7 +354,7 @@ class Http(unittest.TestCase):
         self.assertEqual((status, json.loads(answer)["code"]), (429, "resource_exhausted"), "one more is refused")
         began = time.monotonic()
         self.assertEqual(self.call("GetTrainingJob", {"id": job})[0], 200)
-        self.assertLess(time.monotonic() - began, 2, "others are served beside them")
+        self.assertLess(time.monotonic() - began, 5, "others are served beside them")
         stop.touch()
         ended, waiting = 0, {line.fileno(): [line, b""] for line in lines}
         poller = select.poll()

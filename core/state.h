@@ -252,15 +252,34 @@ struct ty_wait {
 typedef void (*ty_wait_fn)(void *context, const struct ty_err *err, const struct ty_wait *wait);
 void ty_state_wait(struct ty_state *state, const struct ty_id *id, ty_wait_fn fn, void *context);
 
-// A page of an organization's jobs, newest first, ties by id descending; status 0: all. cursor NULL: from the newest.
+// Jobs of one shard in an order that never changes for a job: who goes on behind the last one of a page meets each job that is
+// there all the while once, and none twice, whatever else comes, changes its state or is deleted.
+enum ty_list_order {
+    TY_LIST_CREATED, // of all states, or of some
+    TY_LIST_ENDED,   // those that have ended; a program of before this order has not put them there (see schemas/redis/README.md)
+};
 struct ty_list_cursor {
-    uint64_t created_us;
+    uint64_t time_us; // of the order
     struct ty_id id;
 };
-typedef void (*ty_list_fn)(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count,
-                           bool more);
-void ty_state_list(struct ty_state *state, unsigned shard, const char *organization_id, int status,
-                   const struct ty_list_cursor *cursor, unsigned limit, ty_list_fn fn, void *context);
+struct ty_list_query {
+    const char *organization_id;
+    enum ty_list_order order;
+    bool oldest_first;       // ties by id, the same way
+    unsigned states;         // bits 1 << state; 0: all. Of TY_LIST_CREATED only
+    uint64_t least_us, most_us; // of the order's time; 0: none
+    const struct ty_list_cursor *after; // NULL: from the first
+    unsigned limit;
+    size_t max_bytes;        // of records: the page ends with the job that comes to so many
+};
+struct ty_list_page {
+    const struct ty_claimed *jobs; // records are borrowed
+    size_t count;
+    bool more;                   // behind `last`
+    struct ty_list_cursor last;  // that was looked at: it may have left the store since. As `after` was, or zeros, where there was none
+};
+typedef void (*ty_list_fn)(void *context, const struct ty_err *err, const struct ty_list_page *page);
+void ty_state_list(struct ty_state *state, unsigned shard, const struct ty_list_query *query, ty_list_fn fn, void *context);
 
 // One page of a job's log from (attempt, sequence) on, through all attempts. Entries are as core/log_entry.h makes them, borrowed;
 // they are at most max_entries and max_bytes together, unless the first alone is larger. Where entries were dropped, or came too

@@ -27,7 +27,7 @@ static int read_key(const uint8_t *key, size_t key_len, struct ty_rule *rule, st
     while (kind < KINDS && (key_len < PREFIX_BYTES || memcmp(key, prefixes[kind], PREFIX_BYTES) != 0))
         kind++;
     if (kind == KINDS)
-        return ty_err_set(err, TY_EINVALID, "key: is neither \"pause/ORGANIZATION\" nor \"limit/ORGANIZATION\"");
+        return ty_err_set(err, TY_EINVALID, "key: is neither \"pause/ORGANIZATION\" nor \"limit/ORGANIZATION\", nor that of an access key");
     size_t len = key_len - PREFIX_BYTES;
     if (len > TY_LIMIT_NAME_BYTES)
         return ty_err_set(err, TY_EINVALID, "key: the organization has %zu bytes; at most %d are allowed", len, TY_LIMIT_NAME_BYTES);

@@ -14,7 +14,7 @@ static void load_scripts(struct ty_state *state)
 {
     static const char *const names[TY_SCRIPTS] = {
         [TY_SCRIPT_ATTACH] = "attach", [TY_SCRIPT_CLAIM] = "claim", [TY_SCRIPT_CONTROL] = "control",
-        [TY_SCRIPT_FINISH] = "finish", [TY_SCRIPT_HELD] = "held", [TY_SCRIPT_HELLO] = "hello", [TY_SCRIPT_LIST] = "list",
+        [TY_SCRIPT_FINISH] = "finish", [TY_SCRIPT_HELD] = "held", [TY_SCRIPT_HELLO] = "hello", [TY_SCRIPT_KEYS] = "keys", [TY_SCRIPT_LIST] = "list",
         [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
         [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_LOG_REMOVE] = "log_remove", [TY_SCRIPT_LOG_SEAL] = "log_seal",
         [TY_SCRIPT_LOG_SPANS] = "log_spans", [TY_SCRIPT_LOG_SUMS] = "log_sums", [TY_SCRIPT_LOG_LOOK] = "log_look",

@@ -58,16 +58,18 @@ enum ty_applied {
 
 // What operators set for the queues, in the place of a command (see core/rule.h).
 #define TY_APPLY_RULE 100
+// An access key or its revocation (see core/key.h).
+#define TY_APPLY_KEY 101
 
 // One command for apply. For a submit: record is what ty_record_encode_new made. For a rule: organization_id is its name,
-// record the value, NULL to take it back; it goes to all shards.
+// record the value, NULL to take it back; it goes to all shards. For a key: the same, as on Kafka; all keys lie on shard 0.
 struct ty_apply {
-    int kind; // enum ty_command_kind, or TY_APPLY_RULE
+    int kind; // enum ty_command_kind, TY_APPLY_RULE or TY_APPLY_KEY
     struct ty_id job_id;
     const void *record;
     size_t record_len;
     const char *organization_id;
-    int64_t offset; // of a rule's record; not read without a watermark
+    int64_t offset; // of a rule's or key's record; not read without a watermark
 };
 
 // Where the commands come from; all NULL/0 for a command that is not applied from a partition (the responder's).
@@ -280,6 +282,24 @@ struct ty_list_page {
 };
 typedef void (*ty_list_fn)(void *context, const struct ty_err *err, const struct ty_list_page *page);
 void ty_state_list(struct ty_state *state, unsigned shard, const struct ty_list_query *query, ty_list_fn fn, void *context);
+
+// Access keys and revocations that were put into the store behind one, in that order: at most max, and more says whether others
+// follow. Names and values are as on Kafka (ty_key_decode), borrowed.
+struct ty_stored_key {
+    uint64_t order; // of the last one: where to go on from
+    const char *name, *value;
+    size_t name_len, value_len;
+};
+struct ty_key_page {
+    bool is_whole;           // the store has all that Kafka had when a worker last had to look
+    const char *incarnation; // another one: the store was emptied since; "": no worker has been here; borrowed
+    uint64_t latest;         // the order of the last one of all; 0: none
+    bool more;
+    const struct ty_stored_key *keys;
+    size_t count;
+};
+typedef void (*ty_keys_fn)(void *context, const struct ty_err *err, const struct ty_key_page *page);
+void ty_state_keys(struct ty_state *state, uint64_t after, unsigned max, ty_keys_fn fn, void *context);
 
 // One page of a job's log from (attempt, sequence) on, through all attempts. Entries are as core/log_entry.h makes them, borrowed;
 // they are at most max_entries and max_bytes together, unless the first alone is larger. Where entries were dropped, or came too

@@ -105,20 +105,26 @@ static enum ty_script script_of(const struct ty_apply *command)
     switch (command->kind) {
     case TY_COMMAND_CANCEL:
     case TY_COMMAND_DELETE: return TY_SCRIPT_CONTROL;
-    case TY_APPLY_RULE: return TY_SCRIPT_RULES;
+    case TY_APPLY_RULE:
+    case TY_APPLY_KEY: return TY_SCRIPT_RULES;
     default: return TY_SCRIPT_SUBMIT;
     }
 }
 
 static bool belongs(const struct ty_state *state, const struct ty_apply *command, unsigned shard, enum ty_script script)
 {
-    return script_of(command) == script &&
-           (script == TY_SCRIPT_RULES || ty_state_shard_of(state, &command->job_id) == shard);
+    if (script_of(command) != script)
+        return false;
+    switch (command->kind) {
+    case TY_APPLY_RULE: return true;
+    case TY_APPLY_KEY: return shard == 0; // whoever asks for keys asks in one place
+    default: return ty_state_shard_of(state, &command->job_id) == shard;
+    }
 }
 
 static void add_command(struct ty_args *args, const struct ty_apply *command)
 {
-    if (command->kind == TY_APPLY_RULE) {
+    if (command->kind == TY_APPLY_RULE || command->kind == TY_APPLY_KEY) {
         ty_args_add_text(args, command->organization_id);
         ty_args_add(args, command->record_len ? command->record : "", command->record_len);
         ty_args_add_u64(args, (uint64_t)command->offset);

@@ -127,16 +127,18 @@ static int take_chunk(struct page_call *page, uint32_t attempt, const struct ty_
     return 0;
 }
 
-static void take_late(struct page_call *page, uint32_t attempt, uint64_t sequence, uint64_t late)
+static void take_late(struct page_call *page, uint32_t attempt, uint64_t sequence, uint64_t late, bool is_final)
 {
     char text[MARK_BYTES];
+    const char *end = is_final ? ", and no other attempt follows" : "";
     const struct ty_bytes *last = last_entry(page);
     uint64_t time_us = last ? time_of(last) : 0;
     if (late)
-        snprintf(text, sizeof text, "attempt %u was taken from its worker here; %" PRIu64 " line%s came later and are left out",
-                 attempt, late, late == 1 ? "" : "s");
+        snprintf(text, sizeof text,
+                 "attempt %u was taken from its worker here%s; %" PRIu64 " line%s came later and are left out", attempt, end, late,
+                 late == 1 ? "" : "s");
     else
-        snprintf(text, sizeof text, "attempt %u was taken from its worker here", attempt);
+        snprintf(text, sizeof text, "attempt %u was taken from its worker here%s", attempt, end);
     if (add_mark(page, attempt, sequence, late ? late : 1, text, time_us)) {
         page->attempt = attempt + 1;
         page->sequence = 0;
@@ -147,6 +149,7 @@ static void take_late(struct page_call *page, uint32_t attempt, uint64_t sequenc
 static int take_pieces(struct page_call *page, const struct ty_redis_reply *reply, struct ty_err *err)
 {
     uint32_t dropped_of = 0;
+    bool is_ended = reply->items[1].integer != 0 && reply->items[0].integer == 0;
     for (size_t i = 4; i < reply->count && !page->is_full;) {
         if (reply->count - i < 4)
             return ty_err_set(err, TY_EINTERNAL, "Redis: a piece of a log is missing");
@@ -168,7 +171,7 @@ static int take_pieces(struct page_call *page, const struct ty_redis_reply *repl
         } else if (kind == END) {
             bridge(page, attempt, first, last_entry(page));
         } else if (kind == LATE) {
-            take_late(page, attempt, first, (uint64_t)piece[3].integer);
+            take_late(page, attempt, first, (uint64_t)piece[3].integer, is_ended && i + 3 + len == reply->count);
         }
         for (int64_t n = 0; n < kind && !page->is_full; n++)
             take_entry(page, attempt, first + (uint64_t)n, piece[3 + n].bytes, piece[3 + n].len);

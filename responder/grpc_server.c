@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "core/log.h"
-#include "core/wire.h"
 #include "responder/grpc_internal.h"
 
 // Calls the library may hand out before we ask for more, per method.
@@ -17,107 +16,93 @@
 
 // ---- the pool ----
 
-static void set_up_call(struct ty_rpc *rpc, struct ty_grpc *grpc, const struct ty_rpc_slot *method)
+static void set_up_call(struct ty_grpc_call *call, struct ty_grpc *grpc, const struct ty_grpc_slot *slot)
 {
-    *rpc = (struct ty_rpc){.grpc = grpc, .method = method, .holds = 1};
-    atomic_init(&rpc->refs, 1);
-    rpc->on_new = (struct ty_rpc_tag){.kind = TAG_NEW, .rpc = rpc};
-    rpc->on_message = (struct ty_rpc_tag){.kind = TAG_MESSAGE, .rpc = rpc};
-    rpc->on_sent = (struct ty_rpc_tag){.kind = TAG_SENT, .rpc = rpc};
-    rpc->on_closed = (struct ty_rpc_tag){.kind = TAG_CLOSED, .rpc = rpc};
-    grpc_metadata_array_init(&rpc->metadata);
-    if (!method)
-        grpc_call_details_init(&rpc->details);
+    *call = (struct ty_grpc_call){.grpc = grpc, .slot = slot};
+    ty_rpc_init(&call->rpc, &grpc->calls, slot ? slot->table : NULL);
+    atomic_init(&call->refs, 1);
+    call->on_new = (struct ty_grpc_tag){.kind = TAG_NEW, .call = call};
+    call->on_message = (struct ty_grpc_tag){.kind = TAG_MESSAGE, .call = call};
+    call->on_sent = (struct ty_grpc_tag){.kind = TAG_SENT, .call = call};
+    call->on_closed = (struct ty_grpc_tag){.kind = TAG_CLOSED, .call = call};
+    grpc_metadata_array_init(&call->metadata);
+    if (!slot)
+        grpc_call_details_init(&call->details);
 }
 
-static struct ty_rpc *take_call(struct ty_grpc *grpc)
+static struct ty_grpc_call *take_call(struct ty_grpc *grpc)
 {
     if (!grpc->pool)
         grpc->pool = atomic_exchange(&grpc->returned, NULL);
-    struct ty_rpc *rpc = grpc->pool;
-    if (!rpc)
-        return ty_xmalloc(sizeof *rpc);
-    grpc->pool = rpc->next;
-    return rpc;
+    struct ty_grpc_call *call = grpc->pool;
+    if (!call)
+        return ty_xmalloc(sizeof *call);
+    grpc->pool = call->next;
+    return call;
 }
 
-static void give_back(struct ty_rpc *rpc)
+static void give_back(struct ty_grpc_call *call)
 {
-    struct ty_grpc *grpc = rpc->grpc;
-    for (size_t i = 0; i < rpc->trailing_count; i++) {
-        grpc_slice_unref(rpc->trailing[i].key);
-        grpc_slice_unref(rpc->trailing[i].value);
-    }
-    grpc_byte_buffer_destroy(rpc->request);
-    grpc_byte_buffer_destroy(rpc->reply);
-    grpc_metadata_array_destroy(&rpc->metadata);
-    if (!rpc->method)
-        grpc_call_details_destroy(&rpc->details);
-    if (rpc->call)
-        grpc_call_unref(rpc->call);
-    free(rpc->end);
-    rpc->next = atomic_load(&grpc->returned);
-    while (!atomic_compare_exchange_weak(&grpc->returned, &rpc->next, rpc))
+    struct ty_grpc *grpc = call->grpc;
+    grpc_byte_buffer_destroy(call->request);
+    grpc_byte_buffer_destroy(call->reply);
+    grpc_metadata_array_destroy(&call->metadata);
+    if (!call->slot)
+        grpc_call_details_destroy(&call->details);
+    if (call->call)
+        grpc_call_unref(call->call);
+    call->next = atomic_load(&grpc->returned);
+    while (!atomic_compare_exchange_weak(&grpc->returned, &call->next, call))
         continue;
 }
 
-void ty_rpc_unref(struct ty_rpc *rpc)
+void ty_grpc_call_unref(struct ty_grpc_call *call)
 {
-    if (atomic_fetch_sub(&rpc->refs, 1) == 1)
-        give_back(rpc);
+    if (atomic_fetch_sub(&call->refs, 1) == 1)
+        give_back(call);
 }
 
 // ---- the completion queue's thread ----
 
-static void request_call(struct ty_grpc *grpc, const struct ty_rpc_slot *method)
+static void request_call(struct ty_grpc *grpc, const struct ty_grpc_slot *slot)
 {
-    struct ty_rpc *rpc = take_call(grpc);
-    set_up_call(rpc, grpc, method);
+    struct ty_grpc_call *call = take_call(grpc);
+    set_up_call(call, grpc, slot);
     grpc_call_error error =
-        method ? grpc_server_request_registered_call(grpc->server, method->registered, &rpc->call, &rpc->deadline,
-                                                     &rpc->metadata, method->table->is_stream ? NULL : &rpc->request,
-                                                     grpc->queue, grpc->queue, &rpc->on_new)
-               : grpc_server_request_call(grpc->server, &rpc->call, &rpc->details, &rpc->metadata, grpc->queue,
-                                          grpc->queue, &rpc->on_new);
+        slot ? grpc_server_request_registered_call(grpc->server, slot->registered, &call->call, &call->deadline,
+                                                   &call->metadata, slot->table->is_stream ? NULL : &call->request,
+                                                   grpc->queue, grpc->queue, &call->on_new)
+             : grpc_server_request_call(grpc->server, &call->call, &call->details, &call->metadata, grpc->queue,
+                                        grpc->queue, &call->on_new);
     if (error != GRPC_CALL_OK)
-        ty_rpc_unref(rpc);
+        ty_grpc_call_unref(call);
 }
 
 static void drain(void *context);
 
-static void put_in_mailbox(struct ty_grpc *grpc, struct ty_rpc_tag *tag)
+static void put_in_mailbox(struct ty_grpc *grpc, struct ty_grpc_tag *tag)
 {
     tag->next = atomic_load(&grpc->mailbox);
     while (!atomic_compare_exchange_weak(&grpc->mailbox, &tag->next, tag))
         continue;
     if (!tag->next)
-        ty_loop_post(grpc->loop, drain, grpc);
+        ty_loop_post(grpc->calls.loop, drain, grpc);
 }
 
-bool ty_rpc_tells_closed(const struct ty_rpc *rpc)
+static void handle_event(struct ty_grpc *grpc, struct ty_grpc_tag *tag, bool ok)
 {
-    return rpc->method && (rpc->method->table->is_stream || rpc->method->table->tells_closed);
-}
-
-bool ty_rpc_is_stream(const struct ty_rpc *rpc)
-{
-    return rpc->method && rpc->method->table->is_stream;
-}
-
-static void handle_event(struct ty_grpc *grpc, struct ty_rpc_tag *tag, bool ok)
-{
-    struct ty_rpc *rpc = tag->rpc;
+    struct ty_grpc_call *call = tag->call;
     tag->ok = ok;
     if (tag->kind == TAG_NEW) {
         if (!ok) { // the server is stopping
-            ty_rpc_unref(rpc);
+            ty_grpc_call_unref(call);
             return;
         }
-        request_call(grpc, rpc->method);
+        request_call(grpc, call->slot);
     }
     // Of a unary call nobody waits for the answer to leave: it ends here.
-    if (tag->kind == TAG_SENT && !ty_rpc_is_stream(rpc)) {
-        ty_rpc_unref(rpc);
+    if (tag->kind == TAG_SENT && !ty_rpc_is_stream(&call->rpc)) {
+        ty_grpc_call_unref(call);
         return;
     }
     put_in_mailbox(grpc, tag);
@@ -137,70 +122,19 @@ static void *serve(void *context)
 
 // ---- the loop's side ----
 
-static void drop_stream(struct ty_rpc *rpc)
-{
-    if (!rpc->stream_at)
-        return;
-    *rpc->stream_at = rpc->stream_next;
-    if (rpc->stream_next)
-        rpc->stream_next->stream_at = rpc->stream_at;
-    rpc->stream_at = NULL;
-}
-
-static void add_stream(struct ty_rpc *rpc)
-{
-    struct ty_grpc *grpc = rpc->grpc;
-    rpc->stream_next = grpc->streams;
-    if (grpc->streams)
-        grpc->streams->stream_at = &rpc->stream_next;
-    rpc->stream_at = &grpc->streams;
-    grpc->streams = rpc;
-}
-
 // The server ends on its own time; a handler may hold a call beyond that.
-static void tell_stopped(struct ty_grpc *grpc)
+static void tell_stopped(void *context)
 {
-    if (grpc->server_stopped && !grpc->calls && grpc->stopped)
+    struct ty_grpc *grpc = context;
+    if (grpc->server_stopped && !grpc->calls.count && grpc->stopped)
         grpc->stopped(grpc->stopped_context);
 }
 
-void ty_rpc_hold(struct ty_rpc *rpc)
+static uint64_t time_left_ms(const struct ty_grpc_call *call)
 {
-    rpc->holds++;
-}
-
-void ty_rpc_release(struct ty_rpc *rpc)
-{
-    if (--rpc->holds)
-        return;
-    drop_stream(rpc);
-    struct ty_grpc *grpc = rpc->grpc;
-    if (rpc->method && rpc->method->table->on_done)
-        rpc->method->table->on_done(rpc);
-    ty_rpc_unref(rpc);
-    grpc->calls--;
-    tell_stopped(grpc);
-}
-
-static void on_timer(void *context)
-{
-    struct ty_rpc *rpc = context;
-    struct ty_err err;
-    ty_rpc_hold(rpc);
-    if (rpc->method->table->on_timeout)
-        rpc->method->table->on_timeout(rpc);
-    if (!rpc->answered) {
-        ty_err_set(&err, TY_EUNAVAILABLE, "no answer within %d ms", TY_RPC_TIMEOUT_MS);
-        ty_rpc_fail(rpc, &err);
-    }
-    ty_rpc_release(rpc);
-}
-
-static uint64_t time_left_ms(const struct ty_rpc *rpc)
-{
-    gpr_timespec left = gpr_time_sub(rpc->deadline, gpr_now(rpc->deadline.clock_type));
+    gpr_timespec left = gpr_time_sub(call->deadline, gpr_now(call->deadline.clock_type));
     int64_t ms = left.tv_sec >= TY_RPC_TIMEOUT_MS / 1000 + 1 ? TY_RPC_TIMEOUT_MS : gpr_time_to_millis(left);
-    return ms < 0 ? 0 : ms > TY_RPC_TIMEOUT_MS ? TY_RPC_TIMEOUT_MS : (uint64_t)ms;
+    return ms < 0 ? 0 : (uint64_t)ms;
 }
 
 // The request's bytes in one piece; *ret_slice is the caller's to unref.
@@ -214,129 +148,86 @@ static bool read_request(grpc_byte_buffer *request, grpc_slice *ret_slice)
     return true;
 }
 
-static void take_message(struct ty_rpc *rpc)
+static void take_message(struct ty_grpc_call *call)
 {
-    const struct ty_rpc_method *table = rpc->method->table;
-    ProtobufCMessage *message;
     struct ty_err err;
     grpc_slice bytes;
-    if (!read_request(rpc->request, &bytes)) {
+    if (!read_request(call->request, &bytes)) {
         ty_err_set(&err, TY_EINVALID, "the call has no request message");
-        ty_rpc_fail(rpc, &err);
+        ty_rpc_fail(&call->rpc, &err);
         return;
     }
-    grpc_byte_buffer_destroy(rpc->request);
-    rpc->request = NULL;
-    int rc = ty_wire_unpack(table->request, GRPC_SLICE_START_PTR(bytes), GRPC_SLICE_LENGTH(bytes), &message, &err);
+    grpc_byte_buffer_destroy(call->request);
+    call->request = NULL;
+    ty_rpc_dispatch(&call->rpc, GRPC_SLICE_START_PTR(bytes), GRPC_SLICE_LENGTH(bytes));
     grpc_slice_unref(bytes);
-    if (rc < 0) {
-        ty_rpc_fail(rpc, &err);
-        return;
-    }
-    table->on_request(rpc, message);
-    protobuf_c_message_free_unpacked(message, NULL);
 }
 
-static void refuse(struct ty_rpc *rpc, enum ty_code code, const char *text)
+static void on_new_call(struct ty_grpc_call *call)
 {
-    struct ty_err err;
-    ty_err_set(&err, code, "%s", text);
-    ty_rpc_fail(rpc, &err);
-}
-
-static void on_new_call(struct ty_rpc *rpc)
-{
-    struct ty_grpc *grpc = rpc->grpc;
-    grpc->calls++;
+    struct ty_rpc *rpc = &call->rpc;
     if (ty_rpc_tells_closed(rpc))
-        ty_rpc_receive_close(rpc);
-    if (!rpc->method) {
-        refuse(rpc, TY_EUNIMPLEMENTED, "there is no such method");
-    } else if (grpc->calls > TY_RPC_MAX_CALLS) {
-        refuse(rpc, TY_EEXHAUSTED, "too many calls are being worked on");
-    } else if (ty_rpc_is_stream(rpc)) {
-        add_stream(rpc);
-        if (grpc->stopping)
-            refuse(rpc, TY_EUNAVAILABLE, "the server is stopping");
-        else
-            ty_rpc_receive_message(rpc);
+        ty_grpc_receive_close(call);
+    if (!ty_rpc_start(rpc, call->slot ? time_left_ms(call) : 0))
+        return;
+    if (ty_rpc_is_stream(rpc)) {
+        ty_grpc_receive_message(call);
     } else {
         ty_rpc_hold(rpc);
-        ty_loop_set_timer(grpc->loop, &rpc->timer, time_left_ms(rpc), on_timer, rpc);
-        take_message(rpc);
+        take_message(call);
         ty_rpc_release(rpc);
     }
 }
 
-static void on_stream_message(struct ty_rpc *rpc, bool ok)
+static void on_stream_message(struct ty_grpc_call *call, bool ok)
 {
-    if (ok && rpc->request && !rpc->answered)
-        take_message(rpc);
-    else if (!rpc->answered)
-        ty_rpc_answer(rpc, NULL); // the client has said all it wants to say
-    // The next message is asked for when the answer to this one has left, so a stream cannot flood us.
-    if (!rpc->answered && !rpc->sending && !rpc->method->table->takes_one)
-        ty_rpc_receive_message(rpc);
-}
-
-static void on_stream_sent(struct ty_rpc *rpc, bool ok)
-{
-    bool was_sending = rpc->sending;
-    rpc->sending = false;
-    grpc_byte_buffer_destroy(rpc->reply);
-    rpc->reply = NULL;
-    bool goes_on = was_sending && ok && (!rpc->answered || rpc->ends_later);
-    // A handler that was waiting for its turn has it before the end: its last word is not lost.
-    if (goes_on && rpc->method->table->on_sent)
-        rpc->method->table->on_sent(rpc);
-    if (rpc->sending)
+    struct ty_rpc *rpc = &call->rpc;
+    if (rpc->answered)
         return;
-    if (rpc->ends_later) {
-        rpc->ends_later = false;
-        ty_rpc_send_end(rpc, rpc->end);
-    } else if (goes_on && !rpc->method->table->on_sent) {
-        ty_rpc_receive_message(rpc);
-    }
+    if (ok && call->request)
+        take_message(call);
+    else
+        ty_rpc_answer(rpc, NULL, NULL); // the client has said all it wants to say
+    if (ty_rpc_takes_more(rpc))
+        ty_grpc_receive_message(call);
 }
 
-static void on_close(struct ty_rpc *rpc)
+static void on_stream_sent(struct ty_grpc_call *call, bool ok)
 {
-    rpc->cancelled = rpc->was_cancelled != 0;
-    if (!ty_rpc_is_stream(rpc) || rpc->answered)
-        return;
-    // A stream that the client has left takes no status any more.
-    rpc->answered = true;
-    ty_rpc_release(rpc);
+    grpc_byte_buffer_destroy(call->reply);
+    call->reply = NULL;
+    if (ty_rpc_on_sent(&call->rpc, ok))
+        ty_grpc_receive_message(call);
 }
 
-static void deliver(struct ty_grpc *grpc, struct ty_rpc_tag *tag)
+static void deliver(struct ty_grpc *grpc, struct ty_grpc_tag *tag)
 {
-    struct ty_rpc *rpc = tag->rpc;
+    struct ty_grpc_call *call = tag->call;
     switch (tag->kind) {
-    case TAG_NEW: on_new_call(rpc); return;
-    case TAG_MESSAGE: on_stream_message(rpc, tag->ok); break;
-    case TAG_SENT: on_stream_sent(rpc, tag->ok); break;
-    case TAG_CLOSED: on_close(rpc); break;
+    case TAG_NEW: on_new_call(call); return;
+    case TAG_MESSAGE: on_stream_message(call, tag->ok); break;
+    case TAG_SENT: on_stream_sent(call, tag->ok); break;
+    case TAG_CLOSED: ty_rpc_on_closed(&call->rpc, call->was_cancelled != 0); break;
     case TAG_STOPPED:
         grpc->server_stopped = true;
         tell_stopped(grpc);
         return;
     }
-    ty_rpc_release(rpc);
+    ty_rpc_release(&call->rpc);
 }
 
 static void drain(void *context)
 {
     struct ty_grpc *grpc = context;
-    struct ty_rpc_tag *newest = atomic_exchange(&grpc->mailbox, NULL), *oldest = NULL;
+    struct ty_grpc_tag *newest = atomic_exchange(&grpc->mailbox, NULL), *oldest = NULL;
     while (newest) {
-        struct ty_rpc_tag *next = newest->next;
+        struct ty_grpc_tag *next = newest->next;
         newest->next = oldest;
         oldest = newest;
         newest = next;
     }
     while (oldest) {
-        struct ty_rpc_tag *next = oldest->next; // the tag is free for its next use once it is delivered
+        struct ty_grpc_tag *next = oldest->next; // the tag is free for its next use once it is delivered
         deliver(grpc, oldest);
         oldest = next;
     }
@@ -415,9 +306,12 @@ int ty_grpc_new(struct ty_loop *loop, const struct ty_grpc_options *options, con
     struct ty_grpc *grpc = ty_xcalloc(1, sizeof *grpc);
     gpr_set_log_function(on_library_log);
     grpc_init();
-    grpc->loop = loop;
-    grpc->context = context;
-    grpc->on_stopped = (struct ty_rpc_tag){.kind = TAG_STOPPED};
+    grpc->calls = (struct ty_rpc_calls){.loop = loop,
+                                        .context = context,
+                                        .transport = &ty_grpc_transport,
+                                        .on_idle = tell_stopped,
+                                        .transport_context = grpc};
+    grpc->on_stopped = (struct ty_grpc_tag){.kind = TAG_STOPPED};
     grpc->queue = grpc_completion_queue_create_for_next(NULL);
     grpc->server = create_server(options);
     grpc_server_register_completion_queue(grpc->server, grpc->queue, NULL);
@@ -445,15 +339,10 @@ unsigned ty_grpc_port(const struct ty_grpc *grpc)
 
 void ty_grpc_stop(struct ty_grpc *grpc, void (*on_stopped)(void *context), void *context)
 {
-    grpc->stopping = true;
     grpc->stopped = on_stopped;
     grpc->stopped_context = context;
     grpc_server_shutdown_and_notify(grpc->server, grpc->queue, &grpc->on_stopped);
-    struct ty_rpc *next;
-    for (struct ty_rpc *rpc = grpc->streams; rpc; rpc = next) {
-        next = rpc->stream_next;
-        refuse(rpc, TY_EUNAVAILABLE, "the server is stopping");
-    }
+    ty_rpc_stop_calls(&grpc->calls);
 }
 
 void ty_grpc_cancel_calls(struct ty_grpc *grpc)
@@ -461,11 +350,11 @@ void ty_grpc_cancel_calls(struct ty_grpc *grpc)
     grpc_server_cancel_all_calls(grpc->server);
 }
 
-static void free_pool(struct ty_rpc *rpc)
+static void free_pool(struct ty_grpc_call *call)
 {
-    for (struct ty_rpc *next; rpc; rpc = next) {
-        next = rpc->next;
-        free(rpc);
+    for (struct ty_grpc_call *next; call; call = next) {
+        next = call->next;
+        free(call);
     }
 }
 

@@ -16,7 +16,7 @@
 #include <stdbool.h>
 
 #include "core/err.h"
-#include "responder/grpc_server.h"
+#include "responder/rpc.h"
 #include "trainyard/v1/command.pb-c.h"
 
 #define TY_TRACEPARENT_BYTES 56

@@ -9,6 +9,7 @@
 
 #include "core/kafka.h"
 #include "core/log.h"
+#include "responder/grpc_server.h"
 #include "responder/log_feed.h"
 #include "responder/service.h"
 

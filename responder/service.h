@@ -9,7 +9,7 @@
 #include "core/loop.h"
 #include "core/state.h"
 #include "core/store_memory.h"
-#include "responder/grpc_server.h"
+#include "responder/rpc.h"
 #include "responder/reflection.h"
 
 #define TY_SERVICE_NAME "viam.app.mltraining.v1.MLTrainingService"

@@ -18,7 +18,7 @@
 static const struct ty_cli_verb *const verbs[] = {
     &ty_cli_submit, &ty_cli_submit_custom, &ty_cli_retry, &ty_cli_cancel, &ty_cli_delete, &ty_cli_get,
     &ty_cli_list,   &ty_cli_logs,          &ty_cli_watch,  &ty_cli_containers, &ty_cli_topics,
-    &ty_cli_pause, &ty_cli_resume, &ty_cli_limit, &ty_cli_rules, &ty_cli_dead_letters, &ty_cli_rebuild,
+    &ty_cli_pause, &ty_cli_resume, &ty_cli_limit, &ty_cli_rules, &ty_cli_keys, &ty_cli_dead_letters, &ty_cli_rebuild,
 };
 #define VERBS (sizeof verbs / sizeof *verbs)
 
@@ -36,7 +36,9 @@ static const struct {
     {6, TY_CLI_NEEDS_STATE, "the job's state, or what is known of it, does not allow it"},
     {6, TY_CLI_NEEDS_TOPICS, "topics are missing or differ from what they must be"},
     {6, TY_CLI_NEEDS_LETTERS, "there is no topic of letters, or one cannot be replayed"},
+    {4, TY_CLI_NEEDS_KEYS, "there is no such key"},
     {6, TY_CLI_NEEDS_RULES, "there is no topic of rules"},
+    {6, TY_CLI_NEEDS_KEYS, "there is no topic of keys"},
     {7, 0, "not logged in or not allowed"},
     {8, 0, "a limit is reached; try again later"},
     {9, TY_CLI_NEEDS_SERVER, "the responder does not know this call"},

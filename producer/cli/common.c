@@ -21,7 +21,7 @@ const struct ty_setting ty_cli_common_rows[] = {
     {.key = "timeout-ms", .environment = "TRAINYARD_TIMEOUT_MS", .type = TY_SETTING_INT, .offset = AT(timeout_ms),
      .min = 100, .max = 600000, .fallback = "10000", .unit = "ms",
      .help = "How long one call of the responder, or the work of topics, may take, connecting included; of "
-             "dead-letters and rules each wait for Kafka."},
+             "dead-letters, rules and keys each wait for Kafka."},
     {.key = "kafka-brokers", .environment = "TRAINYARD_KAFKA_BROKERS", .type = TY_SETTING_TEXT,
      .offset = AT(kafka_brokers), .fallback = "127.0.0.1:9092", .unit = "",
      .help = "Kafka bootstrap servers, host:port[,host:port]."},

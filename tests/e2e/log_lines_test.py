@@ -94,7 +94,7 @@ class LogLines(unittest.TestCase):
                 self.assertEqual([entry for entry in entries if entry[2] != "worker"], wanted)
                 own = [entry[1] for entry in entries if entry[2] == "worker"]
                 self.assertEqual([word for word in own if word.startswith(("attempt", "step"))], [
-                    "attempt 1 started on worker-1", "step prepare", "step install", "step train", "step collect",
+                    "attempt 1 claimed by worker-1", "step prepare", "step install", "step train", "step collect",
                     "attempt 1 completed"])
 
     def test_nothing_printable_is_lost(self):

@@ -64,7 +64,7 @@ class Retries(unittest.TestCase):
                              "--script", "test:third", "--model-name", f"m-{uuid.uuid4()}", "--retry-on-error", "--follow",
                              "--retry-base-ms", "1500")
         for attempt in (1, 2, 3):
-            self.assertIn(f"attempt {attempt} started", done.stderr)
+            self.assertIn(f"attempt {attempt} claimed", done.stderr)
         self.assertIn("the job ended COMPLETED", done.stderr)
 
     def test_a_policy_that_makes_no_sense_is_refused(self):

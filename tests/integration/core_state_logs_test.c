@@ -122,6 +122,7 @@ static void the_last_lease_ends_the_log(void **state)
     struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
     assert_int_equal(page.count, 4);
     assert_true(page.lines[3].missing > 0);
+    assert_non_null(strstr(page.entries[3], "attempt 1 was taken from its worker here, and no other attempt follows"));
     page = state_page(&client, &id, page.next_attempt, page.next_sequence, 64, 1 << 20);
     assert_int_equal(page.count, 0); // said once
     assert_true(page.ended);

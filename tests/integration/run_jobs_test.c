@@ -76,13 +76,13 @@ static void job_completes(void **state)
     assert_string_equal(view.model, model);
     free(model);
     const char *text = (char *)log.data;
-    assert_non_null(strstr(text, "info attempt 1 started on w1\n"));
+    assert_non_null(strstr(text, "info attempt 1 claimed by w1\n"));
     assert_non_null(strstr(text, "--alpha=it's a \"b\" $c\ninfo --labels='x y'\ninfo --num_epochs=3\n"));
     assert_non_null(strstr(text, "cwd has one, attempt 1\n"));
     assert_non_null(strstr(text, "warn WARNING: on stderr\n"));
     assert_non_null(strstr(text, "info no newline\n"));
     assert_non_null(strstr(text, "info attempt 1 completed\n"));
-    static const char *const own[] = {"info attempt 1 started", "info step prepare", "info step install", "info step train",
+    static const char *const own[] = {"info attempt 1 claimed", "info step prepare", "info step install", "info step train",
                                       "info step collect", "info attempt 1 completed"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         assert_int_equal(stream_of(&log, own[i]), 'w');

@@ -77,8 +77,8 @@ static void a_script_that_fails_twice_completes_with_the_third_attempt(void **st
                                     "step train exited with code 3\n", attempt);
         assert_non_null(strstr((char *)log.data, line));
     }
-    assert_non_null(strstr((char *)log.data, "info attempt 1 started on w1\n"));
-    assert_non_null(strstr((char *)log.data, "info attempt 2 started on w1, after the one before it: script_exit\n"));
+    assert_non_null(strstr((char *)log.data, "info attempt 1 claimed by w1\n"));
+    assert_non_null(strstr((char *)log.data, "info attempt 2 claimed by w1, after the one before it: script_exit\n"));
     assert_non_null(strstr((char *)log.data, "info attempt 3 completed\n"));
 }
 

@@ -544,9 +544,11 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_log
     call->done = true;
     call->page = (struct state_page){.count = page->count, .more = page->more, .ended = page->ended,
                                      .next_attempt = page->next_attempt, .next_sequence = page->next_sequence};
-    for (size_t i = 0; i < page->count && i < STATE_JOBS_MAX; i++)
-        snprintf(call->page.entries[i], sizeof call->page.entries[i], "%.*s", (int)page->entries[i].len,
-                 (const char *)page->entries[i].data);
+    for (size_t i = 0; i < page->count && i < STATE_JOBS_MAX; i++) {
+        const char *stored = page->entries[i].data;
+        for (size_t at = 0; at < page->entries[i].len && at < sizeof call->page.entries[i] - 1; at++)
+            call->page.entries[i][at] = stored[at] ? stored[at] : '.';
+    }
     size_t n = 0;
     for (size_t i = 0; i < page->run_count; i++)
         for (size_t j = 0; j < page->runs[i].count && n < STATE_JOBS_MAX; j++)

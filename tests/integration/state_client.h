@@ -147,7 +147,7 @@ struct state_page {
     bool more, ended;
     uint32_t next_attempt;
     uint64_t next_sequence;
-    char entries[STATE_JOBS_MAX][16];
+    char entries[STATE_JOBS_MAX][128]; // as they are stored or made; cut there, with dots for NULs
     struct state_line {
         uint32_t attempt;
         uint64_t sequence, missing;

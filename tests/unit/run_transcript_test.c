@@ -72,21 +72,21 @@ static void steps_and_streams(void **state)
     struct reading reading;
     (void)state;
     begin(&reading);
-    ty_transcript_say(reading.transcript, START_US, "info", "attempt 1 started on w1");
+    ty_transcript_say(reading.transcript, START_US, "info", "attempt 1 claimed by w1");
     frame(&reading, 10, OUT, 0, "found\n");
     frame(&reading, 20, OUT, 2, "one\ntw");
     frame(&reading, 30, ERR, 2, "ERROR: bad\n");
     frame(&reading, 40, OUT, 2, "o\n");
     frame(&reading, 50, OWN, 2, "stopping: the job was canceled\n");
     frame(&reading, 60, OUT, 3, "");
-    assert_string_equal(end(&reading), "0 w0.000 info attempt 1 started on w1\n"
+    assert_string_equal(end(&reading), "0 w0.000 info attempt 1 claimed by w1\n"
                                        "1 w0.010 info step prepare\n"
                                        "2 w0.010 info found\n"
                                        "3 w0.020 info step install\n"
                                        "4 w0.020 info step train\n"
                                        "5 o0.020 info one\n"
                                        "6 e0.030 error ERROR: bad\n"
-                                       "7 o0.020 info two\n"
+                                       "7 o0.030 info two\n"
                                        "8 w0.050 info stopping: the job was canceled\n"
                                        "9 w0.060 info step collect\n");
     ty_buf_done(&reading.text);

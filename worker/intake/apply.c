@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "core/key.h"
 #include "core/record.h"
 #include "core/rule.h"
 
@@ -66,6 +67,26 @@ static void prepare_rule(const uint8_t *key, size_t key_len, const uint8_t *valu
     ty_rule_done(&rule);
 }
 
+// The store has keys as Kafka has them.
+static void prepare_key(const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len, struct ty_buf *arena,
+                        struct ty_prepared *prepared, struct ty_err *err)
+{
+    struct ty_key decoded;
+    char name[TY_KEY_NAME_BYTES];
+    if (ty_key_decode(key, key_len, value, value_len, &decoded, err) < 0) {
+        prepared->is_refused = true;
+        return;
+    }
+    prepared->has_command = true;
+    prepared->command.kind = TY_APPLY_KEY;
+    prepared->record_at = arena->len;
+    ty_buf_add(arena, value, value_len);
+    prepared->command.record_len = value_len;
+    prepared->organization_at = arena->len;
+    ty_key_name(&decoded.id, decoded.is_revocation, name);
+    ty_buf_add(arena, name, strlen(name) + 1);
+}
+
 void ty_prepare(const struct ty_catalog *catalog, enum ty_topic_kind topic_kind, const uint8_t *key, size_t key_len,
                 const uint8_t *value, size_t value_len, uint64_t time_us, struct ty_buf *arena,
                 struct ty_prepared *ret_prepared, struct ty_err *err)
@@ -74,7 +95,10 @@ void ty_prepare(const struct ty_catalog *catalog, enum ty_topic_kind topic_kind,
     bool has_id;
     *ret_prepared = (struct ty_prepared){0};
     if (topic_kind == TY_TOPIC_SETTINGS) {
-        prepare_rule(key, key_len, value, value_len, arena, ret_prepared, err);
+        if (key && ty_key_is_name(key, key_len))
+            prepare_key(key, key_len, value, value_len, arena, ret_prepared, err);
+        else
+            prepare_rule(key, key_len, value, value_len, arena, ret_prepared, err);
         return;
     }
     if (ty_command_decode(topic_kind, key, key_len, value, value_len, &command, &has_id, err) < 0) {

@@ -95,7 +95,7 @@ static void rewind_spool(struct ty_ship *ship, const struct ty_log_place *place)
     ship->has_flush = ship->flushes_read = false;
     if (ship->reading == CLOSED || ship->reading == READ)
         ship->reading = ENDING;
-    char *text TY_FREE = ty_xasprintf("attempt %u started on %s%s%s", ship->options.attempt, ship->worker,
+    char *text TY_FREE = ty_xasprintf("attempt %u claimed by %s%s%s", ship->options.attempt, ship->worker,
                                       ship->after ? ", after the one before it: " : "", ship->after ? ship->after : "");
     ty_transcript_say(ship->transcript, ship->options.started_us, "info", text);
 }

@@ -9,6 +9,7 @@
 #include "core/logsplit.h"
 
 #define QUIET_US 1000000u
+#define SAME_TIME_US (2 * QUIET_US)
 #define TAIL_LINE_BYTES 2048u
 #define NEVER UINT64_MAX
 
@@ -32,8 +33,8 @@ struct ty_transcript {
     const char *stderr_level;
     struct splitter splitters[SPLITTERS];
     int step; // the one that has been announced last; -1 before the first
-    uint64_t sequence;
-    struct ty_buf entry; // scratch
+    uint64_t sequence, last_us; // last_us: the time of the entry before
+    struct ty_buf entry;        // scratch
     struct {
         char *text;
         size_t len, cap;
@@ -44,11 +45,22 @@ struct ty_transcript {
 
 // ---- entries ----
 
+// The times of a log do not go back by what lies between two programs that say when something was (worker, supervisor, a line
+// that was held). A clock that was set is another thing, and is left as it is.
+static uint64_t in_order(struct ty_transcript *transcript, uint64_t time_us)
+{
+    uint64_t last_us = transcript->last_us;
+    if (time_us < last_us && last_us - time_us < SAME_TIME_US)
+        return last_us;
+    transcript->last_us = time_us;
+    return time_us;
+}
+
 static void emit(struct ty_transcript *transcript, enum ty_log_stream stream, const struct ty_logsplit_line *line)
 {
     struct ty_buf *entry = &transcript->entry;
     ty_buf_clear(entry);
-    ty_log_entry_add(entry, stream, line->continued, line->time_us, line->level, line->message, line->len);
+    ty_log_entry_add(entry, stream, line->continued, in_order(transcript, line->time_us), line->level, line->message, line->len);
     transcript->fn(transcript->context, transcript->sequence++, entry->data, entry->len);
 }
 

@@ -18,7 +18,7 @@ static void load_scripts(struct ty_state *state)
         [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
         [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_LOG_REMOVE] = "log_remove", [TY_SCRIPT_LOG_SEAL] = "log_seal",
         [TY_SCRIPT_LOG_SPANS] = "log_spans", [TY_SCRIPT_LOG_SUMS] = "log_sums", [TY_SCRIPT_LOG_LOOK] = "log_look",
-        [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PUBLISHED] = "published",
+        [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PROGRESS] = "progress", [TY_SCRIPT_PUBLISHED] = "published",
         [TY_SCRIPT_REBUILD] = "rebuild", [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew",
         [TY_SCRIPT_PLACE] = "place", [TY_SCRIPT_RULES] = "rules",
         [TY_SCRIPT_REPLAYED] = "replayed", [TY_SCRIPT_RESTORE] = "restore", [TY_SCRIPT_RETIRE] = "retire", [TY_SCRIPT_SETTLED] = "settled",

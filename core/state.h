@@ -236,7 +236,18 @@ void ty_state_log_sums(struct ty_state *state, unsigned shard, const struct ty_l
 // Looks at a few logs of the shard, and tells what they take now. interval_ms: as in ty_state_retire. Nobody waits for it.
 void ty_state_log_look(struct ty_state *state, unsigned shard, uint64_t interval_ms);
 
+// What an attempt tells of its progress, bytes of a serialized trainyard.v1.JobProgress, in place of what there was. It goes with the job;
+// where nobody removes it, 30 days after the job would have gone. TY_EABORTED: stale token, or the attempt's lease was taken;
+// TY_ENOTFOUND: no such log.
+typedef void (*ty_done_fn)(void *context, const struct ty_err *err);
+void ty_state_progress_put(struct ty_state *state, const struct ty_id *id, const struct ty_token *token, const void *bytes,
+                           size_t len, ty_done_fn fn, void *context);
+
 // ---- answers ----
+
+// bytes NULL: nothing was told, or the store has lost it. Borrowed.
+typedef void (*ty_progress_fn)(void *context, const struct ty_err *err, const void *bytes, size_t len);
+void ty_state_progress_get(struct ty_state *state, const struct ty_id *id, ty_progress_fn fn, void *context);
 
 // record NULL: no such job. A tombstone is no job. TY_EUNAVAILABLE also while the store is being made again from Kafka and does not have
 // the job (yet).

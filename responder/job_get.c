@@ -18,9 +18,21 @@ struct job_get {
 
 _Static_assert(sizeof(struct job_get) <= TY_RPC_SCRATCH_BYTES, "get fits a call");
 
+// The job is told also where this cannot be.
+static void on_progress(void *context, const struct ty_err *err, const void *bytes, size_t len)
+{
+    struct ty_rpc *rpc = context;
+    struct job_get *get = ty_rpc_scratch(rpc);
+    if (!err && bytes)
+        ty_buf_add_tag_bytes(&get->answer, REPLY_PROGRESS, bytes, len);
+    ty_rpc_reply_take(rpc, &get->answer);
+    ty_rpc_release(rpc);
+}
+
 static void on_job(void *context, const struct ty_err *err, const struct ty_record *record)
 {
     struct ty_rpc *rpc = context;
+    struct ty_service *service = ty_rpc_context(rpc);
     struct job_get *get = ty_rpc_scratch(rpc);
     if (err) {
         ty_service_store_failed(rpc, err);
@@ -31,7 +43,8 @@ static void on_job(void *context, const struct ty_err *err, const struct ty_reco
         if (get->wait.len && record->state == TY_JOB_PENDING)
             ty_buf_add_tag_bytes(&get->answer, REPLY_WAIT, get->wait.data, get->wait.len);
         ty_job_view_add_history(record, REPLY_HISTORY, &get->answer);
-        ty_rpc_reply_take(rpc, &get->answer);
+        ty_state_progress_get(service->state, &get->id, on_progress, rpc);
+        return;
     }
     ty_rpc_release(rpc);
 }

@@ -44,7 +44,7 @@ static int take_metrics(struct rule *rule, const json_t *metrics, struct ty_err 
         return ty_err_set(err, TY_EINVALID, "metrics: more than %d", TY_PROGRESS_RULE_METRICS);
     for (void *at = json_object_iter((json_t *)metrics); at; at = json_object_iter_next((json_t *)metrics, at)) {
         const char *name = json_object_iter_key(at);
-        unsigned group;
+        unsigned group = 0;
         if (!ty_progress_name_is_good(name))
             return ty_err_set(err, TY_EINVALID, "metrics: \"%.64s\" is no name of a metric", name);
         if (take_group(rule, json_object_iter_value(at), name, &group, err) < 0)

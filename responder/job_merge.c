@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// One call of the store: how many jobs, and the bytes of records at which it ends. Neither takes it a millisecond.
+// One call of the store: how many jobs, and the bytes of records at which it ends. Either takes it about a millisecond.
 #define PAGE_JOBS 256
 #define PAGE_BYTES ((size_t)1024 * 1024)
 

@@ -36,7 +36,7 @@ static int take_long(const char *key, const char *value, uint64_t *number, struc
 
 static int take_number(const char *key, const char *value, uint32_t *number, struct ty_err *err)
 {
-    uint64_t parsed;
+    uint64_t parsed = 0;
     if (take_long(key, value, &parsed, err) < 0)
         return -(int)err->code;
     if (parsed > UINT32_MAX)

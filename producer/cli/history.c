@@ -62,7 +62,7 @@ static json_t *to_json(const TyJobDetails *details)
 static int run(struct ty_cli *cli, const void *options, struct ty_err *err)
 {
     struct ty_rpc_client *client;
-    TyJobDetails *details;
+    TyJobDetails *details = NULL;
     (void)options;
     if (ty_cli_connect(cli, &client, err) < 0)
         return -(int)err->code;

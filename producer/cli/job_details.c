@@ -31,7 +31,7 @@ int ty_job_details_get(struct ty_rpc_client *client, const char *id, TyJobDetail
 
 TyJobDetails *ty_job_details_fetch(struct ty_rpc_client *client, const char *id)
 {
-    TyJobDetails *details;
+    TyJobDetails *details = NULL;
     struct ty_err err;
     return ty_job_details_get(client, id, &details, &err) == 0 ? details : NULL;
 }

@@ -217,7 +217,7 @@ class Messages:
         out.mkdir()
         protos = SOURCE / "proto"
         ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
-                "trainyard/v1/event.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto"]
+                "trainyard/v1/event.proto", "trainyard/v1/job_service.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto"]
         if protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *ours]):
             raise AssertionError("protoc refused the protos")
         sys.path.insert(0, str(out))
@@ -226,6 +226,8 @@ class Messages:
         self.command = importlib.import_module("trainyard.v1.command_pb2")
         self.event = importlib.import_module("trainyard.v1.event_pb2")
         self.log = importlib.import_module("trainyard.v1.log_pb2")
+        self.job_service = importlib.import_module("trainyard.v1.job_service_pb2")
+        self.job_service_grpc = importlib.import_module("trainyard.v1.job_service_pb2_grpc")
         self.log_service = importlib.import_module("trainyard.v1.log_service_pb2")
         self.log_service_grpc = importlib.import_module("trainyard.v1.log_service_pb2_grpc")
 
@@ -342,7 +344,8 @@ class Stack(contextlib.AbstractContextManager):
         catalog["containers"].append({
             "key": "shell:1", "uri": "docker.io/library/debian:12", "framework": "sh",
             "description": "Shell scripts in place of Python, for short jobs in tests", "eol": "2099-12-31T00:00:00Z",
-            "runner": "process", "python": str(HERE / "jobs" / "shell-python"), "install": "offline"})
+            "runner": "process", "python": str(HERE / "jobs" / "shell-python"), "install": "offline",
+            "progress": [{"pattern": "^round ([0-9]+)/([0-9]+)$", "step": 1, "steps": 2}]})
         (self.catalog / "containers.json").write_text(json.dumps(catalog))
 
     def dataset(self, name, lines):

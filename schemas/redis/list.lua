@@ -7,7 +7,17 @@
 -- Costs O(log n) for each index and the page itself, wherever it begins and however many jobs have the same time.
 local limit, bytes, is_new, least, most = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == 'new', ARGV[5], ARGV[6]
 local time, after = ARGV[7], ARGV[8]
-local RANGE, RANK = is_new and 'ZREVRANGE' or 'ZRANGE', is_new and 'ZREVRANK' or 'ZRANK'
+
+-- Commands by their names, which deploy/redis/acl reads.
+local function range(index, from, to, ...)
+    if is_new then return redis.call('ZREVRANGE', index, from, to, ...) end
+    return redis.call('ZRANGE', index, from, to, ...)
+end
+
+local function rank(index, id)
+    if is_new then return redis.call('ZREVRANK', index, id) end
+    return redis.call('ZRANK', index, id)
+end
 
 local function comes_later(a, b)
     if is_new then return a < b end
@@ -37,11 +47,11 @@ local function start(index)
         return before(index, edge)
     end
     local low, score = before(index, time), redis.call('ZSCORE', index, after)
-    if score and tonumber(score) == tonumber(time) then return redis.call(RANK, index, after) + 1 end
+    if score and tonumber(score) == tonumber(time) then return rank(index, after) + 1 end
     local high = low + redis.call('ZCOUNT', index, time, time)
     while low < high do
         local middle = math.floor((low + high) / 2)
-        if id_comes_later(redis.call(RANGE, index, middle, middle)[1], after) then high = middle else low = middle + 1 end
+        if id_comes_later(range(index, middle, middle)[1], after) then high = middle else low = middle + 1 end
     end
     return low
 end
@@ -49,7 +59,7 @@ end
 -- What one index has from there on, at most limit + 1 jobs.
 local function take(index)
     local list, at = { at = 1 }, start(index)
-    local page = redis.call(RANGE, index, at, at + limit, 'WITHSCORES')
+    local page = range(index, at, at + limit, 'WITHSCORES')
     for i = 1, #page, 2 do
         local score = tonumber(page[i + 1])
         if is_new and least ~= '-inf' and score < tonumber(least) then break end

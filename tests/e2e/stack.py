@@ -228,8 +228,8 @@ class Messages:
         out = directory / "python"
         out.mkdir()
         protos = SOURCE / "proto"
-        ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
-                "trainyard/v1/event.proto", "trainyard/v1/job_service.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto"]
+        ours = ["google/rpc/status.proto", "trainyard/v1/job_service.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
+                "trainyard/v1/event.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto"]
         if protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *ours]):
             raise AssertionError("protoc refused the protos")
         sys.path.insert(0, str(out))

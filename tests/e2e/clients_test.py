@@ -1,5 +1,5 @@
 """The clients that exist, unchanged, each through the whole round trip of foreign/trip.py; those that take minutes to build are
-in clients_go_test.py."""
+in clients_long_test.py."""
 import json
 
 import stack

@@ -236,15 +236,16 @@ class Messages:
         out = directory / "python"
         out.mkdir()
         protos = SOURCE / "proto"
-        ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "viam/app/v1/app.proto",
-                "proto/rpc/v1/auth.proto", "trainyard/v1/command.proto",
+        ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
                 "trainyard/v1/event.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto"]
+        log_in = [name for name in ("viam/app/v1/app", "proto/rpc/v1/auth") if (protos / f"{name}.proto").exists()]
+        ours += [f"{name}.proto" for name in log_in]
         if protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *ours]):
             raise AssertionError("protoc refused the protos")
         sys.path.insert(0, str(out))
         self.ml = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2")
-        for module in ("viam.app.v1.app_pb2", "proto.rpc.v1.auth_pb2"):
-            importlib.import_module(module)
+        for name in log_in:
+            importlib.import_module(name.replace("/", ".") + "_pb2")
         self.ml_grpc = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2_grpc")
         self.command = importlib.import_module("trainyard.v1.command_pb2")
         self.event = importlib.import_module("trainyard.v1.event_pb2")

@@ -94,9 +94,10 @@ class Logs:
         newer = self.raw().call("/viam.app.mltraining.v1.MLTrainingService/ListSupportedContainers", b"\x0a\x24" + stack.ORGANIZATION.encode())
         self.assertEqual((newer.status(), len(newer.body) > 5), (0, True))
 
+    @stack.needs("--auth")
     @shows(39)
     def test_what_local_training_needs(self):
-        """By the command line program itself in clients_go_test.py; here by what it calls, in a connection of its own."""
+        """By the command line program itself in clients_long_test.py; here by what it calls, in a connection of its own."""
         line, token = self.raw(self.yard.server), ("authorization", f"Bearer {self.token}")
         self.assertEqual(self.authenticate(self.yard.server, self.key["key_id"], payload=self.key["key"])[0], 0)
         self.assertEqual(line.call("/viam.app.mltraining.v1.MLTrainingService/ListSupportedContainers", headers=[token]).status(), 0)
@@ -111,6 +112,6 @@ class Logs:
 
     @shows(41)
     def test_the_log_in_is_documented(self):
-        """clients_go_test.py runs the commands."""
+        """clients_long_test.py runs the commands."""
         text = (stack.SOURCE / "docs/compatibility.md").read_text()
         self.assertRegex(text, r"(?m)^viam --base-url http://\S+ login api-key --key-id \S+ --key \S+$")

@@ -18,6 +18,7 @@ TRAIN = """
 i=0; while [ $i -lt 3 ]; do echo "epoch $i"; i=$((i + 1)); done
 echo model > "$OUTPUT/model.txt"
 """
+HAS_AUTH = "--auth" in stack.responder_flags()
 TABLE = []  # what each client did: (client, version, verbs that were seen, verbs that it lacks)
 MISSING = []  # reasons why a client could not be had
 
@@ -46,7 +47,7 @@ class Yard(stack.Stack):
         """One that wants a log-in, with HTTP for pages of all origins."""
         http, has_http = self.dir / "responder.http", "--http-listen" in stack.responder_flags()
         flags = ["--http-listen", "127.0.0.1:0", "--http-port-file", http, "--http-origin", "*"]
-        self.start_responder("--auth", "keys", *(flags if has_http else ()))
+        self.start_responder(*(("--auth", "keys") if HAS_AUTH else ()), *(flags if has_http else ()))
         self.url = f"http://{http.read_text().strip()}" if has_http else None
 
     def another_responder(self, name, *flags, redis=None, kafka=None):
@@ -69,6 +70,8 @@ class Yard(stack.Stack):
 
     def key(self, organization=stack.ORGANIZATION, role="owner"):
         """A new key: what a client logs in with, once the responder knows it."""
+        if not HAS_AUTH:
+            return {"server": self.server, "url": self.url, "token": "any"}
         made = json.loads(self.cli("keys", "create", "--org", organization, "--role", role, "--json").stdout)
         words = {"server": self.server, "url": self.url, "key_id": made["id"], "key": made["secret"]}
         stack.wait_until(lambda: self._is_known(words), "the responder knows the key")
@@ -119,6 +122,9 @@ class Trip(unittest.TestCase):
         print(f"{client.name} {client.version}: {', '.join(self.seen)} in {time.monotonic() - began:.1f} s", flush=True)
 
     def log_in(self):
+        if not HAS_AUTH:
+            self.call("open", **self.address)
+            return
         with self.assertRaises(driver.Refused) as caught:
             self.client.call("open", **{**self.address, "key": "wrong"})
             self.client.call("list", organization=stack.ORGANIZATION, status=0)

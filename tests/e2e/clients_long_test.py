@@ -85,4 +85,4 @@ class GoClients(trip.Trip):
 
 
 if __name__ == "__main__":
-    trip.main("clients_go")
+    trip.main("clients_long")

@@ -17,6 +17,7 @@ ML = "/viam.app.mltraining.v1.MLTrainingService/"
 ALL_SERVICES = [ML + "ListSupportedContainers", "/grpc.health.v1.Health/Check"]
 if "--auth" in stack.responder_flags():
     ALL_SERVICES += ["/proto.rpc.v1.AuthService/Authenticate", "/viam.app.v1.AppService/ListOrganizations"]
+OFFERED = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"  # by the Python SDK; of it gRPC's server takes the first
 PING_S = 10  # a library's clients have at least this between two
 PINGS = 4  # gRPC's own servers end a connection at the third that comes too soon
 DEAF_S = 6
@@ -46,10 +47,8 @@ class Wire:
     @stack.needs("--tls-cert")
     @shows(1)
     def test_tls(self):
-        kinds = [(ssl.TLSVersion.TLSv1_3, None)] + [(ssl.TLSVersion.TLSv1_2, cipher) for cipher in (
-            "ECDHE+AESGCM", "ECDHE+CHACHA20")]
-        for version, ciphers in kinds:
-            line = self.raw(self.tls_server, tls=raw.untrusting(version, ciphers))
+        for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+            line = self.raw(self.tls_server, tls=raw.untrusting(version, OFFERED))
             self.assertEqual(line.socket.selected_alpn_protocol(), "h2")
             self.assertEqual(line.call(ML + "ListSupportedContainers").status(), 0)
 

@@ -1,6 +1,7 @@
 """The responder over HTTP: JSON, gRPC-Web and server-sent events by clients that are not ours (curl, http.client, raw sockets);
 what is wrong, slow, huge or cut off; and the examples of docs/http.md."""
 import base64
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -150,6 +151,7 @@ class Http(unittest.TestCase):
                 line.settimeout(seconds)
                 while chunk := line.recv(65536):
                     got += chunk
+                    line.settimeout(0.5)
             return got
 
     def start_job(self, name, pause="0.05"):
@@ -428,7 +430,7 @@ class Http(unittest.TestCase):
                              (b"GET /healthz HTTP/9.9\r\nhost: localhost\r\n\r\n", (b"505", b"400")),
                              (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (b"505", b"400")),
                              (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 64 + b"\r\n\r\n", (b"400",))):
-            got = self.raw(data, 5)
+            got = self.raw(data, 1)
             if got:  # or the connection was just closed
                 self.assertIn(got[9:12], status, (data[:20], got[:80]))
         self.assertEqual(self.raw(f"POST {ML}GetTrainingJob HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
@@ -457,7 +459,7 @@ class Http(unittest.TestCase):
             ("OPTIONS {ML}GetTrainingJob HTTP/1.1\nHost: localhost\nOrigin: https://app.example.com\nAccess-Control-Request-Method: POST\n"
              "Access-Control-Request-Headers: authorization\n\n", b""))]
         host, port = self.address.split(":")
-        count, before = int(os.environ.get("TRAINYARD_HTTP_BAD", 1000)), self._descriptors()
+        count = int(os.environ.get("TRAINYARD_HTTP_BAD", 1000))
         for _ in range(count):
             request = bytearray(rng.choice(good) * rng.choice((1, 1, 1, 2)))
             for _ in range(rng.choice((1, 1, 2, 5, 20))):
@@ -472,7 +474,6 @@ class Http(unittest.TestCase):
                         line.recv(1 << 16)
         print(f"{count} requests that are nearly right, seed {seed}", file=sys.stderr)
         self.assertEqual(self.ask("GET", "/readyz")[0], 200)
-        stack.wait_until(lambda: self._descriptors() <= before + 5, "the connections are gone", 30)
         self.assertNotIn("Sanitizer", self.yard.responder.text())
 
     def test_clients_that_break_off(self):
@@ -488,6 +489,44 @@ class Http(unittest.TestCase):
                 line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
         stack.wait_until(lambda: self._descriptors() <= before + 5, "the connections are gone", 10)
         self.assertEqual(self.ask("GET", "/readyz")[0], 200)
+
+    def churn(self, requests, seed, until):
+        """Comes, takes something, and goes, in one way or another; how often."""
+        rng, count = random.Random(seed), 0
+        host, port = self.address.split(":")
+        while time.monotonic() < until:
+            with contextlib.suppress(ConnectionError), socket.create_connection((host, int(port)), 10) as line:
+                if rng.random() < 0.5:
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+                if rng.random() < 0.3:
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                line.sendall(rng.choice(requests))
+                line.settimeout(0.05)
+                for _ in range(rng.choice((0, 1, 3, 10))):
+                    with contextlib.suppress(TimeoutError):
+                        line.recv(rng.choice((1, 100, 65536)))
+                count += 1
+        return count
+
+    def test_followers_that_come_and_go(self):
+        job, stop = self.start_job("churn", "0.002")
+        self.yard.wait_status(job, stack.IN_PROGRESS)
+        message = self.yard.messages.log_service.FollowRequest(id=job).SerializeToString()
+        web = b"\0" + len(message).to_bytes(4, "big") + message
+        listing = json.dumps({"organizationId": stack.ORGANIZATION}).encode()
+        get = "GET {} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        post = "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/{}\r\ncontent-length: {}\r\n\r\n"
+        requests = [get.format(f"{FOLLOW}?id={job}").encode(), get.format(f"{FOLLOW}?id={job}&untilNow=true").encode() * 3,
+                    get.format(WATCH).encode(), post.format(FOLLOW, "grpc-web", len(web)).encode() + web,
+                    post.format(ML + "ListTrainingJobs", "json", len(listing)).encode() + listing]
+        before = self._descriptors()
+        until = time.monotonic() + (30 if os.environ.get("TRAINYARD_LONG") else 2)
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            counts = list(pool.map(lambda seed: self.churn(requests, seed, until), range(20)))
+        print(f"{sum(counts)} clients came and went", file=sys.stderr)
+        stop.touch()
+        self.assertEqual(self.ask("GET", "/readyz")[0], 200)
+        stack.wait_until(lambda: self._descriptors() <= before + 5, "the connections are gone", 30)
 
     # ---- TLS
 
@@ -573,7 +612,7 @@ class Http(unittest.TestCase):
         self.assertEqual(events[-1][0], "end")
         self.assertEqual(events[-1][2]["error"]["code"], "unavailable")
         self.assertEqual(self.yard.responder.child.wait(30), 0)
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 7, "with what clients have left half-done: after the grace of 5 s")
         self.yard.start_responder("--http-listen", self.address)
         stack.wait_until(lambda: self.ask("GET", "/readyz")[0] == 200, "the same port again")
         self.yard.redis.stop()

@@ -60,13 +60,14 @@ class Yard(stack.Stack):
         stack.wait_until(port_file.exists, lambda: f"{name} listens:\n{process.tail()}")
         return port_file.read_text().strip()
 
-    def tls_responder(self):
-        """One with a certificate of its own making for localhost."""
+    def tls_responder(self, *flags):
+        """One with a certificate of its own making for localhost, which `cert` is then."""
         cert, key = self.dir / "tls.pem", self.dir / "tls.key"
+        self.cert = cert
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj",
                         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", cert, "-keyout", key],
                        check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return self.another_responder("tls", "--tls-cert", cert, "--tls-key", key)
+        return self.another_responder("tls", "--tls-cert", cert, "--tls-key", key, *flags)
 
     def key(self, organization=stack.ORGANIZATION, role="owner"):
         """A new key: what a client logs in with, once the responder knows it."""
@@ -74,10 +75,11 @@ class Yard(stack.Stack):
             return {"server": self.server, "url": self.url, "token": "any"}
         made = json.loads(self.cli("keys", "create", "--org", organization, "--role", role, "--json").stdout)
         words = {"server": self.server, "url": self.url, "key_id": made["id"], "key": made["secret"]}
-        stack.wait_until(lambda: self._is_known(words), "the responder knows the key")
+        stack.wait_until(lambda: self.knows(words), "the responder knows the key")
         return words
 
-    def _is_known(self, words):
+    def knows(self, words):
+        """Whether this key is taken already."""
         client = driver.Grpcio()
         try:
             client.open(**words)
@@ -96,6 +98,16 @@ class Trip(unittest.TestCase):
         cls.yard.start_worker("worker-1", "--slots", "2", "--grace-ms", "1000")
         cls.key = cls.yard.key()
 
+    @classmethod
+    def tls(cls):
+        """host:port of a responder over TLS that wants a log-in, too."""
+        if not hasattr(cls, "tls_server"):
+            _, _, port = cls.yard.tls_responder("--auth", "keys").rpartition(":")
+            cls.tls_server = f"localhost:{port}"
+            words = {**cls.key, "server": cls.tls_server, "cert": cls.yard.cert}
+            stack.wait_until(lambda: cls.yard.knows(words), "the responder knows the key")
+        return cls.tls_server
+
     def need(self, client):
         """Skips this client where it cannot be had; the suite ends as skipped then."""
         reason = os.environ.get(NEEDED[client])
@@ -105,11 +117,11 @@ class Trip(unittest.TestCase):
 
     # ---- the trip
 
-    def trip(self, client, lacks=(), url=None):
-        """The round trip of one client; `lacks` are the verbs that it is known not to have, `url` where to go if not to HTTP."""
+    def trip(self, client, lacks=(), **where):
+        """The round trip of one client; `lacks` are the verbs that it is known not to have, `where` what of its address is another."""
         self.addCleanup(client.close)
         self.client, self.seen, self.lacks = client, [], tuple(lacks)
-        self.address = {**self.key, **({"url": url} if url else {})}
+        self.address = {**self.key, **where}
         began = time.monotonic()
         self.log_in()
         self.containers()

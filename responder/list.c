@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "responder/access.h"
 #include "responder/service_internal.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
@@ -171,7 +172,7 @@ void ty_list_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message)
         ty_rpc_fail(rpc, &err);
         return;
     }
-    if (!ty_service_needs_store(rpc))
+    if (!ty_access_needs_organization(rpc, request->organization_id) || !ty_service_needs_store(rpc))
         return;
     unsigned shards = ty_state_shards(service->state);
     struct list *list = ty_xcalloc(1, sizeof *list + shards * sizeof list->shards[0]);

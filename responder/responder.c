@@ -9,6 +9,7 @@
 
 #include "core/kafka.h"
 #include "core/log.h"
+#include "responder/access.h"
 #include "responder/grpc_server.h"
 #include "responder/log_feed.h"
 #include "responder/service.h"
@@ -58,6 +59,21 @@ static int open_store(struct ty_responder *responder, const struct ty_responder_
     responder->service.memory =
         ty_store_memory_new(responder->loop, responder->service.state, &memory, on_memory, responder);
     return 0;
+}
+
+static int open_access(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_access_options options = {
+        .is_on = settings->auth == TY_AUTH_KEYS,
+        .secret_file = settings->token_secret_file,
+        .token_life_s = (uint64_t)settings->token_hours * 3600,
+        .failed_logins = (unsigned)settings->failed_logins,
+        .default_organization = settings->default_organization,
+    };
+    if (!options.is_on)
+        ty_log(TY_LOG_WARN, "access.off", TY_KV("message", "%s",
+               "--auth is none: whoever reaches this address may do everything, for all organizations"));
+    return ty_access_new(responder->loop, responder->service.state, &options, &responder->service.access, err);
 }
 
 static int open_kafka(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
@@ -114,7 +130,7 @@ int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings 
     if (ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
         goto fail;
     service->catalog = responder->catalog;
-    if (ty_service_init(service, err) < 0 || open_store(responder, settings, err) < 0 ||
+    if (ty_service_init(service, err) < 0 || open_store(responder, settings, err) < 0 || open_access(responder, settings, err) < 0 ||
         open_kafka(responder, settings, err) < 0 || serve(responder, settings, host, port, err) < 0)
         goto fail;
     *ret_responder = responder;
@@ -181,6 +197,7 @@ void ty_responder_free(struct ty_responder *responder)
     stop_now(responder);
     ty_publisher_free(responder->service.publisher, 1000);
     ty_grpc_free(responder->grpc);
+    ty_access_free(responder->service.access);
     ty_store_memory_free(responder->service.memory);
     ty_state_free(responder->service.state);
     ty_service_done(&responder->service);

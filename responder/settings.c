@@ -17,7 +17,19 @@ static const struct ty_setting rows[] = {
      .help = "File to write host:port to once the server listens."},
     {.key = "insecure", .environment = "TRAINYARD_INSECURE", .type = TY_SETTING_BOOL, .offset = AT(insecure),
      .fallback = "false", .unit = "",
-     .help = "Listen on other addresses than loopback although there is neither TLS nor authentication."},
+     .help = "Listen on other addresses than loopback although there is no TLS, or no authentication."},
+    {.key = "auth", .environment = "TRAINYARD_AUTH", .type = TY_SETTING_CHOICE, .offset = AT(auth), .choices = "none|keys",
+     .fallback = "none", .unit = "", .help = "Who may call. none: everybody, for all organizations; keys: who has logged in with a key (trainyard keys)."},
+    {.key = "token-secret-file", .environment = "TRAINYARD_TOKEN_SECRET_FILE", .type = TY_SETTING_TEXT, .offset = AT(token_secret_file),
+     .unit = "", .help = "File with what access tokens are signed with, one secret a line, the first signs; the same for all responders. Without it a "
+                         "random secret of this process is used. It is read again when it has changed."},
+    {.key = "token-hours", .environment = "TRAINYARD_TOKEN_HOURS", .type = TY_SETTING_INT, .offset = AT(token_hours), .min = 1, .max = 87600,
+     .fallback = "720", .unit = "hours", .help = "How long an access token is good. Clients do not renew theirs."},
+    {.key = "failed-logins", .environment = "TRAINYARD_FAILED_LOGINS", .type = TY_SETTING_INT, .offset = AT(failed_logins), .min = 0,
+     .max = 1000000, .fallback = "60", .unit = "a minute",
+     .help = "Failed log-ins from one address, and of one key, after which more are answered with RESOURCE_EXHAUSTED; 0: no limit."},
+    {.key = "default-organization", .environment = "TRAINYARD_DEFAULT_ORGANIZATION", .type = TY_SETTING_TEXT, .offset = AT(default_organization),
+     .fallback = "default", .unit = "", .help = "With auth none: the organization that ListOrganizations tells clients they are in."},
     {.key = "redis", .environment = "TRAINYARD_REDIS", .type = TY_SETTING_TEXT, .offset = AT(redis),
      .fallback = "redis://127.0.0.1:6379", .unit = "",
      .help = "The job store: redis://[user:password@]host:port[/database] or unix:///path."},
@@ -84,8 +96,11 @@ int ty_responder_listen_address(const struct ty_responder_settings *settings, ch
     if (!settings->insecure && !is_loopback(host)) {
         free(host);
         return ty_err_set(err, TY_EINVALID,
-                          "--listen: \"%.128s\" is not a loopback address; there is neither TLS nor authentication, so "
-                          "others are served only with --insecure", text);
+                          settings->auth == TY_AUTH_NONE ? "--listen: \"%.128s\" is not a loopback address; there is neither TLS nor "
+                                                           "authentication, so others are served only with --insecure"
+                                                         : "--listen: \"%.128s\" is not a loopback address; there is no TLS, so others are "
+                                                           "served only with --insecure",
+                          text);
     }
     *ret_host = host;
     *ret_port = (unsigned)port;

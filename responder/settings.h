@@ -6,10 +6,16 @@
 
 #include "core/settings.h"
 
+enum ty_responder_auth { TY_AUTH_NONE, TY_AUTH_KEYS };
+
 struct ty_responder_settings {
     char *listen;
     char *port_file;
     bool insecure;
+    int auth; // enum ty_responder_auth
+    char *token_secret_file;
+    int64_t token_hours, failed_logins;
+    char *default_organization;
     char *redis;
     int64_t redis_timeout_ms;
     int64_t shards;
@@ -25,7 +31,7 @@ struct ty_responder_settings {
 
 extern const struct ty_settings_table ty_responder_settings_table;
 
-// Splits "host:port" or "[v6]:port" and refuses an address other than loopback unless insecure is set: this program
-// asks nobody who they are. *ret_host is the caller's to free. TY_EINVALID names --listen.
+// Splits "host:port" or "[v6]:port" and refuses an address other than loopback unless insecure is set: without TLS tokens and
+// jobs can be read on their way, and with auth none anybody may do anything. *ret_host is the caller's to free. TY_EINVALID names --listen.
 int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
                                 struct ty_err *err) TY_MUST_USE;

@@ -35,7 +35,7 @@ static void on_published(struct ty_rpc *rpc, bool unknown, const struct ty_err *
         ty_rpc_fail(rpc, err);
         return;
     }
-    struct ty_apply command = {.kind = control->kind, .job_id = control->id};
+    struct ty_apply command = {.kind = (int)control->kind, .job_id = control->id};
     control->published = true;
     ty_rpc_hold(rpc);
     ty_state_apply(service->state, &command, 1, NULL, on_applied, rpc);

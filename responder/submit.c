@@ -77,7 +77,7 @@ static void on_published(struct ty_rpc *rpc, bool unknown, const struct ty_err *
     } else {
         // Also when the call has been given up meanwhile: the job exists.
         struct ty_apply command = {
-            .kind = submit->kind,
+            .kind = (int)submit->kind,
             .job_id = submit->id,
             .record = submit->record.data,
             .record_len = submit->record.len,

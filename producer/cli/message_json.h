@@ -1,4 +1,4 @@
-// Any protobuf message as JSON, by its descriptor: what is set, under the field's own name. Pure.
+// Any protobuf message as JSON for people: core/message_json as a value of jansson. Pure.
 #pragma once
 
 #include <jansson.h>

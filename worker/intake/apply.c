@@ -107,7 +107,7 @@ void ty_prepare(const struct ty_catalog *catalog, enum ty_topic_kind topic_kind,
             keep_refused(&command, time_us, err, arena, ret_prepared);
         return;
     }
-    ret_prepared->command.kind = command.kind;
+    ret_prepared->command.kind = (int)command.kind;
     ret_prepared->command.job_id = command.job_id;
     if (topic_kind == TY_TOPIC_SUBMIT)
         prepare_submit(catalog, &command, time_us, arena, ret_prepared, err);

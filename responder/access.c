@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "responder/access_file.h"
 #include "responder/access_token.h"
+#include "responder/key_feed.h"
 #include "responder/login_limit.h"
 #include "responder/service.h"
 
@@ -20,6 +21,7 @@ struct ty_access {
     struct ty_loop *loop;
     struct ty_access_options options;
     struct ty_keyring *keyring; // NULL: it is off
+    struct ty_key_feed *feed;
     struct ty_access_file *file;
     struct ty_access_secrets own; // without a file
     struct ty_login_limit limit;
@@ -38,8 +40,13 @@ int ty_access_new(struct ty_loop *loop, struct ty_state *state, const struct ty_
         ty_access_free(access);
         return -(int)err->code;
     }
-    if (options->is_on)
+    if (options->is_on) {
         access->keyring = ty_keyring_new(loop, state);
+        if (ty_key_feed_new(loop, options->kafka, access->keyring, &access->feed, err) < 0) {
+            ty_access_free(access);
+            return -(int)err->code;
+        }
+    }
     if (options->is_on && !access->file)
         ty_log(TY_LOG_WARN, "access.own_secret", TY_KV("message", "%s",
                "there is no --token-secret-file: tokens are signed with a secret of this process, so that no other responder takes them, "
@@ -52,6 +59,7 @@ void ty_access_free(struct ty_access *access)
 {
     if (!access)
         return;
+    ty_key_feed_free(access->feed);
     ty_keyring_free(access->keyring);
     ty_access_file_close(access->file);
     ty_access_secrets_wipe(&access->own);

@@ -1,15 +1,16 @@
 // Who calls, and what they may: log-in by key, the token of every other call, and the organization of what is asked for. Loop
 // thread only; nothing blocks but the reading of a small local file.
 //
-// A token is judged without asking anybody: by its signature, its time, and the keyring, which the store's keys are read into
-// every second. So a revocation is in force here within TY_KEYRING_FRESH_MS; when the keys could not be read for that long, nothing can
-// be said of a key and calls are answered with UNAVAILABLE.
+// A token is judged without asking anybody: by its signature, its time, and the keyring, which follows the keys in Kafka and reads those of
+// the store every second. So a revocation is in force here within TY_KEYRING_FRESH_MS; when the keys could not be read for that
+// long, from either, nothing can be said of a key and calls are answered with UNAVAILABLE.
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/kafka.h"
 #include "core/loop.h"
 #include "core/record.h"
 #include "core/state.h"
@@ -22,6 +23,7 @@ struct ty_access_options {
     const char *secret_file;          // what tokens are signed with; NULL or "": a random secret, of this process only
     uint64_t token_life_s;
     unsigned failed_logins;           // a minute, for each address and each key; 0: no limit
+    const struct ty_kafka_options *kafka; // where keys are followed beside the store; needed until ty_access_new returns
     const char *default_organization; // what clients are told to be in while it is off
 };
 

@@ -61,9 +61,21 @@ static int open_store(struct ty_responder *responder, const struct ty_responder_
     return 0;
 }
 
+static struct ty_kafka_options kafka_options(const struct ty_responder_settings *settings)
+{
+    return (struct ty_kafka_options){
+        .brokers = settings->kafka_brokers,
+        .client_id = "trainyard-responder",
+        .topic_prefix = settings->topic_prefix,
+        .properties = settings->kafka_properties,
+    };
+}
+
 static int open_access(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
 {
+    struct ty_kafka_options kafka = kafka_options(settings);
     struct ty_access_options options = {
+        .kafka = &kafka,
         .is_on = settings->auth == TY_AUTH_KEYS,
         .secret_file = settings->token_secret_file,
         .token_life_s = (uint64_t)settings->token_hours * 3600,
@@ -78,12 +90,7 @@ static int open_access(struct ty_responder *responder, const struct ty_responder
 
 static int open_kafka(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
 {
-    struct ty_kafka_options options = {
-        .brokers = settings->kafka_brokers,
-        .client_id = "trainyard-responder",
-        .topic_prefix = settings->topic_prefix,
-        .properties = settings->kafka_properties,
-    };
+    struct ty_kafka_options options = kafka_options(settings);
     return ty_publisher_new(&options, &responder->service.publisher, err);
 }
 

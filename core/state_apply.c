@@ -48,8 +48,9 @@ static void take_results(struct apply_part *part, const struct ty_redis_reply *r
             continue;
         }
         *result = (int)reply->items[2 + i * 2].integer;
-        if (*result == TY_APPLY_DELETED)
-            ty_state_log_remove(part->state, &part->ids[i], (uint32_t)reply->items[3 + i * 2].integer);
+        int64_t attempt = reply->items[3 + i * 2].integer;
+        if (*result == TY_APPLY_DELETED || attempt < 0)
+            ty_state_end_log(part->state, &part->ids[i], attempt);
     }
 }
 

@@ -82,8 +82,10 @@ int ty_state_add_submits(const struct ty_state *state, unsigned shard, const str
                          const size_t *places, size_t count, struct ty_args *args, struct ty_err *err) TY_MUST_USE;
 // An error for anything but an array reply of at least min items; 0 otherwise. Fills `err`.
 int ty_state_check_array(const struct ty_redis_reply *reply, const struct ty_err *cause, size_t min, struct ty_err *err);
-// Removes the logs of the jobs that an answer names: (id, latest attempt) from items[at] on.
-void ty_state_remove_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at);
+// What a script answers of a job's log: its latest attempt, to remove all, or negative: the job has ended without another one, and
+// the log is to say so where its worker cannot. The second: of the jobs that an answer names, (id, attempt) from items[at] on.
+void ty_state_end_log(struct ty_state *state, const struct ty_id *id, int64_t attempt);
+void ty_state_end_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at);
 // Removes the logs of a deleted job; nobody waits for it.
 void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts);
 // The lease of an attempt was taken: its log takes no more until it has the job again. ended: the job has ended with it. Nobody

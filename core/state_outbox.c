@@ -200,7 +200,7 @@ static void on_restored(void *context, const struct ty_redis_reply *reply, const
     } else {
         bool is_ours = reply->items[0].integer == 1 && reply->count >= 2;
         if (is_ours)
-            ty_state_remove_logs(call->state, reply, 2);
+            ty_state_end_logs(call->state, reply, 2);
         call->fn.restored(call->context, NULL, is_ours, is_ours ? (unsigned)reply->items[1].integer : 0);
     }
     free(call);
@@ -271,7 +271,7 @@ static void on_held(void *context, const struct ty_redis_reply *reply, const str
     struct ty_err err;
     bool is_good = ty_state_check_array(reply, cause, 1, &err) == 0;
     if (is_good)
-        ty_state_remove_logs(call->state, reply, 1);
+        ty_state_end_logs(call->state, reply, 1);
     call->fn.held(call->context, is_good ? NULL : &err, is_good ? (unsigned)reply->items[0].integer : 0);
     free(call);
 }

@@ -151,14 +151,22 @@ void ty_state_finish(struct ty_state *state, unsigned shard, const struct ty_fin
     free(actions);
 }
 
-void ty_state_remove_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at)
+void ty_state_end_log(struct ty_state *state, const struct ty_id *id, int64_t attempt)
+{
+    if (attempt < 0)
+        ty_state_log_seal(state, id, (uint32_t)-attempt, true);
+    else
+        ty_state_log_remove(state, id, (uint32_t)attempt);
+}
+
+void ty_state_end_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at)
 {
     for (; at + 1 < reply->count; at += 2) {
         struct ty_id id;
         if (reply->items[at].len != sizeof id.bytes)
             continue;
         memcpy(id.bytes, reply->items[at].bytes, sizeof id.bytes);
-        ty_state_log_remove(state, &id, (uint32_t)reply->items[at + 1].integer);
+        ty_state_end_log(state, &id, reply->items[at + 1].integer);
     }
 }
 
@@ -221,7 +229,7 @@ static void on_retired(void *context, const struct ty_redis_reply *reply, const 
     if (ty_state_check_array(reply, cause, 1, &err) < 0) {
         call->fn.retire(call->context, &err, 0, 0);
     } else {
-        ty_state_remove_logs(call->state, reply, 1);
+        ty_state_end_logs(call->state, reply, 1);
         call->fn.retire(call->context, NULL, (unsigned)(reply->count / 2), (unsigned)reply->items[0].integer);
     }
     free(call);

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Applies cancels and deletes, also with the store full. ARGV: prefix, tombstone_ms, watermark (3..6), then for each:
 -- id, 'c' or 'd'. Answer: {-1, stored} on a gap, else {0, 0, (result, latest attempt)...} with result =
--- 1 applied, 4 no-op, 5 tombstone, 6 deleted (the caller removes the logs of all attempts).
+-- 1 applied, 4 no-op, 5 tombstone, 6 deleted (the caller removes the logs of all attempts). The attempt is negative where the job has
+-- ended by it: no other comes, and the log is to say so.
 local stored = advance()
 if stored then return { -1, stored } end
 local ttl_ms, now = ARGV[2], now_us()
@@ -35,6 +36,8 @@ for i = 7, #ARGV, 2 do
                 if terminal(h.state) and kind == 'd' then
                     forget(id, h, raw, ttl_ms)
                     result = 6
+                elseif terminal(h.state) then
+                    attempt = -attempt
                 end
             else
                 redis.call('PUBLISH', K .. 'n', 'c' .. id)

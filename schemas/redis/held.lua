@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Cancels that were held are done: nobody who may have had the job has said so. ARGV: prefix, publisher, tombstone_ms, limit.
--- Answer: {how many ended, (id, latest attempt) of each job that was removed...}: the caller removes their logs. {0} while the
--- store is being brought back, for a lease after that, and when another publisher has the lease.
+-- Answer: {how many ended, (id, latest attempt) of each...}: the caller removes the logs, or where the attempt is negative has them say
+-- that no other comes. {0} while the store is being brought back, for a lease after that, and when another publisher has the lease.
 local ttl_ms, now, out = ARGV[3], now_us(), { 0 }
 local back = redis.call('HMGET', K .. 'm', 'back_at', 'back_lease')
 if redis.call('GET', K .. 'p') ~= ARGV[2] or must_wait(0) or now < tonumber(back[1] or 0) + tonumber(back[2] or 0) then return out end
@@ -17,6 +17,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'h', '-inf', int(now), 'LIM
             forget(id, h, raw, ttl_ms)
             out[#out + 1] = id
             out[#out + 1] = h.attempt
+        elseif h.attempt > 0 then
+            out[#out + 1] = id
+            out[#out + 1] = -h.attempt
         end
     end
 end

@@ -131,6 +131,28 @@ static void the_last_lease_ends_the_log(void **state)
     assert_in_range(STATE_RAW(&client, NULL, "PTTL", log_key(&id, ":1", key)).integer, 3500000, 3600000);
 }
 
+// It is in the queue for its next attempt, which does not come: the log of the one before has an end all the same.
+static void a_cancel_after_a_loss_ends_the_log(void **state)
+{
+    struct ty_id id = ty_id_new();
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    state_submit(&client, &id, NULL);
+    struct state_claim claim = state_claim_one(&client, &id, 1);
+    state_log_open(&client, &claim, 0);
+    state_log_append(&client, &claim, 0, 3, false);
+    state_lose(&client, &claim);
+    assert_int_equal(state_get(&client, &id).state, TY_JOB_PENDING);
+    assert_false(state_page(&client, &id, 0, 0, 64, 1 << 20).ended);
+    assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &id), TY_APPLIED);
+    assert_int_equal(state_get(&client, &id).state, TY_JOB_CANCELED);
+    STATE_UNTIL(&client, state_page(&client, &id, 0, 0, 64, 1 << 20).ended);
+    struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
+    assert_int_equal(page.count, 4);
+    assert_non_null(strstr(page.entries[3], "and no other attempt follows"));
+}
+
 // A job that is deleted while its worker writes: the log cannot be made again by who does not know.
 static void a_removed_log_stays_away(void **state)
 {
@@ -751,6 +773,7 @@ int main(void)
         cmocka_unit_test(a_stale_attempt_cannot_write),
         cmocka_unit_test(a_taken_lease_seals_the_log),
         cmocka_unit_test(the_last_lease_ends_the_log),
+        cmocka_unit_test(a_cancel_after_a_loss_ends_the_log),
         cmocka_unit_test(a_removed_log_stays_away),
         cmocka_unit_test(chunks_replace_live_entries),
         cmocka_unit_test(a_small_log_is_one_string),

@@ -207,11 +207,9 @@ static void a_long_log_loses_its_middle(void **state)
     assert_string_equal(reading.last, "attempt 1 completed");
 }
 
-// Above its organization's limit a log is kept short, and its job goes on.
-static void an_organization_above_its_limit_has_short_logs(void **state)
+// Above a limit of many logs one that is written is kept short, and its job goes on.
+static void log_is_kept_short(void)
 {
-    (void)state;
-    first.organization_log_bytes = 1;
     site_add_script(&site, "long", OUT "i=1000000; while [ ! -e \"$HOME/go\" ]; do seq $((i+1)) $((i+1000)); i=$((i+1000)); sleep 0.01; done\n"
                                        "seq $((i+1)) $((i+1000000))\necho m >\"$out/m\"\n");
     site_start(&site, &first);
@@ -228,6 +226,20 @@ static void an_organization_above_its_limit_has_short_logs(void **state)
     assert_int_equal(reading.marks, 1);
     assert_true(reading.count < 700000); // of a million and more: what it had at first, and a mebibyte or two
     assert_string_equal(reading.last, "attempt 1 completed");
+}
+
+static void an_organization_above_its_limit_has_short_logs(void **state)
+{
+    (void)state;
+    first.organization_log_bytes = 1;
+    log_is_kept_short();
+}
+
+static void above_the_limit_of_all_logs_are_short(void **state)
+{
+    (void)state;
+    first.total_log_bytes = 1;
+    log_is_kept_short();
 }
 
 // The worker hears of it only when the store has taken the job's end; what it writes meanwhile must not bring the log back.
@@ -276,6 +288,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_log_that_loses_its_end_gets_it_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_log_loses_its_middle, setup, teardown),
         cmocka_unit_test_setup_teardown(an_organization_above_its_limit_has_short_logs, setup, teardown),
+        cmocka_unit_test_setup_teardown(above_the_limit_of_all_logs_are_short, setup, teardown),
         cmocka_unit_test_setup_teardown(a_deleted_jobs_log_goes_while_it_is_written, setup, teardown),
         cmocka_unit_test_setup_teardown(a_worker_that_wakes_up_finds_the_log_gone, setup, teardown),
     };

@@ -449,9 +449,9 @@ static size_t test_args(const struct site *site, const struct site_worker *worke
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         args[count++] = ty_xasprintf("%u", values[i]);
     args[count++] = ty_xasprintf("%u %u %u", worker->max_losses, worker->retry_base_ms, worker->retry_max_ms);
-    args[count++] = ty_xasprintf("%u %u %u %u %u %u %u", worker->sweep_ms, worker->job_dirs_ms, worker->job_retention_ms,
+    args[count++] = ty_xasprintf("%u %u %u %u %u %u %u %u", worker->sweep_ms, worker->job_dirs_ms, worker->job_retention_ms,
                                   worker->stage_look_ms, worker->model_retention_ms, worker->job_log_bytes,
-                                  worker->organization_log_bytes);
+                                  worker->organization_log_bytes, worker->total_log_bytes);
     return count;
 }
 

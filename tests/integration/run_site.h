@@ -98,7 +98,7 @@ struct site_worker {
     unsigned shards;
     unsigned max_losses, retry_base_ms, retry_max_ms; // as in ty_state_options
     unsigned sweep_ms, job_dirs_ms, job_retention_ms, stage_look_ms, model_retention_ms; // as in ty_run_options and ty_state_options
-    unsigned job_log_bytes, organization_log_bytes; // the same
+    unsigned job_log_bytes, organization_log_bytes, total_log_bytes; // the same
     const char *program;   // a trainyard-worker; NULL: this test program
     pid_t pid;
 };

@@ -66,10 +66,10 @@ static int start(struct worker *worker, const struct ty_catalog *catalog, char *
         .install_timeout_ms = 60000, .prepare_timeout_ms = 60000, .collect_timeout_ms = 60000,
         .log_wait_ms = 3000, .keep_job_dirs = atoi(argv[8]) != 0,
     };
-    if (sscanf(argv[11], "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &options.sweep_ms,
+    if (sscanf(argv[11], "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &options.sweep_ms,
                &options.job_dirs_ms, &state.job_retention_ms, &options.stage_look_ms, &options.model_retention_ms,
-               &state.job_log_bytes, &options.organization_log_bytes) != 7)
-        return ty_err_set(err, TY_EINVALID, "%s: are not seven numbers", argv[11]);
+               &state.job_log_bytes, &options.organization_log_bytes, &options.total_log_bytes) != 8)
+        return ty_err_set(err, TY_EINVALID, "%s: are not eight numbers", argv[11]);
     if (sscanf(argv[10], "%u %u %u", &state.max_losses, &state.retry_base_ms, &state.retry_max_ms) != 3)
         return ty_err_set(err, TY_EINVALID, "%s: are not three numbers", argv[10]);
     worker->loop = ty_loop_new(err);
@@ -80,7 +80,7 @@ static int start(struct worker *worker, const struct ty_catalog *catalog, char *
     return ty_state_listen(worker->state, on_notice, worker, err);
 }
 
-// --worker redis-url site-dir name slots null-slots lease-ms grace-ms drain-ms keep shards "max-losses base-ms max-ms" "sweep-ms job-dirs-ms retention-ms stage-look-ms model-retention-ms job-log-bytes organization-log-bytes"
+// --worker redis-url site-dir name slots null-slots lease-ms grace-ms drain-ms keep shards "max-losses base-ms max-ms" "sweep-ms job-dirs-ms retention-ms stage-look-ms model-retention-ms job-log-bytes organization-log-bytes total-log-bytes"
 int run_site_main(int argc, char **argv, const char *bin_dir)
 {
     struct worker worker = {0};

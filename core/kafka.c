@@ -4,7 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/buf.h"
+#include "core/file.h"
 #include "core/log.h"
+
+#define FILE_ENDING ".file"
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
@@ -21,13 +25,34 @@ static int set(rd_kafka_conf_t *conf, const char *key, const char *value, struct
     return 0;
 }
 
+// KEY.file=PATH: the value of KEY is what the file holds, without the line's end behind it. So a secret needs to stand in no
+// command line, environment or settings file.
+static int set_from_file(rd_kafka_conf_t *conf, char *key, const char *path, struct ty_err *err)
+{
+    struct ty_buf secret TY_CLEANUP(ty_file_forget) = {0};
+    if (ty_file_read(path, TY_KAFKA_SECRET_BYTES, &secret, err) < 0)
+        return ty_err_prefix(err, "Kafka property %s", key);
+    while (secret.len && (secret.data[secret.len - 1] == '\n' || secret.data[secret.len - 1] == '\r'))
+        secret.len--;
+    const char *text = ty_buf_text(&secret);
+    if (!secret.len || strlen(text) != secret.len)
+        return ty_err_set(err, TY_EINVALID, "Kafka property %s: %s: the file is empty, or no text", key, path);
+    key[strlen(key) - strlen(FILE_ENDING)] = 0;
+    return set(conf, key, text, err);
+}
+
 static int set_property(rd_kafka_conf_t *conf, const char *property, struct ty_err *err)
 {
     const char *equals = strchr(property, '=');
     char key[128];
+    // What is misspelt may be a secret: no more of it is shown than could be a key.
     if (!equals || equals == property || (size_t)(equals - property) >= sizeof key)
-        return ty_err_set(err, TY_EINVALID, "Kafka property \"%.128s\": expected key=value", property);
+        return ty_err_set(err, TY_EINVALID, "Kafka property \"%.*s...\": expected key=value",
+                          (int)strspn(property, "abcdefghijklmnopqrstuvwxyz."), property);
     snprintf(key, sizeof key, "%.*s", (int)(equals - property), property);
+    size_t len = strlen(key), ending = strlen(FILE_ENDING);
+    if (len > ending && !strcmp(key + len - ending, FILE_ENDING))
+        return set_from_file(conf, key, equals + 1, err);
     return set(conf, key, equals + 1, err);
 }
 

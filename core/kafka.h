@@ -15,8 +15,14 @@ struct ty_kafka_options {
     const char *brokers;       // bootstrap list host:port[,host:port]
     const char *client_id;
     const char *topic_prefix;  // "mltraining."
-    char **properties;         // NULL-terminated "key=value", passed to librdkafka as they are (SASL, TLS)
+    // NULL-terminated "key=value", passed to librdkafka as they are (SASL, TLS); "key.file=path": the value stands in the file.
+    char **properties;
+    // Of publishers: commands are signed with the key in this file (core/signature.h), which is read once. NULL or "": they are not.
+    const char *signing_key_file;
 };
+
+// Of such a file: larger ones are refused.
+#define TY_KAFKA_SECRET_BYTES 65536
 
 // A configuration with the common settings (bootstrap, client id, log callback into ours, pass-through properties). The
 // caller adds its own and gives it to rd_kafka_new. TY_EINVALID names a property librdkafka refuses.

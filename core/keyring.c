@@ -172,6 +172,11 @@ static bool is_recent(uint64_t then_ms)
     return then_ms && ty_clock_mono_ms() - then_ms <= TY_KEYRING_FRESH_MS;
 }
 
+static bool was_read_lately(const struct ty_keyring *keyring)
+{
+    return is_recent(keyring->known_ms);
+}
+
 // Kafka is what revocations are confirmed by. While it is away for everybody none can be, and the store's word is enough.
 bool ty_keyring_is_fresh(const struct ty_keyring *keyring)
 {
@@ -179,20 +184,32 @@ bool ty_keyring_is_fresh(const struct ty_keyring *keyring)
         return true;
     if (keyring->has_feed && !keyring->fed_ms && ty_clock_mono_ms() - keyring->begun_ms <= TY_KEYRING_FEED_MS)
         return false;
-    return keyring->is_whole && is_recent(keyring->known_ms);
+    return keyring->is_whole && was_read_lately(keyring);
 }
 
-int ty_keyring_find(const struct ty_keyring *keyring, const struct ty_id *id, const struct ty_key **ret_key, struct ty_err *err)
+static int find(const struct ty_keyring *keyring, const struct ty_id *id, bool may_answer, const struct ty_key **ret_key, struct ty_err *err)
 {
     const struct ty_key_entry *entry = ty_key_table_get(&keyring->table, id);
     if (entry && entry->is_revoked)
         return ty_err_set(err, TY_EPERMISSION, "the key was revoked");
-    if (!ty_keyring_is_fresh(keyring))
+    if (!may_answer)
         return ty_err_set(err, TY_EUNAVAILABLE, "the access keys cannot be read now: the job store is away, or is being made again from Kafka");
     if (!entry)
         return ty_err_set(err, TY_ENOTFOUND, "there is no such key");
     *ret_key = entry->key;
     return 0;
+}
+
+int ty_keyring_find(const struct ty_keyring *keyring, const struct ty_id *id, const struct ty_key **ret_key, struct ty_err *err)
+{
+    return find(keyring, id, ty_keyring_is_fresh(keyring), ret_key, err);
+}
+
+int ty_keyring_find_early(const struct ty_keyring *keyring, const struct ty_id *id, const struct ty_key **ret_key, bool *ret_is_whole,
+                          struct ty_err *err)
+{
+    *ret_is_whole = keyring->is_whole;
+    return find(keyring, id, was_read_lately(keyring), ret_key, err);
 }
 
 size_t ty_keyring_count(const struct ty_keyring *keyring)

@@ -38,4 +38,8 @@ void ty_keyring_forget_keys(struct ty_keyring *keyring);
 int ty_keyring_find(const struct ty_keyring *keyring, const struct ty_id *id, const struct ty_key **ret_key,
                     struct ty_err *err) TY_MUST_USE;
 bool ty_keyring_is_fresh(const struct ty_keyring *keyring);
+// The same while the store is being made again, for the intake, which makes it: *ret_is_whole says whether it is whole. While it is not,
+// TY_ENOTFOUND may mean that the key has not come yet, and a revocation may still be missing.
+int ty_keyring_find_early(const struct ty_keyring *keyring, const struct ty_id *id, const struct ty_key **ret_key, bool *ret_is_whole,
+                          struct ty_err *err) TY_MUST_USE;
 size_t ty_keyring_count(const struct ty_keyring *keyring); // keys in force

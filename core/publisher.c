@@ -9,6 +9,7 @@
 #include "core/kafka.h"
 #include "core/limits.h"
 #include "core/log.h"
+#include "core/signature.h"
 
 #define POLL_MS 100
 #define DELIVERY_MS "4000"
@@ -18,6 +19,7 @@
 
 struct ty_publisher {
     struct ty_kafka_options options; // texts owned
+    struct ty_signer *signer;        // NULL: commands are not signed
     rd_kafka_t *producer;            // guarded by lock; replaced after a fatal error
     pthread_rwlock_t lock;
     pthread_t thread;
@@ -116,7 +118,12 @@ int ty_publisher_new(const struct ty_kafka_options *options, struct ty_publisher
     for (size_t i = 0; i < count; i++)
         publisher->options.properties[i] = ty_xstrdup(options->properties[i]);
     pthread_rwlock_init(&publisher->lock, NULL);
-    int rc = make_producer(publisher, &publisher->producer, err);
+    publisher->options.signing_key_file = NULL;
+    int rc = options->signing_key_file && *options->signing_key_file ? ty_signer_read(options->signing_key_file, &publisher->signer, err) : 0;
+    if (rc < 0)
+        ty_err_prefix(err, "signing-key-file");
+    if (rc == 0)
+        rc = make_producer(publisher, &publisher->producer, err);
     if (rc == 0 && pthread_create(&publisher->thread, NULL, serve, publisher) != 0)
         rc = ty_err_set(err, TY_ESYSTEM, "cannot start the publisher's thread");
     if (rc < 0) {
@@ -145,6 +152,7 @@ void ty_publisher_free(struct ty_publisher *publisher, int timeout_ms)
         rd_kafka_destroy(publisher->producer);
     }
     pthread_rwlock_destroy(&publisher->lock);
+    ty_signer_free(publisher->signer);
     for (char **property = publisher->options.properties; property && *property; property++)
         free(*property);
     free(publisher->options.properties);
@@ -185,11 +193,17 @@ int ty_publisher_send(struct ty_publisher *publisher, const char *topic, const s
     if (value_len > TY_LIMIT_COMMAND_BYTES - 1024)
         return ty_err_set(err, TY_EINVALID, "the command has %zu bytes; at most %d are allowed", value_len,
                           TY_LIMIT_COMMAND_BYTES - 1024);
-    if (traceparent) {
-        headers = rd_kafka_headers_new(1);
+    ty_id_format(key, text);
+    if (traceparent || publisher->signer)
+        headers = rd_kafka_headers_new(2);
+    if (traceparent)
         rd_kafka_header_add(headers, "traceparent", -1, traceparent, -1);
+    if (publisher->signer) {
+        uint8_t signature[TY_SIGNATURE_BYTES];
+        ty_signer_sign(publisher->signer, text, TY_ID_TEXT_BYTES - 1, value, value_len, signature);
+        rd_kafka_header_add(headers, TY_SIGNATURE_HEADER, -1, signature, sizeof signature);
     }
-    int rc = ty_publisher_send_raw(publisher, topic, ty_id_format(key, text), TY_ID_TEXT_BYTES - 1, value, value_len,
+    int rc = ty_publisher_send_raw(publisher, topic, text, TY_ID_TEXT_BYTES - 1, value, value_len,
                                    headers, fn, context, err);
     if (rc < 0 && headers)
         rd_kafka_headers_destroy(headers);

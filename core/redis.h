@@ -11,6 +11,15 @@
 
 struct ty_redis;
 
+// A file with a password: larger ones are refused.
+#define TY_REDIS_SECRET_BYTES 4096
+// The URL with the file's text, without the line's end behind it, in place of a password; *ret_text is the caller's. A user may
+// stand in it, a password in it is dropped. TY_EINVALID, or as of ty_file_read; the message begins with the path, or is that of a
+// malformed URL.
+int ty_redis_url_with_password(const char *text, const char *path, char **ret_text, struct ty_err *err) TY_MUST_USE;
+// Overwrites and frees such a text; for TY_CLEANUP.
+void ty_redis_url_forget(char **text);
+
 // A reply as a tree; borrowed for the time of the callback.
 enum ty_redis_type { TY_REDIS_NIL, TY_REDIS_INT, TY_REDIS_BYTES, TY_REDIS_STATUS, TY_REDIS_ERROR, TY_REDIS_ARRAY };
 struct ty_redis_reply {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/buf.h"
+#include "core/file.h"
 #include "core/redis_internal.h"
 
 // ---- the URL ----
@@ -107,6 +108,10 @@ int ty_redis_url_parse(const char *text, struct ty_redis_url *url, struct ty_err
 {
     *url = (struct ty_redis_url){0};
     bool is_unix = !strncmp(text, "unix://", 7);
+    if (!strncmp(text, "rediss://", 9))
+        return ty_err_set(err, TY_EINVALID,
+                          "Redis URL: rediss:// is TLS, which this build's hiredis does not have (--version); a TLS tunnel on "
+                          "this machine can stand in between");
     if (!is_unix && strncmp(text, "redis://", 8))
         return ty_err_set(err, TY_EINVALID, "Redis URL: it starts with neither redis:// nor unix:///");
     const char *rest = text + (is_unix ? 7 : 8), *at = is_unix && *rest == '/' ? NULL : strrchr(rest, '@');
@@ -120,6 +125,45 @@ int ty_redis_url_parse(const char *text, struct ty_redis_url *url, struct ty_err
     url->path = ty_xstrdup(rest);
     url->shown = ty_xstrdup(rest);
     return 0;
+}
+
+static void add_escaped(struct ty_buf *out, const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        ty_buf_add_format(out, "%%%02X", (unsigned char)bytes[i]);
+}
+
+int ty_redis_url_with_password(const char *text, const char *path, char **ret_text, struct ty_err *err)
+{
+    struct ty_buf secret TY_CLEANUP(ty_file_forget) = {0}, url TY_CLEANUP(ty_file_forget) = {0};
+    const char *scheme = strstr(text, "://");
+    if (!scheme)
+        return ty_err_set(err, TY_EINVALID, "Redis URL: it starts with neither redis:// nor unix:///");
+    if (ty_file_read(path, TY_REDIS_SECRET_BYTES, &secret, err) < 0)
+        return -(int)err->code;
+    while (secret.len && (secret.data[secret.len - 1] == '\n' || secret.data[secret.len - 1] == '\r'))
+        secret.len--;
+    if (!secret.len || memchr(secret.data, 0, secret.len))
+        return ty_err_set(err, TY_EINVALID, "%s: the file is empty, or no text", path);
+    const char *rest = scheme + 3, *at = *rest == '/' ? NULL : strrchr(rest, '@');
+    ty_buf_add(&url, text, (size_t)(rest - text));
+    if (at) {
+        const char *colon = memchr(rest, ':', (size_t)(at - rest));
+        ty_buf_add(&url, rest, (size_t)((colon ? colon : at) - rest));
+        rest = at + 1;
+    }
+    ty_buf_add_byte(&url, ':');
+    add_escaped(&url, (const char *)secret.data, secret.len);
+    ty_buf_add_format(&url, "@%s", rest);
+    *ret_text = ty_xstrdup(ty_buf_text(&url));
+    return 0;
+}
+
+void ty_redis_url_forget(char **text)
+{
+    if (*text)
+        explicit_bzero(*text, strlen(*text));
+    free(*text);
 }
 
 void ty_redis_url_done(struct ty_redis_url *url)

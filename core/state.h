@@ -54,6 +54,7 @@ enum ty_applied {
     TY_APPLY_TOMBSTONE,   // unknown job: remembered until its submit comes
     TY_APPLY_DELETED,     // the job is gone; its logs are being removed
     TY_APPLY_TOO_OLD,     // a submit from beyond the horizon of a job that is not known: nothing was done
+    TY_APPLY_FOREIGN,     // a cancel or delete of a job of another organization than may ask for it: nothing was done
 };
 
 // What operators set for the queues, in the place of a command (see core/rule.h).
@@ -68,7 +69,7 @@ struct ty_apply {
     struct ty_id job_id;
     const void *record;
     size_t record_len;
-    const char *organization_id;
+    const char *organization_id; // of a cancel or delete: it is for a job of this one only; NULL or "": for any
     int64_t offset; // of a rule's or key's record; not read without a watermark
 };
 

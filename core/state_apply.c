@@ -132,6 +132,7 @@ static void add_command(struct ty_args *args, const struct ty_apply *command)
     } else {
         ty_args_add(args, command->job_id.bytes, sizeof command->job_id.bytes);
         ty_args_add_text(args, command->kind == TY_COMMAND_DELETE ? "d" : "c");
+        ty_args_add_text(args, command->organization_id ? command->organization_id : "");
     }
 }
 

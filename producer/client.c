@@ -139,6 +139,7 @@ static int make_client(const struct trainyard_client_options *from, struct train
         .client_id = options.client_id,
         .topic_prefix = options.topic_prefix ? options.topic_prefix : DEFAULT_PREFIX,
         .properties = (char **)options.properties,
+        .signing_key_file = options.signing_key_file,
     };
     struct trainyard_client *client = ty_xcalloc(1, sizeof *client);
     client->issuer = ty_xstrdup(options.issuer ? options.issuer : "");
@@ -146,8 +147,10 @@ static int make_client(const struct trainyard_client_options *from, struct train
     init_condition(&client->idle);
     int rc = ty_publisher_new(&kafka, &client->publisher, err);
     if (rc < 0) {
+        if (err->code == TY_ENOTFOUND) // a file that an option names: the option is wrong
+            err->code = TY_EINVALID;
         destroy(client);
-        return rc;
+        return -(int)err->code;
     }
     *ret_client = client;
     return 0;

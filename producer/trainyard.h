@@ -99,9 +99,12 @@ struct trainyard_client_options {
     const char *topic_prefix;      /* NULL: "mltraining." */
     const char *const *properties; /* NULL, or "key=value" texts with a NULL behind the last one, for librdkafka as they
                                       are: "security.protocol=SASL_SSL", ... What makes publishing idempotent and
-                                      acknowledged cannot be changed by them. */
+                                      acknowledged cannot be changed by them; "key.file=path": the value of key
+                                      stands in the file */
+    const char *signing_key_file;  /* NULL, or a file as "trainyard keys create --signing" makes it: every command is
+                                      signed with it. Read once, here; it must not be readable for others. */
 };
-#define TRAINYARD_CLIENT_OPTIONS_INIT {sizeof(struct trainyard_client_options), NULL, NULL, NULL, NULL, NULL}
+#define TRAINYARD_CLIENT_OPTIONS_INIT {sizeof(struct trainyard_client_options), NULL, NULL, NULL, NULL, NULL, NULL}
 
 /* Does not wait for Kafka: a broker that is away shows in the first command. Errors: INVALID_ARGUMENT (no brokers, a
  * property that librdkafka refuses), INTERNAL (no thread can be started). */

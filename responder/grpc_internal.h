@@ -2,12 +2,14 @@
 #pragma once
 
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 
 #include "responder/grpc_server.h"
 #include "responder/rpc_transport.h"
+#include "responder/tls.h"
 
 enum ty_grpc_tag_kind { TAG_NEW, TAG_MESSAGE, TAG_SENT, TAG_CLOSED, TAG_STOPPED };
 
@@ -48,6 +50,8 @@ struct ty_grpc {
     pthread_t thread;
     bool started;
     unsigned port;
+    struct ty_tls *tls;      // NULL: plaintext
+    uint64_t tls_generation; // as handed to the library, which asks from one thread at a time
     struct ty_grpc_slot *methods;
     size_t method_count;
     struct ty_grpc_call *pool;               // completion queue's thread only
@@ -61,6 +65,8 @@ struct ty_grpc {
 
 extern const struct ty_rpc_transport ty_grpc_transport;
 
+// As the options ask for; the caller releases it.
+grpc_server_credentials *ty_grpc_credentials(struct ty_grpc *grpc);
 // Drops one of the references in call->refs; any thread.
 void ty_grpc_call_unref(struct ty_grpc_call *call);
 // Start a batch whose end comes back through the mailbox and holds the call until then.

@@ -255,7 +255,7 @@ static grpc_server *create_server(const struct ty_grpc_options *options)
         {.key = GRPC_ARG_KEEPALIVE_TIMEOUT_MS, .value.integer = 20000},
         {.key = GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, .value.integer = 0},
         {.key = GRPC_ARG_MAX_CONCURRENT_STREAMS, .value.integer = 1000},
-        {.key = GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, .value.integer = 20000},
+        {.key = GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, .value.integer = TY_GRPC_HANDSHAKE_MS},
         {.key = GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0},
         {.key = GRPC_ARG_HTTP2_BDP_PROBE, .value.integer = 0},
     };
@@ -270,7 +270,7 @@ static int listen_on(struct ty_grpc *grpc, const struct ty_grpc_options *options
     bool is_v6 = strchr(options->host, ':') != NULL;
     char *address TY_FREE =
         ty_xasprintf("%s%s%s:%u", is_v6 ? "[" : "", options->host, is_v6 ? "]" : "", options->port);
-    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    grpc_server_credentials *credentials = ty_grpc_credentials(grpc);
     int port = grpc_server_add_http2_port(grpc->server, address, credentials);
     grpc_server_credentials_release(credentials);
     if (port <= 0)
@@ -311,6 +311,7 @@ int ty_grpc_new(struct ty_loop *loop, const struct ty_grpc_options *options, con
                                         .transport = &ty_grpc_transport,
                                         .on_idle = tell_stopped,
                                         .transport_context = grpc};
+    grpc->tls = options->tls;
     grpc->on_stopped = (struct ty_grpc_tag){.kind = TAG_STOPPED};
     grpc->queue = grpc_completion_queue_create_for_next(NULL);
     grpc->server = create_server(options);

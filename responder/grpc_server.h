@@ -10,11 +10,16 @@
 #include "responder/rpc.h"
 
 struct ty_grpc;
+struct ty_tls;
+
+// How long a new connection has for its TLS handshake and the first frames of HTTP/2, together; then it is closed.
+#define TY_GRPC_HANDSHAKE_MS 10000
 
 struct ty_grpc_options {
     const char *host;    // "127.0.0.1", "::1", "localhost"
     unsigned port;       // 0: a free one
     size_t max_request_bytes;
+    struct ty_tls *tls;  // borrowed until ty_grpc_free; NULL: plaintext HTTP/2
 };
 
 // Listens and starts serving. methods and context are borrowed. TY_EUNAVAILABLE when the address cannot be bound.

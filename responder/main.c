@@ -12,6 +12,12 @@ static void on_signal(void *context, int signal_number)
     ty_responder_stop(context);
 }
 
+static void on_hangup(void *context, int signal_number)
+{
+    (void)signal_number;
+    ty_responder_reread(context);
+}
+
 static int run(const struct ty_responder_settings *settings, struct ty_err *err)
 {
     struct ty_responder *responder = NULL;
@@ -23,12 +29,15 @@ static int run(const struct ty_responder_settings *settings, struct ty_err *err)
     sigemptyset(&stops);
     sigaddset(&stops, SIGTERM);
     sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &stops, NULL);
     int rc = ty_responder_start(loop, settings, &responder, err);
     if (rc == 0)
         rc = ty_loop_add_signal(loop, SIGTERM, on_signal, responder, err);
     if (rc == 0)
         rc = ty_loop_add_signal(loop, SIGINT, on_signal, responder, err);
+    if (rc == 0)
+        rc = ty_loop_add_signal(loop, SIGHUP, on_hangup, responder, err);
     if (rc == 0)
         rc = ty_loop_run(loop, err);
     ty_responder_free(responder);

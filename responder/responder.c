@@ -9,10 +9,12 @@
 
 #include "core/kafka.h"
 #include "core/log.h"
+#include "core/redis.h"
 #include "responder/access.h"
 #include "responder/grpc_server.h"
 #include "responder/log_feed.h"
 #include "responder/service.h"
+#include "responder/tls.h"
 
 #define GRACE_MS 5000
 #define CUT_MS 500
@@ -25,6 +27,7 @@ struct ty_responder {
     struct ty_catalog *catalog;
     struct ty_service service;
     struct ty_grpc *grpc;
+    struct ty_tls *tls; // NULL: plaintext
     struct ty_timer grace;
     bool stopping, stopped;
 };
@@ -40,8 +43,12 @@ static void on_memory(void *context, enum ty_memory_level level, const struct ty
 
 static int open_store(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
 {
+    char *url TY_CLEANUP(ty_redis_url_forget) = NULL;
+    if (settings->redis_password_file &&
+        ty_redis_url_with_password(settings->redis, settings->redis_password_file, &url, err) < 0)
+        return ty_err_prefix(err, "--redis-password-file");
     struct ty_state_options options = {
-        .redis_url = settings->redis,
+        .redis_url = url ? url : settings->redis,
         .shards = (unsigned)settings->shards,
         .command_ms = (uint64_t)settings->redis_timeout_ms,
         .tombstone_ms = TOMBSTONE_MS,
@@ -68,6 +75,7 @@ static struct ty_kafka_options kafka_options(const struct ty_responder_settings 
         .client_id = "trainyard-responder",
         .topic_prefix = settings->topic_prefix,
         .properties = settings->kafka_properties,
+        .signing_key_file = settings->signing_key_file,
     };
 }
 
@@ -94,6 +102,13 @@ static int open_kafka(struct ty_responder *responder, const struct ty_responder_
     return ty_publisher_new(&options, &responder->service.publisher, err);
 }
 
+static int open_tls(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_tls_options options = {
+        .cert_file = settings->tls_cert, .key_file = settings->tls_key, .client_ca_file = settings->tls_client_ca};
+    return settings->tls_cert ? ty_tls_new(responder->loop, &options, &responder->tls, err) : 0;
+}
+
 // A file that is there is whole: written aside, then renamed.
 static int write_port_file(const char *path, const char *address, struct ty_err *err)
 {
@@ -113,14 +128,16 @@ static int write_port_file(const char *path, const char *address, struct ty_err 
 static int serve(struct ty_responder *responder, const struct ty_responder_settings *settings, const char *host,
                  unsigned port, struct ty_err *err)
 {
-    struct ty_grpc_options options = {.host = host, .port = port, .max_request_bytes = TY_LIMIT_REQUEST_BYTES};
+    struct ty_grpc_options options = {.host = host, .port = port, .max_request_bytes = TY_LIMIT_REQUEST_BYTES,
+                                      .tls = responder->tls};
     if (ty_grpc_new(responder->loop, &options, ty_service_methods, ty_service_method_count, &responder->service,
                     &responder->grpc, err) < 0)
         return -(int)err->code;
     bool is_v6 = strchr(host, ':') != NULL;
     char *address TY_FREE =
         ty_xasprintf("%s%s%s:%u", is_v6 ? "[" : "", host, is_v6 ? "]" : "", ty_grpc_port(responder->grpc));
-    ty_log(TY_LOG_INFO, "responder.ready", TY_KV("listen", "%s", address));
+    ty_log(TY_LOG_INFO, "responder.ready", TY_KV("listen", "%s", address),
+           TY_KV("tls", "%s", responder->tls ? "on" : "off"));
     return settings->port_file ? write_port_file(settings->port_file, address, err) : 0;
 }
 
@@ -132,7 +149,7 @@ int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings 
     char *host TY_FREE = NULL;
     unsigned port;
     responder->loop = service->loop = loop;
-    if (ty_responder_listen_address(settings, &host, &port, err) < 0)
+    if (ty_responder_listen_address(settings, &host, &port, err) < 0 || open_tls(responder, settings, err) < 0)
         goto fail;
     if (ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
         goto fail;
@@ -184,6 +201,12 @@ void ty_responder_stop(struct ty_responder *responder)
     ty_grpc_stop(responder->grpc, on_stopped, responder);
 }
 
+void ty_responder_reread(struct ty_responder *responder)
+{
+    if (responder->tls)
+        ty_tls_reread(responder->tls);
+}
+
 // Ends a server whose loop does not run (any more): the failing start, or an error of the loop itself.
 static void stop_now(struct ty_responder *responder)
 {
@@ -205,6 +228,7 @@ void ty_responder_free(struct ty_responder *responder)
     ty_publisher_free(responder->service.publisher, 1000);
     ty_grpc_free(responder->grpc);
     ty_access_free(responder->service.access);
+    ty_tls_free(responder->tls);
     ty_store_memory_free(responder->service.memory);
     ty_state_free(responder->service.state);
     ty_service_done(&responder->service);

@@ -14,4 +14,6 @@ int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings 
 // Ends gracefully: NOT_SERVING, no new calls, running ones get 5 seconds; a second call does not wait for them. Stops
 // the loop when done.
 void ty_responder_stop(struct ty_responder *responder);
+// Reads the certificate files again; nothing happens without TLS.
+void ty_responder_reread(struct ty_responder *responder);
 void ty_responder_free(struct ty_responder *responder);

@@ -12,12 +12,20 @@
 static const struct ty_setting rows[] = {
     {.key = "listen", .environment = "TRAINYARD_LISTEN", .type = TY_SETTING_TEXT, .offset = AT(listen),
      .fallback = "127.0.0.1:8480", .unit = "",
-     .help = "Address and port to serve gRPC on (plaintext HTTP/2); port 0 takes a free one."},
+     .help = "Address and port to serve gRPC on; port 0 takes a free one."},
     {.key = "port-file", .environment = NULL, .type = TY_SETTING_TEXT, .offset = AT(port_file), .unit = "",
      .help = "File to write host:port to once the server listens."},
     {.key = "insecure", .environment = "TRAINYARD_INSECURE", .type = TY_SETTING_BOOL, .offset = AT(insecure),
      .fallback = "false", .unit = "",
-     .help = "Listen on other addresses than loopback although there is no TLS, or no authentication."},
+     .help = "Listen on other addresses than loopback without TLS, or without asking clients who they are."},
+    {.key = "tls-cert", .environment = "TRAINYARD_TLS_CERT", .type = TY_SETTING_TEXT, .offset = AT(tls_cert), .unit = "",
+     .help = "File with the certificate chain in PEM, the server's own first: gRPC is served over TLS (1.2 and 1.3, ALPN h2). "
+             "It and tls-key are read again when they change, and at SIGHUP."},
+    {.key = "tls-key", .environment = "TRAINYARD_TLS_KEY", .type = TY_SETTING_TEXT, .offset = AT(tls_key), .unit = "",
+     .help = "File with the private key of tls-cert, in PEM, without a passphrase."},
+    {.key = "tls-client-ca", .environment = "TRAINYARD_TLS_CLIENT_CA", .type = TY_SETTING_TEXT,
+     .offset = AT(tls_client_ca), .unit = "",
+     .help = "File with certificates in PEM; only clients are served whose own certificate comes from one of them."},
     {.key = "auth", .environment = "TRAINYARD_AUTH", .type = TY_SETTING_CHOICE, .offset = AT(auth), .choices = "none|keys",
      .fallback = "none", .unit = "", .help = "Who may call. none: everybody, for all organizations; keys: who has logged in with a key (trainyard keys)."},
     {.key = "token-secret-file", .environment = "TRAINYARD_TOKEN_SECRET_FILE", .type = TY_SETTING_TEXT, .offset = AT(token_secret_file),
@@ -33,6 +41,9 @@ static const struct ty_setting rows[] = {
     {.key = "redis", .environment = "TRAINYARD_REDIS", .type = TY_SETTING_TEXT, .offset = AT(redis),
      .fallback = "redis://127.0.0.1:6379", .unit = "",
      .help = "The job store: redis://[user:password@]host:port[/database] or unix:///path."},
+    {.key = "redis-password-file", .environment = "TRAINYARD_REDIS_PASSWORD_FILE", .type = TY_SETTING_TEXT,
+     .offset = AT(redis_password_file), .unit = "",
+     .help = "File with the password of the user in redis (redis://user@host), or of the default user."},
     {.key = "redis-timeout-ms", .environment = "TRAINYARD_REDIS_TIMEOUT_MS", .type = TY_SETTING_INT,
      .offset = AT(redis_timeout_ms), .min = 50, .max = 4000, .fallback = "2000", .unit = "ms",
      .help = "How long one command may take before the store counts as away."},
@@ -54,7 +65,10 @@ static const struct ty_setting rows[] = {
      .offset = AT(topic_prefix), .fallback = "mltraining.", .unit = "", .help = "Prefix of every topic's name."},
     {.key = "kafka-property", .environment = "TRAINYARD_KAFKA_PROPERTIES", .type = TY_SETTING_LIST,
      .offset = AT(kafka_properties), .unit = "",
-     .help = "A librdkafka property as key=value (TLS, SASL); may be repeated."},
+     .help = "A librdkafka property as key=value (TLS, SASL), or key.file=PATH for a secret that stands in a file; may be repeated."},
+    {.key = "signing-key-file", .environment = "TRAINYARD_SIGNING_KEY_FILE", .type = TY_SETTING_TEXT,
+     .offset = AT(signing_key_file), .unit = "",
+     .help = "File with the key that commands are signed with, of organization \"*\" (trainyard keys create --org \"*\" --signing); see require-signatures of the worker."},
     {.key = "catalog-dir", .environment = "TRAINYARD_CATALOG_DIR", .type = TY_SETTING_TEXT,
      .offset = AT(catalog_dir), .unit = "",
      .help = "Directory of containers.json and trainers.json in place of the built-in ones."},
@@ -82,6 +96,35 @@ static bool is_loopback(const char *host)
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+static bool is_set(const char *text)
+{
+    return text && *text;
+}
+
+static int check_tls(const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    if (is_set(settings->tls_cert) != is_set(settings->tls_key))
+        return ty_err_set(err, TY_EINVALID, "--tls-%s is set, --tls-%s is not: TLS needs both",
+                          is_set(settings->tls_cert) ? "cert" : "key", is_set(settings->tls_cert) ? "key" : "cert");
+    if (is_set(settings->tls_client_ca) && !is_set(settings->tls_cert))
+        return ty_err_set(err, TY_EINVALID, "--tls-client-ca is set, --tls-cert and --tls-key are not: there is no TLS");
+    return 0;
+}
+
+// Not on loopback: whoever listens on the way must not read along, and who calls must be known.
+static int check_exposed(const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    bool has_tls = is_set(settings->tls_cert), knows_clients = settings->auth != TY_AUTH_NONE || is_set(settings->tls_client_ca);
+    if (settings->insecure || (has_tls && knows_clients))
+        return 0;
+    return ty_err_set(err, TY_EINVALID,
+                      "--listen: \"%.128s\" is not a loopback address, and %s; others are served so only with --insecure",
+                      settings->listen,
+                      has_tls         ? "nobody is asked who they are (--auth keys, --tls-client-ca)"
+                      : knows_clients ? "there is no TLS (--tls-cert, --tls-key)"
+                                      : "there is neither TLS (--tls-cert, --tls-key) nor are clients asked who they are (--auth keys)");
+}
+
 int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
                                 struct ty_err *err)
 {
@@ -93,14 +136,9 @@ int ty_responder_listen_address(const struct ty_responder_settings *settings, ch
     if (!end || *end || port > 65535 || !host_len || (!is_bracketed && memchr(text, ':', host_len)))
         return ty_err_set(err, TY_EINVALID, "--listen: \"%.128s\" is not of the form host:port or [address]:port", text);
     char *host = ty_xasprintf("%.*s", (int)(host_len - 2 * is_bracketed), text + is_bracketed);
-    if (!settings->insecure && !is_loopback(host)) {
+    if (check_tls(settings, err) < 0 || (!is_loopback(host) && check_exposed(settings, err) < 0)) {
         free(host);
-        return ty_err_set(err, TY_EINVALID,
-                          settings->auth == TY_AUTH_NONE ? "--listen: \"%.128s\" is not a loopback address; there is neither TLS nor "
-                                                           "authentication, so others are served only with --insecure"
-                                                         : "--listen: \"%.128s\" is not a loopback address; there is no TLS, so others are "
-                                                           "served only with --insecure",
-                          text);
+        return -(int)err->code;
     }
     *ret_host = host;
     *ret_port = (unsigned)port;

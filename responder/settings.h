@@ -16,7 +16,8 @@ struct ty_responder_settings {
     char *token_secret_file;
     int64_t token_hours, failed_logins;
     char *default_organization;
-    char *redis;
+    char *tls_cert, *tls_key, *tls_client_ca;
+    char *redis, *redis_password_file;
     int64_t redis_timeout_ms;
     int64_t shards;
     int64_t max_followers;
@@ -24,6 +25,7 @@ struct ty_responder_settings {
     char *kafka_brokers;
     char *topic_prefix;
     char **kafka_properties;
+    char *signing_key_file;
     char *catalog_dir;
     int log_level;  // enum ty_log_level
     int log_format; // enum ty_log_format
@@ -31,7 +33,8 @@ struct ty_responder_settings {
 
 extern const struct ty_settings_table ty_responder_settings_table;
 
-// Splits "host:port" or "[v6]:port" and refuses an address other than loopback unless insecure is set: without TLS tokens and
-// jobs can be read on their way, and with auth none anybody may do anything. *ret_host is the caller's to free. TY_EINVALID names --listen.
+// Splits "host:port" or "[v6]:port" and refuses, unless insecure is set, an address other than loopback without TLS or
+// without clients that say who they are. *ret_host is the caller's to free. TY_EINVALID names --listen, or the TLS setting
+// that does not go without another.
 int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
                                 struct ty_err *err) TY_MUST_USE;

@@ -7,7 +7,8 @@ struct ty_worker_settings {
     char **roles;
     char *name;
     char *ready_file;
-    char *redis;
+    bool require_signatures;
+    char *redis, *redis_password_file;
     int64_t redis_timeout_ms, shards;
     char *kafka_brokers, *topic_prefix, *group_id;
     char **kafka_properties;

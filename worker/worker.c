@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/buf.h"
+#include "core/redis.h"
 #include "core/catalog.h"
 #include "core/kafka.h"
 #include "core/limits.h"
@@ -168,8 +169,12 @@ static void on_memory(void *context, enum ty_memory_level level, const struct ty
 static int open_store(struct ty_worker *worker, struct ty_err *err)
 {
     const struct ty_worker_settings *settings = worker->settings;
+    char *url TY_CLEANUP(ty_redis_url_forget) = NULL;
+    if (settings->redis_password_file &&
+        ty_redis_url_with_password(settings->redis, settings->redis_password_file, &url, err) < 0)
+        return ty_err_prefix(err, "--redis-password-file");
     struct ty_state_options options = {
-        .redis_url = settings->redis,
+        .redis_url = url ? url : settings->redis,
         .shards = (unsigned)settings->shards,
         .command_ms = (uint64_t)settings->redis_timeout_ms,
         .tombstone_ms = (uint64_t)settings->tombstone_hours * HOUR_MS,
@@ -202,6 +207,7 @@ static int start_intake(struct ty_worker *worker, struct ty_err *err)
         .group_id = settings->group_id,
         .batch_commands = (unsigned)settings->batch_commands,
         .batch_bytes = BATCH_BYTES,
+        .requires_signatures = settings->require_signatures,
         .breaker_percent = (unsigned)settings->breaker_percent,
         .stall_ms = (uint64_t)settings->stall_timeout_s * 1000,
         .health_fn = on_health,
@@ -326,7 +332,7 @@ void ty_worker_report(const struct ty_worker *worker)
                TY_KV("applied", "%" PRIu64, in.applied), TY_KV("duplicates", "%" PRIu64, in.duplicates),
                TY_KV("conflicts", "%" PRIu64, in.conflicts), TY_KV("noops", "%" PRIu64, in.noops),
                TY_KV("tombstones", "%" PRIu64, in.tombstones), TY_KV("deleted", "%" PRIu64, in.deleted),
-               TY_KV("refused", "%" PRIu64, in.refused), TY_KV("too_old", "%" PRIu64, in.too_old), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
+               TY_KV("refused", "%" PRIu64, in.refused), TY_KV("too_old", "%" PRIu64, in.too_old), TY_KV("unsigned", "%" PRIu64, in.unsigned_refused), TY_KV("dead_lettered", "%" PRIu64, in.dead_lettered),
                TY_KV("gaps", "%" PRIu64, in.gaps), TY_KV("dropped_stale", "%" PRIu64, in.dropped_stale),
                TY_KV("breaker_opened", "%" PRIu64, in.breaker_opened), TY_KV("held_partitions", "%zu", in.held_partitions),
                TY_KV("stalls", "%" PRIu64, in.stalls), TY_KV("reopened", "%" PRIu64, in.reopened));
@@ -372,6 +378,6 @@ void ty_worker_free(struct ty_worker *worker)
 
 void ty_worker_print_version(FILE *out)
 {
-    fprintf(out, "trainyard-worker %s\nlibrdkafka %s\nhiredis %d.%d.%d\nprotobuf-c %s\n", TY_VERSION,
+    fprintf(out, "trainyard-worker %s\nlibrdkafka %s\nhiredis %d.%d.%d, without TLS\nprotobuf-c %s\n", TY_VERSION,
             rd_kafka_version_str(), HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH, protobuf_c_version());
 }

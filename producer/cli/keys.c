@@ -13,6 +13,7 @@
 #include "core/kafka.h"
 #include "core/limits.h"
 #include "core/rule.h"
+#include "core/signature.h"
 #include "producer/cli/kafka_trouble.h"
 #include "producer/cli/letters.h"
 
@@ -98,6 +99,8 @@ static void make_secret(struct ty_key *key, struct ty_buf *secret)
 {
     char text[TY_KEY_SECRET_TEXT];
     if (key->kind == TY_KEY_SIGNING) {
+        char id[TY_ID_TEXT_BYTES];
+        ty_buf_add_format(secret, TY_SIGNER_ID_LINE "%s\n", ty_id_format(&key->id, id)); // PEM may have lines before it
         ty_ed25519_new(key->proof, secret);
         return;
     }
@@ -162,8 +165,8 @@ static int create_key(struct ty_cli *cli, const struct ty_keys_options *options,
         return ty_err_set(err, TY_EINVALID, "\"%.64s\": create takes no more arguments", cli->arguments[1]);
     if (ty_cli_require("org", options->org, err) < 0 || ty_name_check("--org", options->org, TY_LIMIT_ID_BYTES, err) < 0)
         return -TY_EINVALID;
-    if (!strcmp(options->org, TY_RULE_ALL))
-        return ty_err_set(err, TY_EINVALID, "--org: %s is no name; a key is of one organization", TY_RULE_ALL);
+    if (!strcmp(options->org, TY_RULE_ALL) && !options->signing)
+        return ty_err_set(err, TY_EINVALID, "--org: %s is no name; an API key is of one organization", TY_RULE_ALL);
     if (strlen(comment) > TY_KEY_COMMENT_BYTES)
         return ty_err_set(err, TY_EINVALID, "--comment: has %zu bytes; at most %d are allowed", strlen(comment), TY_KEY_COMMENT_BYTES);
     snprintf(key.organization, sizeof key.organization, "%s", options->org);

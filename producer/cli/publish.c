@@ -15,6 +15,7 @@ int ty_publish_open(const struct ty_cli *cli, struct trainyard_client **ret_clie
     options.issuer = "trainyard " TY_VERSION;
     options.client_id = "trainyard-cli";
     options.topic_prefix = cli->common->topic_prefix;
+    options.signing_key_file = cli->common->signing_key_file;
     options.properties = (const char *const *)cli->common->kafka_properties;
     if (trainyard_client_new(&options, ret_client, &error) < 0)
         return ty_publish_error(cli, &error, NULL, err);

@@ -26,18 +26,7 @@ static void drop_log(gpr_log_func_args *args)
     (void)args;
 }
 
-static bool is_address(const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    if (!colon || colon == text || !colon[1] || strlen(colon + 1) > 5 || colon[1 + strspn(colon + 1, "0123456789")])
-        return false;
-    long port = strtol(colon + 1, NULL, 10);
-    bool is_bracketed = *text == '[' && colon[-1] == ']';
-    return port > 0 && port <= 65535 && (is_bracketed || !memchr(text, ':', (size_t)(colon - text))) &&
-           !strpbrk(text, "/ \t\n");
-}
-
-static grpc_channel *create_channel(const char *server)
+static grpc_channel *create_channel(const char *server, grpc_channel_credentials *credentials)
 {
     grpc_arg args[] = {
         {.key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = ANSWER_BYTES},
@@ -51,7 +40,6 @@ static grpc_channel *create_channel(const char *server)
     for (size_t i = 0; i < sizeof args / sizeof *args; i++)
         args[i].type = GRPC_ARG_INTEGER;
     grpc_channel_args all = {.num_args = sizeof args / sizeof *args, .args = args};
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
     grpc_channel *channel = grpc_channel_create(server, credentials, &all);
     grpc_channel_credentials_release(credentials);
     return channel;
@@ -72,9 +60,11 @@ int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc
                       struct ty_err *err)
 {
     const char *token = text_of(options->token), *key_id = text_of(options->key_id), *key = text_of(options->key);
-    if (!is_address(options->server))
-        return ty_err_set(err, TY_EINVALID, "--server: \"%.128s\" is not of the form host:port or [address]:port",
-                          options->server);
+    grpc_channel_credentials *credentials;
+    char *address TY_FREE = NULL;
+    bool tls;
+    if (ty_rpc_server_parse(options, &address, &tls, err) < 0)
+        return -(int)err->code;
     if (token && !is_header_value(token))
         return ty_err_set(err, TY_EINVALID, "--token: has characters that a header cannot carry");
     if (!token && !key != !key_id)
@@ -82,13 +72,17 @@ int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc
     if (!getenv("GRPC_VERBOSITY") && !getenv("GRPC_TRACE"))
         gpr_set_log_function(drop_log);
     grpc_init();
+    if (ty_rpc_credentials(options, tls, &credentials, err) < 0) {
+        grpc_shutdown();
+        return -(int)err->code;
+    }
     struct ty_rpc_client *client = ty_xcalloc(1, sizeof *client);
     client->server = ty_xstrdup(options->server);
     client->authorization = token ? ty_xasprintf("Bearer %s", token) : NULL;
     client->key_id = key_id && !token ? ty_xstrdup(key_id) : NULL;
     client->key = key && !token ? ty_xstrdup(key) : NULL;
     client->timeout_ms = options->timeout_ms;
-    client->channel = create_channel(options->server);
+    client->channel = create_channel(address, credentials);
     client->queue = grpc_completion_queue_create_for_pluck(NULL);
     *ret_client = client;
     return 0;

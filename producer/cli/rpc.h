@@ -4,6 +4,7 @@
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/err.h"
@@ -11,13 +12,16 @@
 struct ty_rpc_client;
 
 struct ty_rpc_client_options {
-    const char *server; // "host:port" or "[address]:port", plaintext HTTP/2
+    const char *server; // "host:port" or "[address]:port", with http:// or https:// before it or not
     const char *token;  // sent as "authorization: Bearer TOKEN"; NULL or "": nothing is sent
     const char *key_id, *key; // without a token: the first call logs in with these before it; NULL or "": it does not
     int timeout_ms;     // for each call, connecting included
+    bool tls;           // as https://; so are the files below
+    const char *tls_ca, *tls_cert, *tls_key; // PEM files; NULL or "": the system's authorities, no certificate of our own
 };
 
-// The texts of options are copied. TY_EINVALID: not of the form host:port, a token that cannot be a header's value, or half a key.
+// The texts of options are copied. TY_EINVALID: not of the form host:port, a token that cannot be a header's value, half a key, or TLS
+// files that contradict each other or the server's http://; TY_ENOTFOUND and others: as ty_file_read of a TLS file.
 int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc_client **ret_client,
                       struct ty_err *err) TY_MUST_USE;
 void ty_rpc_client_free(struct ty_rpc_client *client);

@@ -1,7 +1,8 @@
-// What rpc.c and rpc_stream.c share: the only two files that see gRPC's client side.
+// What rpc.c, rpc_stream.c and rpc_server.c share: the only files that see gRPC's client side.
 #pragma once
 
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
 
 #include "producer/cli/rpc.h"
 
@@ -33,6 +34,11 @@ struct ty_rpc_call {
     grpc_slice details;
 };
 
+// The address of options->server and whether it is spoken to over TLS. *ret_address is the caller's. TY_EINVALID.
+int ty_rpc_server_parse(const struct ty_rpc_client_options *options, char **ret_address, bool *ret_tls, struct ty_err *err) TY_MUST_USE;
+// The caller releases them. Errors as of ty_rpc_client_new.
+int ty_rpc_credentials(const struct ty_rpc_client_options *options, bool tls, grpc_channel_credentials **ret_credentials,
+                       struct ty_err *err) TY_MUST_USE;
 // Logs in where that is still to be done; before a call is opened.
 int ty_rpc_log_in(struct ty_rpc_client *client, struct ty_err *err) TY_MUST_USE;
 // Opens a call to path ("/package.Service/Method") with the metadata that every call carries. deadline_ms 0: none.

@@ -20,10 +20,13 @@
 struct ty_cli_common {
     char *server;
     char *token, *api_key_id, *api_key;
+    bool tls;
+    char *tls_ca, *tls_cert, *tls_key;
     int64_t timeout_ms;
     char *kafka_brokers;
     char *topic_prefix;
     char **kafka_properties;
+    char *signing_key_file;
     int color; // enum ty_cli_color
     bool json;
 };

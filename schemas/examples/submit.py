@@ -8,6 +8,9 @@
     submit.py --brokers HOST:PORT cancel JOB_ID
     submit.py --brokers HOST:PORT delete JOB_ID
 
+Where signatures are required: --signing-key FILE, as `trainyard keys create --signing --out FILE` makes it (needs the package
+cryptography).
+
 Prints the job's id once Kafka has acknowledged the command. Exit status: 0 acknowledged, 1 not, 2 wrong usage.
 schemas/README.md says what each part of the record means.
 """
@@ -16,6 +19,7 @@ import datetime
 import importlib
 import os
 import pathlib
+import struct
 import sys
 import tempfile
 import uuid
@@ -71,11 +75,23 @@ def set_options(command, args):
         options.labels[key] = value
 
 
-def publish(brokers, topic, job_id, value, traceparent):
+def sign(file, key, value):
+    """The header trainyard-signature: the key's id, and its Ed25519 signature of the record's key and value."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    text = file.read_text()
+    key_id = next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("key-id:"))
+    private_key = load_pem_private_key(text[text.index("-----BEGIN"):].encode(), None)
+    signed = b"trainyard command v1\0" + struct.pack(">I", len(key)) + key + value
+    return uuid.UUID(key_id).bytes + private_key.sign(signed)
+
+
+def publish(brokers, topic, job_id, value, traceparent, signing_key=None):
     """Returns where the record stands, only after Kafka has acknowledged it. Sending it again is always safe."""
     producer = KafkaProducer(bootstrap_servers=brokers, acks="all", retries=5, max_block_ms=ANSWER_SECONDS * 1000)
     try:
         headers = [("traceparent", traceparent.encode())] if traceparent else []
+        if signing_key:
+            headers.append(("trainyard-signature", sign(signing_key, job_id.encode(), value)))
         return producer.send(topic, key=job_id.encode(), value=value, headers=headers).get(timeout=ANSWER_SECONDS)
     finally:
         producer.close(timeout=ANSWER_SECONDS)
@@ -113,6 +129,7 @@ def parse_arguments():
     parser.add_argument("--topic-prefix", default="mltraining.")
     parser.add_argument("--issuer", default=os.environ.get("USER", "submit.py"))
     parser.add_argument("--traceparent", default="")
+    parser.add_argument("--signing-key", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--protos", type=pathlib.Path, default=PROTO_DIR, help="the folder with the .proto files")
     verbs = parser.add_subparsers(dest="verb", required=True)
     managed = verbs.add_parser("submit", help="a managed job: a trainer of the service learns from the data set")
@@ -158,7 +175,8 @@ def main():
     if is_submit:
         set_options(command, args)
     try:
-        publish(args.brokers, args.topic_prefix + TOPICS[kind], identifier, command.SerializeToString(), args.traceparent)
+        publish(args.brokers, args.topic_prefix + TOPICS[kind], identifier, command.SerializeToString(), args.traceparent,
+                args.signing_key)
     except KafkaError as error:
         # The record may have arrived all the same: under this id it can be sent again without harm.
         print(f"submit.py: Kafka has not acknowledged {identifier}: {error!r}", file=sys.stderr)

@@ -69,7 +69,7 @@ end
 
 -- The record becomes what the event says; then what was asked of the job is done to it, as a change of its own.
 local function take(id, new, record, old, raw)
-    local flags = old and bit.bor(old.flags, new.flags) or new.flags
+    local flags = old and bit.bor(asked_of(old, raw, org_of(new, record)), new.flags) or new.flags
     if old and old.state ~= 0 then
         unlist(id, old, raw)
         if old.attempt == new.attempt and old.fence == new.fence then new.token = old.token end

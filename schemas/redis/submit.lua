@@ -32,9 +32,10 @@ local function store(key, record)
     local raw = redis.call('SET', key, record, 'NX', 'GET')
     local old = raw and decode(raw)
     if old and old.state ~= 0 then return old.digest == new.digest and '\2' or '\3' end
-    if old and has(old.flags, FLAG_DELETE) then return '\4' end
+    local asked = old and asked_of(old, raw, org_of(new, record)) or 0
+    if has(asked, FLAG_DELETE) then return '\4' end
     if old then redis.call('SET', key, record) end
-    if not old or terminal(new.state) then
+    if asked == 0 or terminal(new.state) then
         -- A submit that was refused has its end already: a cancel changes nothing of it, whichever came first.
         enter(id, new, record)
     else

@@ -131,5 +131,21 @@ class InstallScript(InDirectory):
                 self.assertIn(text, done.stderr)
 
 
+
+class AccessRules(unittest.TestCase):
+    def test_users_of_redis_are_those_of_the_scripts(self):
+        done = run("redis/acl", "check")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_commands_for_kafka(self):
+        done = run("kafka/acls", "print", "--prefix", "p.", "--group", "g", "intake=User:in take")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("--allow-principal 'User:in take' --topic p.dead-letter --resource-pattern-type literal --operation Write",
+                      done.stdout)
+        self.assertIn("--group g ", done.stdout)
+        self.assertIn("--transactional-id p.events- --resource-pattern-type prefixed --operation Write", done.stdout)
+        self.assertEqual(run("kafka/acls", "print", "nobody=User:x").returncode, 2)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -151,7 +151,7 @@ class Rebuild(unittest.TestCase):
         stack.wait_until(lambda: int(self.yard.redis.ask("HLEN", "{ty:0}:w")[1:]) > 0 or self.replays(), "it has begun")
         self.yard.workers["worker-1"].kill()
         self.start_worker()
-        stack.wait_until(lambda: self.yard.redis.ask("HGET", "{ty:0}:m", "replay") == "$4", "the store was made again")
+        stack.wait_until(lambda: self.yard.redis.ask("HGET", "{ty:0}:m", "replay") == "done", "the store was made again")
         stack.wait_until(lambda: self.yard.redis.ask("ZCARD", "{ty:0}:s:1:" + stack.ORGANIZATION) == f":{len(many) + 1}",
                          "all are there again")
         self.published()

@@ -103,15 +103,23 @@ class Redis:
         self.process = Process("redis", directory, self._command())
         self.wait()
 
+    # The administrator's password where users have passwords.
+    password = None
+
     def _command(self):
         return ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--dir", self.dir, "--appendonly", "yes",
                 "--save", "", "--maxmemory-policy", "noeviction", "--daemonize", "no"]
 
     def ask(self, *words):
         with socket.create_connection(("127.0.0.1", self.port), 5) as line:
+            if self.password:
+                line.sendall(f"AUTH {self.password}\r\n".encode())
+                assert line.recv(5) == b"+OK\r\n"
             line.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in
-                                                             (str(word).encode() for word in words)))
-            return line.makefile("rb").readline().rstrip(b"\r\n").decode(errors="replace")
+                                                             (word if isinstance(word, bytes) else str(word).encode() for word in words)))
+            answer = line.makefile("rb")
+            first = answer.readline().rstrip(b"\r\n").decode(errors="replace")
+            return answer.read(int(first[1:])).decode(errors="replace") if first[:1] == "$" and first != "$-1" else first
 
     def _answers(self):
         with contextlib.suppress(OSError):
@@ -174,13 +182,17 @@ class Broker:
                 skip(os.environ["TRAINYARD_WITHOUT_KAFKA"])
             self.start()
             subprocess.run([BUILD / "bin" / "trainyard", "topics", "create", "--kafka-brokers", self.address, "--file",
-                            self._topics(partitions)], check=True, stdout=subprocess.DEVNULL)
+                            self._topics(partitions), *self.flags("operator")], check=True, stdout=subprocess.DEVNULL)
         else:
             port_file = directory / "broker.port"
             self.process = Process("devbroker", directory,
                                    [BUILD / "bin" / "trainyard-devbroker", "--port-file", port_file])
             wait_until(port_file.exists, lambda: f"the broker is up:\n{self.process.tail()}")
             self.address = port_file.read_text().strip()
+
+    def flags(self, role):
+        """What a program needs to be let in."""
+        return []
 
     def _topics(self, partitions):
         described = json.loads((SOURCE / "schemas/topics.json").read_text())
@@ -236,6 +248,8 @@ TERMINAL = (COMPLETED, FAILED, CANCELED)
 
 
 class Stack(contextlib.AbstractContextManager):
+    redis_class, broker_class = Redis, Broker
+
     def __init__(self, broker, partitions=None, kafka_words=()):
         if os.environ.get("TRAINYARD_WITHOUT_FOREIGN"):
             skip(os.environ["TRAINYARD_WITHOUT_FOREIGN"])
@@ -250,8 +264,8 @@ class Stack(contextlib.AbstractContextManager):
             for name in ("datasets", "scripts", "models"):
                 (self.store / name).mkdir(parents=True)
             self.messages = Messages(self.dir)
-            self.redis = Redis(self.dir)
-            self.broker = Broker(broker, self.dir, partitions, kafka_words)
+            self.redis = self.redis_class(self.dir)
+            self.broker = self.broker_class(broker, self.dir, partitions, kafka_words)
             self._make_catalog()
             self.dataset("empty-set", ['{"image_path": "none.png"}'])
         except BaseException:

@@ -364,7 +364,8 @@ static void test_a_responder_that_is_away(void **state)
     cli_free(cli);
     if (ty_clock_mono_ms() - start_ms > 30000)
         fail_msg("it took %d ms", (int)(ty_clock_mono_ms() - start_ms));
-    static const char *const wrong[] = {"nowhere", ":1", "host:", "host:0", "host:70000", "::1:80", "http://host:80"};
+    static const char *const wrong[] = {"nowhere", ":1", "host:", "host:0", "host:70000", "::1:80", "ftp://host:80", "http://host:80/x",
+                                        "https://"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         cli = cli_expect(2, "get", "x", "--server", wrong[i]);
         assert_non_null(strstr(cli_err(cli), "is not of the form host:port"));

@@ -65,6 +65,72 @@ static void any_order_gives_the_same_end(void **state)
     try_all(commands, 0, 4, "RCD");
 }
 
+// ---- commands that are for the jobs of one organization ----
+
+// S: submit of acme; c, d: cancel and delete that acme may ask for; x, y: the same by another organization; C: cancel of any job.
+static int run_asked(char letter, const struct ty_id *id)
+{
+    bool is_delete = letter == 'd' || letter == 'y';
+    struct ty_apply command = {.kind = is_delete ? TY_COMMAND_DELETE : TY_COMMAND_CANCEL, .job_id = *id,
+                               .organization_id = letter == 'C' ? NULL : letter == 'c' || letter == 'd' ? "acme" : "rival"};
+    if (letter == 'S')
+        return state_submit(&client, id, NULL);
+    struct state_applied applied = state_apply(&client, &command, 1, NULL);
+    assert_int_equal(applied.code, TY_OK);
+    return applied.results[0];
+}
+
+static void try_asked(char *commands, size_t len, size_t max)
+{
+    struct ty_id id = ty_id_new();
+    commands[len] = 0;
+    for (size_t i = 0; i < len; i++) {
+        bool is_there = state_get(&client, &id).found;
+        int result = run_asked(commands[i], &id);
+        if (is_there && (commands[i] == 'x' || commands[i] == 'y') && result != TY_APPLY_FOREIGN)
+            fail_msg("%s: command %zu of another organization is answered with %d", commands, i, result);
+    }
+    struct state_view view = state_get(&client, &id);
+    bool wanted = strchr(commands, 'S') && !strchr(commands, 'd');
+    if (view.found != wanted)
+        fail_msg("%s: the job is %s", commands, view.found ? "there" : "not there");
+    enum ty_job_state end = strpbrk(commands, "cC") ? TY_JOB_CANCELED : TY_JOB_PENDING;
+    if (view.found && view.state != end)
+        fail_msg("%s: the job is %s", commands, ty_state_name(view.state));
+    state_check(&client, &id, "acme");
+    state_control(&client, TY_COMMAND_DELETE, &id); // nothing is left to claim
+    for (const char *letter = "ScdxyC"; len < max && *letter; letter++) {
+        commands[len] = *letter;
+        try_asked(commands, len + 1, max);
+        commands[len] = 0;
+    }
+}
+
+static void what_another_organization_asks_counts_in_no_order(void **state)
+{
+    char commands[8];
+    (void)state;
+    try_asked(commands, 0, 4);
+}
+
+static void a_tombstone_remembers_a_bounded_number_of_organizations(void **state)
+{
+    struct ty_id id = ty_id_new();
+    char name[16];
+    (void)state;
+    for (int i = 0; i < 9; i++) {
+        snprintf(name, sizeof name, "org-%d", i);
+        struct ty_apply cancel = {.kind = TY_COMMAND_CANCEL, .job_id = id, .organization_id = name};
+        assert_int_equal(state_apply(&client, &cancel, 1, NULL).results[0], i < 8 ? TY_APPLY_TOMBSTONE : TY_APPLY_FOREIGN);
+        if (i < 8)
+            assert_int_equal(state_apply(&client, &cancel, 1, NULL).results[0], TY_APPLY_NOOP);
+    }
+    assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &id), TY_APPLY_TOMBSTONE); // of any job: there is always room
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+    assert_int_equal(state_get(&client, &id).state, TY_JOB_CANCELED);
+    state_control(&client, TY_COMMAND_DELETE, &id);
+}
+
 // ---- answers ----
 
 static void each_command_says_what_it_did(void **state)
@@ -463,6 +529,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_order_gives_the_same_end),
+        cmocka_unit_test(what_another_organization_asks_counts_in_no_order),
+        cmocka_unit_test(a_tombstone_remembers_a_bounded_number_of_organizations),
         cmocka_unit_test(each_command_says_what_it_did),
         cmocka_unit_test(another_body_under_an_id_changes_nothing),
         cmocka_unit_test(tombstones_do_not_stay_for_ever),

@@ -290,7 +290,7 @@ static void options_that_are_refused(void **state)
     options.properties = unknown;
     client_refused(&options, "Kafka property no.such: No such configuration property");
     options.properties = no_equals;
-    client_refused(&options, "Kafka property \"linger.ms\": expected key=value");
+    client_refused(&options, "Kafka property \"linger.ms...\": expected key=value");
     // Acknowledgement cannot be given away.
     options.properties = weaker;
     client_refused(&options, "Kafka: `acks` must be set to `all`");

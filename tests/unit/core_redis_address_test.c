@@ -5,7 +5,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/redis_internal.h"
 
@@ -43,13 +45,49 @@ static void urls_are_taken_apart(void **state)
     }
 }
 
+static void a_file_gives_the_password(void **state)
+{
+    static const struct {
+        const char *text, *user, *shown;
+    } cases[] = {
+        {"redis://h:1/2", NULL, "h:1"}, {"redis://user@h", "user", "h:6379"}, {"redis://a%3Ab:old@[::1]:2", "a:b", "::1:2"},
+        {"unix:///run/redis.sock", NULL, "/run/redis.sock"}, {"unix://u@/run/r", "u", "/run/r"},
+    };
+    char path[] = "/tmp/trainyard-password-XXXXXX";
+    int fd = mkstemp(path);
+    (void)state;
+    assert_true(fd >= 0 && write(fd, "p@:/%41 \xc3\xa9\r\n", 12) == 12);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ty_redis_url url;
+        struct ty_err err;
+        char *text = NULL;
+        assert_int_equal(ty_redis_url_with_password(cases[i].text, path, &text, &err), 0);
+        if (ty_redis_url_parse(text, &url, &err) < 0)
+            fail_msg("%s: %s", cases[i].text, err.message);
+        assert_string_equal(url.password, "p@:/%41 \xc3\xa9");
+        assert_true(SAME(url.user, cases[i].user));
+        assert_string_equal(url.shown, cases[i].shown);
+        ty_redis_url_done(&url);
+        ty_redis_url_forget(&text);
+    }
+    struct ty_err err;
+    char *text = NULL;
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(ty_redis_url_with_password("redis://h", path, &text, &err), -TY_EINVALID);
+    close(fd);
+    unlink(path);
+    assert_int_equal(ty_redis_url_with_password("redis://h", path, &text, &err), -TY_ENOTFOUND);
+    assert_int_equal(ty_redis_url_with_password("h", path, &text, &err), -TY_EINVALID);
+    assert_null(text);
+}
+
 static void errors_say_what_is_wrong_and_no_secret(void **state)
 {
     static const struct {
         const char *text, *says;
     } cases[] = {
         {"", "starts with neither"},
-        {"rediss://h", "starts with neither"},
+        {"rediss://h", "rediss:// is TLS"},
         {"hunter2", "starts with neither"},
         {"redis://", "host is missing"},
         {"redis://:6379", "host is missing"},
@@ -93,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_are_taken_apart),
+        cmocka_unit_test(a_file_gives_the_password),
         cmocka_unit_test(errors_say_what_is_wrong_and_no_secret),
         cmocka_unit_test(numeric_addresses_need_no_resolver),
     };

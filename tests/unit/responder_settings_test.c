@@ -57,6 +57,33 @@ static void test_only_loopback_unless_insecure(void **state)
     assert_refused("example.com:1", false);
 }
 
+static void assert_tls(const char *listen, const char *cert, const char *key, const char *client_ca, const char *refusal)
+{
+    struct ty_responder_settings settings = {
+        .listen = (char *)listen, .tls_cert = (char *)cert, .tls_key = (char *)key, .tls_client_ca = (char *)client_ca};
+    char *host = NULL;
+    unsigned port;
+    struct ty_err err;
+    int rc = ty_responder_listen_address(&settings, &host, &port, &err);
+    assert_int_equal(rc, refusal ? -TY_EINVALID : 0);
+    if (refusal && !strstr(err.message, refusal))
+        fail_msg("\"%s\" lacks \"%s\"", err.message, refusal);
+    if (!refusal)
+        free(host);
+}
+
+static void test_tls_and_clients_that_are_asked(void **state)
+{
+    (void)state;
+    assert_tls("127.0.0.1:0", "c", "k", NULL, NULL);
+    assert_tls("127.0.0.1:0", "c", NULL, NULL, "--tls-key is not");
+    assert_tls("127.0.0.1:0", "", "k", NULL, "--tls-cert is not");
+    assert_tls("127.0.0.1:0", NULL, NULL, "a", "there is no TLS");
+    assert_tls("0.0.0.0:1", "c", "k", "a", NULL);
+    assert_tls("0.0.0.0:1", "c", "k", NULL, "nobody is asked who they are");
+    assert_tls("0.0.0.0:1", NULL, NULL, NULL, "neither TLS");
+}
+
 static void test_malformed_addresses(void **state)
 {
     static const char *const wrong[] = {"", "8480", ":8480", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:1x",
@@ -91,6 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_only_loopback_unless_insecure),
+        cmocka_unit_test(test_tls_and_clients_that_are_asked),
         cmocka_unit_test(test_malformed_addresses),
         cmocka_unit_test(test_flags_and_defaults),
     };

@@ -121,7 +121,8 @@ struct ty_apply ty_prepared_command(const struct ty_prepared *prepared, const st
     struct ty_apply command = prepared->command;
     if (command.record_len || command.kind == TY_APPLY_RULE) {
         command.record = arena->data + prepared->record_at;
-        command.organization_id = (const char *)arena->data + prepared->organization_at;
     }
+    if (command.record_len || command.kind == TY_APPLY_RULE || prepared->has_signer)
+        command.organization_id = (const char *)arena->data + prepared->organization_at;
     return command;
 }

@@ -16,6 +16,7 @@ struct ty_prepared {
     bool has_command;       // there is something to apply: the command, or the FAILED job of a refused submit
     bool is_refused;        // the record goes to dead-letter; err of ty_prepare says why
     bool is_undecoded;      // refused because it is no command at all
+    bool has_signer;        // a cancel or delete that is for jobs of one organization only, which stands in the arena
     struct ty_apply command; // record and organization_id are set by ty_prepared_command
     size_t record_at, organization_at; // in the arena
 };

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "core/defect.h"
+#include "core/clock.h"
 #include "core/log.h"
+#include "worker/intake/signature.h"
 
 #define FIRST_RETRY_MS 20
 #define LAST_RETRY_MS 1000
@@ -221,6 +223,11 @@ static void count_results(struct ty_intake_batch *batch, const int *results)
             entry->reason = ty_xstrdup("job_id: there is another job under it, and the first one stands");
             write_letter(entry);
             break;
+        case TY_APPLY_FOREIGN:
+            figures->unsigned_refused++;
+            entry->reason = ty_xstrdup("signature: the key is of another organization than the job");
+            write_letter(entry);
+            break;
         case TY_APPLY_TOO_OLD:
             figures->too_old++;
             entry->reason = ty_xstrdup("time: the submit is older than horizon-hours and nothing is known of its job; it was not run");
@@ -286,15 +293,85 @@ static void apply(struct ty_intake_batch *batch)
     ty_state_apply(partition->intake->state, batch->commands, count, &mark, on_applied, batch);
 }
 
-void ty_intake_batch_fly(struct ty_intake_batch *batch)
+// ---- who has signed ----
+
+static void on_judge_again(void *context);
+
+// What may not be asked for has no effect at all: not even the FAILED job of a refused submit.
+static void refuse_unsigned(struct ty_intake_entry *entry, const struct ty_err *err)
+{
+    entry->prepared.has_command = false;
+    entry->prepared.is_refused = true;
+    free(entry->reason);
+    entry->reason = ty_xstrdup(err->message);
+}
+
+static void judge_later(struct ty_intake_batch *batch, const struct ty_err *err)
+{
+    struct ty_intake *intake = batch->intake;
+    if (ty_log_limit_take(&intake->apply_log))
+        ty_log(TY_LOG_WARN, "intake.signature_waits", TY_KV("topic", "%s", ty_topic_kind_name(batch->partition->claimed->kind)),
+               TY_KV("partition", "%" PRId32, batch->partition->claimed->number),
+               TY_KV("offset", "%" PRId64, batch->entries[batch->judged].record->offset), TY_KV("message", "%s", err->message));
+    ty_loop_set_timer(intake->loop, &batch->retry, TY_SIGNATURE_RETRY_MS, on_judge_again, batch);
+}
+
+// True when all are judged; else it goes on later.
+static bool judge(struct ty_intake_batch *batch)
+{
+    struct ty_intake *intake = batch->intake;
+    struct ty_err err;
+    if (!intake->keyring || batch->partition->claimed->kind == TY_TOPIC_SETTINGS)
+        return true;
+    for (; batch->judged < batch->count; batch->judged++) {
+        struct ty_intake_entry *entry = &batch->entries[batch->judged];
+        uint64_t now_ms = ty_clock_mono_ms();
+        if (!batch->judged_since_ms)
+            batch->judged_since_ms = now_ms;
+        enum ty_signature_verdict verdict = ty_signature_judge(intake->keyring, entry->record, now_ms - batch->judged_since_ms,
+                                                               &batch->arena, &entry->prepared, &err);
+        if (verdict == TY_SIGNATURE_WAIT) {
+            judge_later(batch, &err);
+            return false;
+        }
+        if (verdict == TY_SIGNATURE_BAD) {
+            intake->figures.unsigned_refused++;
+            refuse_unsigned(entry, &err);
+        }
+    }
+    return true;
+}
+
+static void begin(struct ty_intake_batch *batch);
+
+static void on_judge_again(void *context)
+{
+    struct ty_intake_batch *batch = context;
+    struct ty_intake *intake = batch->intake;
+    if (intake->is_stopping) {
+        batch->partition->flying = NULL;
+        ty_intake_batch_free(batch);
+        ty_intake_check_stopped(intake);
+    } else if (judge(batch)) {
+        begin(batch);
+    }
+}
+
+static void begin(struct ty_intake_batch *batch)
 {
     struct ty_partition *partition = batch->partition;
-    partition->flying = batch;
     for (size_t i = 0; i < batch->count; i++)
         if (batch->entries[i].reason) {
             partition->intake->figures.refused++;
             write_letter(&batch->entries[i]);
         }
     go_on(batch);
+}
+
+void ty_intake_batch_fly(struct ty_intake_batch *batch)
+{
+    batch->partition->flying = batch;
+    if (judge(batch))
+        begin(batch);
 }
 

@@ -27,6 +27,8 @@ struct ty_intake_batch {
     struct ty_buf arena;
     struct ty_apply *commands;      // while the store is asked
     size_t letters_left;
+    size_t judged;                  // records whose signatures have been looked at
+    uint64_t judged_since_ms;       // the first try at the next of them; 0: none yet
     bool is_applied, is_asking;     // asking: the store has it
     struct ty_timer retry;
     uint64_t retry_ms;

@@ -13,6 +13,7 @@
 
 #include "core/buf.h"
 #include "core/clock.h"
+#include "core/keyring.h"
 #include "core/log.h"
 #include "worker/intake/intake_internal.h"
 
@@ -351,6 +352,7 @@ int ty_intake_new(struct ty_loop *loop, struct ty_state *state, const struct ty_
         .total_bytes = TOTAL_BYTES,
         .patience_ms = options->stall_ms,
     };
+    intake->keyring = options->requires_signatures ? ty_keyring_new(loop, state) : NULL;
     int rc = ty_letters_new(loop, publisher, options->kafka.topic_prefix, &intake->letters, err);
     if (rc == 0)
         rc = ty_intake_open_consumer(intake, err);
@@ -377,6 +379,7 @@ void ty_intake_free(struct ty_intake *intake)
     ty_intake_batches_orphan(intake);
     ty_consumer_free(intake->consumer);
     ty_letters_free(intake->letters);
+    ty_keyring_free(intake->keyring);
     ty_intake_watch_done(intake);
     ty_loop_clear_timer(intake->loop, &intake->retry);
     ty_loop_clear_timer(intake->loop, &intake->probe);

@@ -38,6 +38,7 @@ struct ty_intake_options {
     const char *group_id;
     unsigned batch_commands;       // records of one partition applied in one call, at most
     size_t batch_bytes;            // and their bytes
+    bool requires_signatures;      // a command without a good signature (signature.h) is a dead letter
     unsigned breaker_percent;      // of records that are no commands, which opens a partition's breaker; 0: none opens
     uint64_t stall_ms;             // nothing may come from a partition that Kafka has more of for as long; the thread may not be silent
                                    // for as long
@@ -50,6 +51,7 @@ struct ty_intake_options {
 // What it has done since the start.
 struct ty_intake_figures {
     uint64_t received, applied, duplicates, conflicts, noops, tombstones, deleted, refused, too_old, dead_lettered, gaps, dropped_stale;
+    uint64_t unsigned_refused; // commands that nobody who may has signed
     uint64_t breaker_opened; // how often
     size_t held_partitions;  // now
     uint64_t stalls;         // how often a partition stood still

@@ -32,6 +32,7 @@ struct ty_intake {
     struct ty_state *state;
     const struct ty_catalog *catalog;
     struct ty_letters *letters;
+    struct ty_keyring *keyring; // NULL: signatures are not asked for
     struct ty_consumer *consumer;
     unsigned batch_commands;
     size_t batch_bytes;

@@ -97,6 +97,18 @@ void ty_service_stop(struct ty_service *service)
     ty_health_tell(service);
 }
 
+bool ty_service_is_ready(void *context, struct ty_err *err)
+{
+    const struct ty_service *service = context;
+    if (service->stopping)
+        ty_err_set(err, TY_EUNAVAILABLE, "the server is stopping");
+    else if (!ty_state_is_up(service->state))
+        ty_err_set(err, TY_EUNAVAILABLE, "the job store is away: %s", service->store_err.message);
+    else
+        return true;
+    return false;
+}
+
 // ---- for the handlers ----
 
 bool ty_service_needs_store(struct ty_rpc *rpc)

@@ -1,5 +1,6 @@
 """Keys as operators make them, from the command line over Kafka and the store to the responder, and what is left of one that
 was revoked."""
+import http.client
 import json
 import pathlib
 import subprocess
@@ -25,7 +26,8 @@ class Access(unittest.TestCase):
 
     @classmethod
     def start_responder(cls):
-        cls.yard.start_responder("--auth", "keys", "--token-secret-file", cls.secrets, "--failed-logins", "0")
+        cls.yard.start_responder("--auth", "keys", "--token-secret-file", cls.secrets, "--failed-logins", "0", "--http-listen",
+                                 "127.0.0.1:0", "--http-port-file", cls.yard.dir / "http.port")
 
     def create(self, organization, role, *flags):
         return json.loads(self.yard.cli("keys", "create", "--json", "--org", organization, "--role", role, *flags).stdout)
@@ -66,6 +68,54 @@ class Access(unittest.TestCase):
         self.assertNotIn(key["id"], self.yard.cli("keys", "list").stdout)
         self.assertIn(key["id"], self.yard.cli("keys", "list", "--all").stdout)
         self.yard.cli("keys", "revoke", key["id"])  # once more does no harm
+
+    def post(self, path, message, *tokens):
+        """The status and the answer of JSON over HTTP, with an authorization header for each of the tokens."""
+        line = http.client.HTTPConnection((self.yard.dir / "http.port").read_text().strip(), timeout=30)
+        body = json.dumps(message).encode()
+        line.putrequest("POST", path)
+        for name, value in (("content-type", "application/json"), ("content-length", str(len(body))),
+                            *(("Authorization", token) for token in tokens)):
+            line.putheader(name, value)
+        line.endheaders(body)
+        answer = line.getresponse()
+        status, text = answer.status, answer.read()
+        line.close()
+        return status, json.loads(text)
+
+    def log_in(self, key):
+        status, answer = self.post("/proto.rpc.v1.AuthService/Authenticate",
+                                   {"entity": key["id"], "credentials": {"type": "api-key", "payload": key["secret"]}})
+        self.assertEqual(status, 200, answer)
+        return "Bearer " + (answer.get("accessToken") or answer["access_token"])
+
+    def test_http_asks_the_same(self):
+        service = "/viam.app.mltraining.v1.MLTrainingService/"
+        key, other = self.create(ORG, "submit"), self.create(str(uuid.uuid4()), "owner")
+        self.wait_good(key)
+        self.wait_good(other)
+        mine, theirs = self.log_in(key), self.log_in(other)
+        job = self.yard.cli("submit-custom", "--org", ORG, "--dataset", "empty-set", "--container", "shell:1", "--script", "test:none",
+                            "--model-name", "m").stdout.strip()
+        stack.wait_until(lambda: self.call(key, "get", job) == 0, "the job is seen")
+        listing = {"organizationId": ORG}
+        for path, message, tokens, wanted in (
+                ("ListTrainingJobs", listing, [mine], 200), ("ListTrainingJobs", listing, [], 401),
+                ("ListTrainingJobs", listing, [mine, mine], 401), ("ListTrainingJobs", listing, [mine.lower()], 401),
+                ("ListTrainingJobs", listing, [theirs], 403), ("GetTrainingJob", {"id": job}, [mine], 200),
+                ("GetTrainingJob", {"id": job}, [theirs], 404), ("GetTrainingJob", {"id": job}, [], 401),
+                ("GetTrainingJobLogs", {"id": job}, [theirs], 404), ("CancelTrainingJob", {"id": job}, [theirs], 404),
+                ("DeleteCompletedTrainingJob", {"id": job}, [mine], 403), ("CancelTrainingJob", {"id": job}, [mine], 200)):
+            with self.subTest(path=path, tokens=len(tokens), wanted=wanted):
+                status, answer = self.post(service + path, message, *tokens)
+                self.assertEqual(status, wanted, answer)
+        # A followed log: what is wrong is told in its one event.
+        line = http.client.HTTPConnection((self.yard.dir / "http.port").read_text().strip(), timeout=30)
+        for token, wanted in ((None, "unauthenticated"), (theirs, "not_found")):
+            line.request("POST", "/trainyard.v1.LogService/Follow", json.dumps({"id": job}),
+                         {"content-type": "application/json", **({"authorization": token} if token else {})})
+            self.assertIn(wanted, line.getresponse().read().decode())
+        line.close()
 
     def test_a_revocation_outlives_the_store(self):
         """Redis goes back to before it: neither the responder that knew of it nor one that starts then takes the key."""

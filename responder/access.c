@@ -138,9 +138,9 @@ int ty_access_admit(struct ty_rpc *rpc, struct ty_err *err)
 {
     struct ty_access *access = access_of(rpc);
     enum ty_access_needed needed = ty_rpc_access(rpc);
-    struct ty_access_claims claims;
-    const char *token;
-    size_t len;
+    struct ty_access_claims claims = {0};
+    const char *token = NULL;
+    size_t len = 0;
     if (needed == TY_NEEDS_NOTHING || !access->options.is_on)
         return 0;
     if (find_token(rpc, &token, &len, err) < 0 || ty_access_token_decode(secrets_of(access), token, len, now_s(), &claims, err) < 0 ||

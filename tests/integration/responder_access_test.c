@@ -264,6 +264,8 @@ static const struct row {
     {RPC_TRAINING "GetTrainingJob", OF_JOB, TY_ROLE_READ, NOT_FOUND},
     {RPC_TRAINING "GetTrainingJobLogs", OF_JOB, TY_ROLE_READ, NOT_FOUND},
     {RPC_TRAINING "ListTrainingJobs", OF_LIST, TY_ROLE_READ, PERMISSION_DENIED},
+    {"/trainyard.v1.JobService/GetJob", OF_JOB, TY_ROLE_READ, NOT_FOUND},
+    {"/trainyard.v1.JobService/ListJobs", OF_LIST, TY_ROLE_READ, PERMISSION_DENIED},
     {RPC_TRAINING "ListSupportedContainers", OF_NOTHING, TY_ROLE_READ, OK},
     {ORGANIZATIONS, OF_NOTHING, TY_ROLE_READ, OK},
     {RPC_TRAINING "SubmitCustomTrainingJob", OF_SUBMIT, TY_ROLE_SUBMIT, PERMISSION_DENIED},

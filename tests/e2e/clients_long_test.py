@@ -30,7 +30,7 @@ class GoClients(trip.Trip):
         self.trip(self.cli(), lacks=("delete",), url=self.grpc_url())
 
     def test_viam_cli_over_tls(self):
-        url = f"https://{self.tls()}"
+        url = f"https://{self.tls()[0]}"
         cli = self.cli(SSL_CERT_FILE=str(self.yard.cert))
         cli.name += ", TLS"
         self.trip(cli, lacks=("delete",), url=url)

@@ -25,11 +25,9 @@ class Clients(trip.Trip):
     def test_python_sdk(self):
         self.python("Python SDK")
 
-    @stack.needs("--auth")
     def test_python_sdk_over_tls(self):
-        self.python("Python SDK, TLS", server=self.tls(), secure=True)
+        self.python("Python SDK, TLS", server=self.tls()[0], secure=True)
 
-    @stack.needs("--http-listen")
     def test_curl(self):
         self.trip(driver.Curl())
 
@@ -45,16 +43,13 @@ class Clients(trip.Trip):
     def test_typescript_sdk_native(self):
         self.node("grpc", f"http://{self.yard.server}")
 
-    @stack.needs("--auth")
-    def test_typescript_sdk_native_over_tls(self):
-        url = f"https://{self.tls()}"
-        self.node("grpc", url, "TypeScript SDK, TLS,", NODE_EXTRA_CA_CERTS=str(self.yard.cert))
+    def test_typescript_sdk_over_tls(self):
+        for transport, place in zip(("grpc", "grpc-web"), self.tls()):
+            self.node(transport, f"https://{place}", "TypeScript SDK, TLS,", NODE_EXTRA_CA_CERTS=str(self.yard.cert))
 
-    @stack.needs("--http-listen")
     def test_typescript_sdk_grpc_web(self):
         self.node("grpc-web", self.yard.url)
 
-    @stack.needs("--http-listen")
     def test_chromium(self):
         self.need("TypeScript SDK")
         self.trip(driver.Browser(trip.foreign("npm"), self.yard.dir), lacks=("containers", "logs"))

@@ -165,7 +165,8 @@ static int serve_http(struct ty_responder *responder, const struct ty_responder_
     if (!host)
         return 0;
     options.host = host;
-    options.local_names_only = ty_responder_is_loopback(host) && !settings->insecure;
+    // Who has to log in may come by a proxy, under whatever name that has.
+    options.local_names_only = ty_responder_is_loopback(host) && !settings->insecure && settings->auth == TY_AUTH_NONE;
     if (ty_http_new(responder->loop, &options, ty_service_methods, ty_service_method_count, &responder->service,
                     &responder->http, err) < 0)
         return -(int)err->code;

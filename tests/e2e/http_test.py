@@ -303,6 +303,11 @@ class Http(unittest.TestCase):
         for host, status in (("evil.example", 421), ("evil.example:8481", 421), ("127.0.0.1.evil.example", 421), ("[::2]", 421),
                              ("128.0.0.1", 421), ("x" * 200, 421), ("localhost", 200), ("LOCALHOST:1", 200), ("127.9.9.9:1", 200), ("[::1]:1", 200)):
             self.assertEqual(self.ask("POST", ML + "ListSupportedContainers", "{}", {**JSON, "host": host})[0], status, host)
+        # Who has to log in may come by a proxy.
+        line = http.client.HTTPConnection(self.start_another("--auth", "keys"), timeout=10)
+        line.request("POST", ML + "ListSupportedContainers", "{}", {**JSON, "host": "trainyard.example"})
+        self.assertEqual(line.getresponse().status, 401)
+        line.close()
 
     # ---- events
 
@@ -530,7 +535,7 @@ class Http(unittest.TestCase):
 
     # ---- TLS
 
-    def start_tls(self, *flags):
+    def start_another(self, *flags):
         """A responder of its own; its address over HTTP."""
         port_file = self.yard.dir / f"tls{len(flags)}.http"
         process = stack.Process(f"tls-responder{len(flags)}", self.yard.dir, [
@@ -561,7 +566,7 @@ class Http(unittest.TestCase):
         cert, key = self.yard.dir / "serving.pem", self.yard.dir / "serving.key"
         for source, target in zip(authority.issue("first"), (cert, key)):
             shutil.copy(source, target)
-        address = self.start_tls("--tls-cert", cert, "--tls-key", key)
+        address = self.start_another("--tls-cert", cert, "--tls-key", key)
         status, first = self.ask_tls(address, authority)
         self.assertEqual(status, 200)
         self.assertEqual(self.ask_tls(address, authority, path=WATCH + "?service=none")[0], 200)
@@ -577,7 +582,7 @@ class Http(unittest.TestCase):
             aside.rename(target)
         stack.wait_until(lambda: self.ask_tls(address, authority)[1] != first, "the new certificate is shown", 20)
         # Clients that are asked who they are.
-        address = self.start_tls("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", authority.cert)
+        address = self.start_another("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", authority.cert)
         self.assertEqual(self.ask_tls(address, authority, authority.issue("client"))[0], 200)
         self.assertEqual(self.ask_tls(address, authority)[0], 403)
         with contextlib.suppress(ssl.SSLError, ConnectionError):

@@ -150,7 +150,8 @@ static int sleep_ms(const struct ty_loop *loop, int limit_ms)
 
 static uint32_t to_epoll(unsigned events)
 {
-    return (events & TY_LOOP_READ ? EPOLLIN : 0u) | (events & TY_LOOP_WRITE ? EPOLLOUT : 0u);
+    return (events & TY_LOOP_READ ? EPOLLIN : 0u) | (events & TY_LOOP_WRITE ? EPOLLOUT : 0u) |
+           (events & TY_LOOP_PEER_CLOSED ? EPOLLRDHUP : 0u);
 }
 
 int ty_loop_add_fd(struct ty_loop *loop, int fd, unsigned events, ty_loop_fd_fn fn, void *context, struct ty_err *err)
@@ -384,7 +385,8 @@ static void dispatch(const struct epoll_event *event)
 {
     struct source *source = event->data.ptr;
     unsigned events = (event->events & EPOLLIN ? TY_LOOP_READ : 0) | (event->events & EPOLLOUT ? TY_LOOP_WRITE : 0) |
-                      (event->events & (EPOLLHUP | EPOLLERR) ? TY_LOOP_HANGUP : 0);
+                      (event->events & (EPOLLHUP | EPOLLERR) ? TY_LOOP_HANGUP : 0) |
+                      (event->events & EPOLLRDHUP ? TY_LOOP_PEER_CLOSED : 0);
     if (!source->removed)
         source->fn(source->context, source->fd, events);
 }

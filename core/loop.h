@@ -15,6 +15,7 @@ struct ty_loop;
 #define TY_LOOP_READ 1u
 #define TY_LOOP_WRITE 2u
 #define TY_LOOP_HANGUP 4u // only reported
+#define TY_LOOP_PEER_CLOSED 8u // a socket whose peer writes no more; whoever gets it removes the source or asks no more for it
 
 typedef void (*ty_loop_fd_fn)(void *context, int fd, unsigned events);
 typedef void (*ty_loop_timer_fn)(void *context);
@@ -43,7 +44,8 @@ void ty_loop_stop(struct ty_loop *loop);
 // The mono time taken at the start of this turn.
 uint64_t ty_loop_now_ms(const struct ty_loop *loop);
 
-// One source a descriptor; the descriptor stays the caller's. events: TY_LOOP_READ | TY_LOOP_WRITE, level-triggered.
+// One source a descriptor; the descriptor stays the caller's. events: TY_LOOP_READ | TY_LOOP_WRITE |
+// TY_LOOP_PEER_CLOSED, level-triggered.
 // TY_LOOP_HANGUP is reported whatever is asked for, again and again: whoever gets it removes the source or reads to the end.
 int ty_loop_add_fd(struct ty_loop *loop, int fd, unsigned events, ty_loop_fd_fn fn, void *context,
                    struct ty_err *err) TY_MUST_USE;

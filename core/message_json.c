@@ -1,6 +1,5 @@
 #include "core/message_json_internal.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -16,30 +15,37 @@
 
 void ty_message_json_name(const char *field_name, struct ty_buf *out)
 {
-    bool is_upper = false;
-    for (; *field_name; field_name++) {
+    uint8_t *at = ty_buf_reserve(out, strlen(field_name));
+    for (bool is_upper = false; *field_name; field_name++) {
         bool is_lower = *field_name >= 'a' && *field_name <= 'z';
         if (*field_name != '_')
-            ty_buf_add_byte(out, (uint8_t)(is_upper && is_lower ? *field_name - 'a' + 'A' : *field_name));
+            *at++ = (uint8_t)(is_upper && is_lower ? *field_name - 'a' + 'A' : *field_name);
         is_upper = *field_name == '_';
     }
+    out->len = (size_t)(at - out->data);
+}
+
+// Whether the text is the field's name in JSON, beginning with a capital, and then "Entry".
+static bool is_entry_name(const char *text, const char *field_name)
+{
+    for (bool is_upper = true; *field_name; field_name++) {
+        bool is_lower = *field_name >= 'a' && *field_name <= 'z';
+        if (*field_name != '_' && *text++ != (char)(is_upper && is_lower ? *field_name - 'a' + 'A' : *field_name))
+            return false;
+        is_upper = *field_name == '_';
+    }
+    return !strcmp(text, "Entry");
 }
 
 bool ty_message_json_is_map(const ProtobufCMessageDescriptor *descriptor, const ProtobufCFieldDescriptor *field)
 {
-    TY_BUF(name);
+    size_t len = strlen(descriptor->name);
     if (field->label != PROTOBUF_C_LABEL_REPEATED || field->type != PROTOBUF_C_TYPE_MESSAGE)
         return false;
     const ProtobufCMessageDescriptor *entry = field->descriptor;
-    if (entry->n_fields != 2 || strcmp(entry->fields[0].name, "key") != 0 || strcmp(entry->fields[1].name, "value") != 0)
-        return false;
-    ty_buf_add_format(&name, "%s.", descriptor->name);
-    size_t start = name.len;
-    ty_message_json_name(field->name, &name);
-    if (name.data[start] >= 'a' && name.data[start] <= 'z')
-        name.data[start] = (uint8_t)(name.data[start] - 'a' + 'A');
-    ty_buf_add_text(&name, "Entry");
-    return !strcmp(ty_buf_text(&name), entry->name);
+    return entry->n_fields == 2 && !strcmp(entry->fields[0].name, "key") && !strcmp(entry->fields[1].name, "value") &&
+           !strncmp(entry->name, descriptor->name, len) && entry->name[len] == '.' &&
+           is_entry_name(entry->name + len + 1, field->name);
 }
 
 bool ty_message_json_is_special(const ProtobufCMessageDescriptor *descriptor)
@@ -60,26 +66,44 @@ const ProtobufCMessageDescriptor *ty_message_json_type(const char *url)
 
 // ---- times ----
 
+// Exactly `digits` of them, with what follows.
+static char *put_number(char *at, int64_t number, int digits, char after)
+{
+    for (int i = digits; i--; number /= 10)
+        at[i] = (char)('0' + number % 10);
+    at[digits] = after;
+    return at + digits + 1;
+}
+
+// The date of a day since 0000-03-01, in a calendar of 400 years that begins there, so that the leap day is a year's last.
+static char *put_date(char *at, int64_t day)
+{
+    int64_t era = day / 146097, of_era = day % 146097;
+    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;
+    at = put_number(at, era * 400 + year + (month >= 10), 4, '-');
+    at = put_number(at, month < 10 ? month + 3 : month - 9, 2, '-');
+    return put_number(at, of_year - (153 * month + 2) / 5 + 1, 2, 'T');
+}
+
 void ty_message_json_time_print(int64_t seconds, int32_t nanos, char out[TY_MESSAGE_JSON_TIME_BYTES])
 {
-    struct tm tm;
     if (seconds < FIRST_S || seconds > LAST_S || nanos < 0 || nanos >= NANOS) {
         seconds = seconds < FIRST_S ? FIRST_S : seconds > LAST_S ? LAST_S : seconds;
         nanos = 0;
     }
-    time_t time = (time_t)seconds;
-    gmtime_r(&time, &tm);
-    int len = snprintf(out, TY_MESSAGE_JSON_TIME_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
-                       tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
-    size_t left = TY_MESSAGE_JSON_TIME_BYTES - (size_t)len;
-    if (!nanos)
-        snprintf(out + len, left, "Z");
-    else if (nanos % 1000000 == 0)
-        snprintf(out + len, left, ".%03dZ", nanos / 1000000);
-    else if (nanos % 1000 == 0)
-        snprintf(out + len, left, ".%06dZ", nanos / 1000);
-    else
-        snprintf(out + len, left, ".%09dZ", nanos);
+    int64_t since_march = seconds + INT64_C(719468) * 86400, of_day = since_march % 86400;
+    char *at = put_date(out, since_march / 86400);
+    at = put_number(at, of_day / 3600, 2, ':');
+    at = put_number(at, of_day / 60 % 60, 2, ':');
+    at = put_number(at, of_day % 60, 2, nanos ? '.' : 'Z');
+    if (nanos && nanos % 1000000 == 0)
+        at = put_number(at, nanos / 1000000, 3, 'Z');
+    else if (nanos && nanos % 1000 == 0)
+        at = put_number(at, nanos / 1000, 6, 'Z');
+    else if (nanos)
+        at = put_number(at, nanos, 9, 'Z');
+    *at = 0;
 }
 
 // Exactly `digits` of them.

@@ -23,23 +23,32 @@ static void print_message(struct printer *printer, const ProtobufCMessage *messa
 
 // ---- values ----
 
+static void print_escaped(struct ty_buf *out, uint8_t byte)
+{
+    if (byte == '"' || byte == '\\')
+        ty_buf_add_format(out, "\\%c", byte);
+    else if (byte == '\n')
+        ty_buf_add_text(out, "\\n");
+    else if (byte == '\t')
+        ty_buf_add_text(out, "\\t");
+    else
+        ty_buf_add_format(out, "\\u%04x", byte);
+}
+
 static void print_text(struct printer *printer, const char *text, size_t len)
 {
     struct ty_buf *out = printer->out;
+    size_t from = 0; // what is not copied yet
     ty_buf_add_byte(out, '"');
     for (size_t i = 0; i < len; i++) {
         uint8_t byte = (uint8_t)text[i];
-        if (byte == '"' || byte == '\\')
-            ty_buf_add_format(out, "\\%c", byte);
-        else if (byte == '\n')
-            ty_buf_add_text(out, "\\n");
-        else if (byte == '\t')
-            ty_buf_add_text(out, "\\t");
-        else if (byte < 0x20 || byte == 0x7f)
-            ty_buf_add_format(out, "\\u%04x", byte);
-        else
-            ty_buf_add_byte(out, byte);
+        if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f)
+            continue;
+        ty_buf_add(out, text + from, i - from);
+        print_escaped(out, byte);
+        from = i + 1;
     }
+    ty_buf_add(out, text + from, len - from);
     ty_buf_add_byte(out, '"');
 }
 

@@ -393,7 +393,7 @@ static int sort_members(const struct place *place, Type *type, json_t *object, b
 {
     const char *key;
     json_t *value;
-    unsigned index;
+    unsigned index = 0;
     json_object_foreach(object, key, value)
     {
         struct place member = below(place, key, 0);

@@ -1,6 +1,7 @@
 // trainyard-responder: see --help.
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "core/log.h"
 #include "responder/responder.h"
@@ -10,6 +11,16 @@ static void on_signal(void *context, int signal_number)
 {
     (void)signal_number;
     ty_responder_stop(context);
+}
+
+// Each client is a descriptor, and the usual soft limit (1024) is for programs that use select.
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 static void on_hangup(void *context, int signal_number)
@@ -57,6 +68,7 @@ int main(int argc, char **argv)
     struct ty_err err;
     int rc = 0;
     signal(SIGPIPE, SIG_IGN);
+    allow_descriptors();
     if (ty_settings_has_flag(argc, argv, "--help")) {
         ty_settings_help(&ty_responder_settings_table, stdout);
         return 0;

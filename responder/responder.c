@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "core/redis.h"
 #include "responder/grpc_server.h"
+#include "responder/http_server.h"
 #include "responder/log_feed.h"
 #include "responder/service.h"
 #include "responder/tls.h"
@@ -26,9 +27,11 @@ struct ty_responder {
     struct ty_catalog *catalog;
     struct ty_service service;
     struct ty_grpc *grpc;
+    struct ty_http *http; // NULL: off
     struct ty_tls *tls; // NULL: plaintext
     struct ty_timer grace;
     bool stopping, stopped;
+    unsigned transports; // that have not stopped
 };
 
 // What is full is asked for with each submit; a store that would lose jobs is at least said.
@@ -86,36 +89,76 @@ static int open_tls(struct ty_responder *responder, const struct ty_responder_se
     return settings->tls_cert ? ty_tls_new(responder->loop, &options, &responder->tls, err) : 0;
 }
 
-// A file that is there is whole: written aside, then renamed.
-static int write_port_file(const char *path, const char *address, struct ty_err *err)
+// A file that is there is whole: written aside, then renamed. flag is the setting that names it.
+static int write_port_file(const char *flag, const char *path, const char *address, struct ty_err *err)
 {
     char *aside TY_FREE = ty_xasprintf("%s.%d", path, (int)getpid());
     int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd < 0)
-        return ty_err_errno(err, errno, "--port-file: %s", aside);
+        return ty_err_errno(err, errno, "%s: %s", flag, aside);
     bool written = dprintf(fd, "%s\n", address) > 0;
     if (close(fd) < 0 || !written || rename(aside, path) < 0) {
-        ty_err_errno(err, errno, "--port-file: %s", path);
+        ty_err_errno(err, errno, "%s: %s", flag, path);
         unlink(aside);
         return -(int)err->code;
     }
     return 0;
 }
 
-static int serve(struct ty_responder *responder, const struct ty_responder_settings *settings, const char *host,
-                 unsigned port, struct ty_err *err)
+static char *address_text(const char *host, unsigned port)
 {
-    struct ty_grpc_options options = {.host = host, .port = port, .max_request_bytes = TY_LIMIT_REQUEST_BYTES,
-                                      .tls = responder->tls};
+    bool is_v6 = strchr(host, ':') != NULL;
+    return ty_xasprintf("%s%s%s:%u", is_v6 ? "[" : "", host, is_v6 ? "]" : "", port);
+}
+
+static int serve_grpc(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_grpc_options options = {.max_request_bytes = TY_LIMIT_REQUEST_BYTES, .tls = responder->tls};
+    char *host TY_FREE = NULL;
+    if (ty_responder_listen_address(settings, &host, &options.port, err) < 0)
+        return -(int)err->code;
+    options.host = host;
     if (ty_grpc_new(responder->loop, &options, ty_service_methods, ty_service_method_count, &responder->service,
                     &responder->grpc, err) < 0)
         return -(int)err->code;
-    bool is_v6 = strchr(host, ':') != NULL;
-    char *address TY_FREE =
-        ty_xasprintf("%s%s%s:%u", is_v6 ? "[" : "", host, is_v6 ? "]" : "", ty_grpc_port(responder->grpc));
+    char *address TY_FREE = address_text(host, ty_grpc_port(responder->grpc));
     ty_log(TY_LOG_INFO, "responder.ready", TY_KV("listen", "%s", address),
            TY_KV("tls", "%s", responder->tls ? "on" : "off"));
-    return settings->port_file ? write_port_file(settings->port_file, address, err) : 0;
+    return settings->port_file ? write_port_file("--port-file", settings->port_file, address, err) : 0;
+}
+
+static int serve_http(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_http_options options = {
+        .max_connections = (unsigned)settings->http_max_connections,
+        .max_per_address = (unsigned)settings->http_max_per_address,
+        .origins = settings->http_origins,
+        .tls = responder->tls,
+        .is_ready = ty_service_is_ready,
+    };
+    char *host TY_FREE = NULL;
+    if (ty_responder_http_address(settings, &host, &options.port, err) < 0)
+        return -(int)err->code;
+    if (!host)
+        return 0;
+    options.host = host;
+    options.local_names_only = ty_responder_is_loopback(host) && !settings->insecure;
+    if (ty_http_new(responder->loop, &options, ty_service_methods, ty_service_method_count, &responder->service,
+                    &responder->http, err) < 0)
+        return -(int)err->code;
+    char *address TY_FREE = address_text(host, ty_http_port(responder->http));
+    ty_log(TY_LOG_INFO, "responder.http_ready", TY_KV("listen", "%s", address),
+           TY_KV("tls", "%s", responder->tls ? "on" : "off"));
+    return settings->http_port_file ? write_port_file("--http-port-file", settings->http_port_file, address, err) : 0;
+}
+
+// What is wrong with where and how to serve is said before anything is read or opened.
+static int check_addresses(const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    char *grpc TY_FREE = NULL, *http TY_FREE = NULL;
+    unsigned port;
+    int rc = ty_responder_listen_address(settings, &grpc, &port, err);
+    return rc < 0 ? rc : ty_responder_http_address(settings, &http, &port, err);
 }
 
 int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings *settings,
@@ -123,16 +166,14 @@ int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings 
 {
     struct ty_responder *responder = ty_xcalloc(1, sizeof *responder);
     struct ty_service *service = &responder->service;
-    char *host TY_FREE = NULL;
-    unsigned port;
     responder->loop = service->loop = loop;
-    if (ty_responder_listen_address(settings, &host, &port, err) < 0 || open_tls(responder, settings, err) < 0)
-        goto fail;
-    if (ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
+    if (check_addresses(settings, err) < 0 || open_tls(responder, settings, err) < 0 ||
+        ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
         goto fail;
     service->catalog = responder->catalog;
     if (ty_service_init(service, err) < 0 || open_store(responder, settings, err) < 0 ||
-        open_kafka(responder, settings, err) < 0 || serve(responder, settings, host, port, err) < 0)
+        open_kafka(responder, settings, err) < 0 || serve_http(responder, settings, err) < 0 ||
+        serve_grpc(responder, settings, err) < 0)
         goto fail;
     *ret_responder = responder;
     return 0;
@@ -144,6 +185,8 @@ fail:
 static void on_stopped(void *context)
 {
     struct ty_responder *responder = context;
+    if (--responder->transports)
+        return;
     responder->stopped = true;
     ty_loop_clear_timer(responder->loop, &responder->grace);
     ty_loop_stop(responder->loop);
@@ -157,11 +200,19 @@ static void on_cut(void *context)
     _exit(0);
 }
 
+static void cancel_calls(struct ty_responder *responder)
+{
+    if (responder->grpc)
+        ty_grpc_cancel_calls(responder->grpc);
+    if (responder->http)
+        ty_http_cancel_calls(responder->http);
+}
+
 static void on_grace_over(void *context)
 {
     struct ty_responder *responder = context;
     ty_log(TY_LOG_WARN, "responder.calls_cut");
-    ty_grpc_cancel_calls(responder->grpc);
+    cancel_calls(responder);
     ty_loop_set_timer(responder->loop, &responder->grace, CUT_MS, on_cut, responder);
 }
 
@@ -175,7 +226,11 @@ void ty_responder_stop(struct ty_responder *responder)
     ty_log(TY_LOG_INFO, "responder.stopping");
     ty_service_stop(&responder->service);
     ty_loop_set_timer(responder->loop, &responder->grace, GRACE_MS, on_grace_over, responder);
-    ty_grpc_stop(responder->grpc, on_stopped, responder);
+    responder->transports = (responder->grpc ? 1u : 0u) + (responder->http ? 1u : 0u);
+    if (responder->http)
+        ty_http_stop(responder->http, on_stopped, responder);
+    if (responder->grpc)
+        ty_grpc_stop(responder->grpc, on_stopped, responder);
 }
 
 void ty_responder_reread(struct ty_responder *responder)
@@ -188,11 +243,11 @@ void ty_responder_reread(struct ty_responder *responder)
 static void stop_now(struct ty_responder *responder)
 {
     struct ty_err err;
-    if (!responder->grpc || responder->stopped)
+    if ((!responder->grpc && !responder->http) || responder->stopped)
         return;
     if (!responder->stopping)
         ty_responder_stop(responder);
-    ty_grpc_cancel_calls(responder->grpc);
+    cancel_calls(responder);
     while (!responder->stopped && ty_loop_run_once(responder->loop, -1, &err) == 0)
         continue;
 }
@@ -204,6 +259,7 @@ void ty_responder_free(struct ty_responder *responder)
     stop_now(responder);
     ty_publisher_free(responder->service.publisher, 1000);
     ty_grpc_free(responder->grpc);
+    ty_http_free(responder->http);
     ty_tls_free(responder->tls);
     ty_store_memory_free(responder->service.memory);
     ty_state_free(responder->service.state);

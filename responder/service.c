@@ -27,7 +27,7 @@
 
 const struct ty_rpc_method ty_service_methods[] = {
     {.path = TRAINING("GetTrainingJob"), TRAINING_TYPES(get_training_job), .on_request = ty_get_on_request},
-    {.path = TRAINING("ListTrainingJobs"), TRAINING_TYPES(list_training_jobs), .tells_closed = true,
+    {.path = TRAINING("ListTrainingJobs"), TRAINING_TYPES(list_training_jobs), .tells_closed = true, .is_heavy = true,
      .on_request = ty_list_on_request, .on_done = ty_list_on_done},
     {.path = TRAINING("GetTrainingJobLogs"), TRAINING_TYPES(get_training_job_logs),
      .on_request = ty_logs_on_request, .on_done = ty_logs_on_done},
@@ -87,6 +87,18 @@ void ty_service_stop(struct ty_service *service)
 {
     service->stopping = true;
     ty_health_tell(service);
+}
+
+bool ty_service_is_ready(void *context, struct ty_err *err)
+{
+    const struct ty_service *service = context;
+    if (service->stopping)
+        ty_err_set(err, TY_EUNAVAILABLE, "the server is stopping");
+    else if (!ty_state_is_up(service->state))
+        ty_err_set(err, TY_EUNAVAILABLE, "the job store is away: %s", service->store_err.message);
+    else
+        return true;
+    return false;
 }
 
 // ---- for the handlers ----

@@ -42,7 +42,10 @@ void ty_service_on_store(void *context, bool up, const struct ty_err *err);
 // From here on the health service answers NOT_SERVING.
 void ty_service_stop(struct ty_service *service);
 
-// The table for ty_grpc_new; the service is its context.
+// For /readyz: whether the job store is there and the program does not stop; err says why not. context: the service.
+bool ty_service_is_ready(void *context, struct ty_err *err);
+
+// The table for a transport; the service is its context.
 extern const struct ty_rpc_method ty_service_methods[];
 extern const size_t ty_service_method_count;
 

@@ -15,11 +15,25 @@ static const struct ty_setting rows[] = {
      .help = "Address and port to serve gRPC on; port 0 takes a free one."},
     {.key = "port-file", .environment = NULL, .type = TY_SETTING_TEXT, .offset = AT(port_file), .unit = "",
      .help = "File to write host:port to once the server listens."},
+    {.key = "http-listen", .environment = "TRAINYARD_HTTP_LISTEN", .type = TY_SETTING_TEXT, .offset = AT(http_listen),
+     .fallback = "off", .unit = "",
+     .help = "Address and port to serve HTTP/1.1 on (gRPC-Web, JSON, events, /healthz, /readyz), as 127.0.0.1:8481; off: not."},
+    {.key = "http-port-file", .environment = NULL, .type = TY_SETTING_TEXT, .offset = AT(http_port_file), .unit = "",
+     .help = "File to write host:port of HTTP to once it is served."},
+    {.key = "http-origin", .environment = "TRAINYARD_HTTP_ORIGINS", .type = TY_SETTING_LIST, .offset = AT(http_origins),
+     .unit = "",
+     .help = "An origin whose pages may call over HTTP (CORS), as https://app.example.com, or * for all; may be repeated."},
+    {.key = "http-max-connections", .environment = "TRAINYARD_HTTP_MAX_CONNECTIONS", .type = TY_SETTING_INT,
+     .offset = AT(http_max_connections), .min = 1, .max = 20000, .fallback = "2048", .unit = "",
+     .help = "HTTP connections at once; more wait until one is closed. Each may hold 32 KiB."},
+    {.key = "http-max-per-address", .environment = "TRAINYARD_HTTP_MAX_PER_ADDRESS", .type = TY_SETTING_INT,
+     .offset = AT(http_max_per_address), .min = 1, .max = 20000, .fallback = "256", .unit = "",
+     .help = "HTTP connections of one address at once; more are closed. Behind a proxy, all have the proxy's."},
     {.key = "insecure", .environment = "TRAINYARD_INSECURE", .type = TY_SETTING_BOOL, .offset = AT(insecure),
      .fallback = "false", .unit = "",
      .help = "Listen on other addresses than loopback without TLS, or without asking clients who they are."},
     {.key = "tls-cert", .environment = "TRAINYARD_TLS_CERT", .type = TY_SETTING_TEXT, .offset = AT(tls_cert), .unit = "",
-     .help = "File with the certificate chain in PEM, the server's own first: gRPC is served over TLS (1.2 and 1.3, ALPN h2). "
+     .help = "File with the certificate chain in PEM, the server's own first: gRPC and HTTP are served over TLS (1.2 and 1.3). "
              "It and tls-key are read again when they change, and at SIGHUP."},
     {.key = "tls-key", .environment = "TRAINYARD_TLS_KEY", .type = TY_SETTING_TEXT, .offset = AT(tls_key), .unit = "",
      .help = "File with the private key of tls-cert, in PEM, without a passphrase."},
@@ -73,7 +87,7 @@ const struct ty_settings_table ty_responder_settings_table = {
     .count = sizeof rows / sizeof *rows,
 };
 
-static bool is_loopback(const char *host)
+bool ty_responder_is_loopback(const char *host)
 {
     struct in_addr v4;
     struct in6_addr v6;
@@ -100,35 +114,51 @@ static int check_tls(const struct ty_responder_settings *settings, struct ty_err
 }
 
 // Not on loopback: whoever listens on the way must not read along, and who calls must be known.
-static int check_exposed(const struct ty_responder_settings *settings, struct ty_err *err)
+static int check_exposed(const struct ty_responder_settings *settings, const char *flag, const char *text, struct ty_err *err)
 {
     bool has_tls = is_set(settings->tls_cert), knows_clients = is_set(settings->tls_client_ca);
     if (settings->insecure || (has_tls && knows_clients))
         return 0;
     return ty_err_set(err, TY_EINVALID,
-                      "--listen: \"%.128s\" is not a loopback address, and %s; others are served so only with --insecure",
-                      settings->listen,
+                      "%s: \"%.128s\" is not a loopback address, and %s; others are served so only with --insecure",
+                      flag, text,
                       has_tls         ? "nobody is asked who they are (--tls-client-ca is not set)"
                       : knows_clients ? "there is no TLS (--tls-cert, --tls-key)"
                                       : "there is neither TLS (--tls-cert, --tls-key) nor are clients asked who they are");
 }
 
-int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
-                                struct ty_err *err)
+static int split_address(const struct ty_responder_settings *settings, const char *flag, const char *text, char **ret_host,
+                         unsigned *ret_port, struct ty_err *err)
 {
-    const char *text = settings->listen, *colon = strrchr(text, ':');
+    const char *colon = strrchr(text, ':');
     size_t host_len = colon ? (size_t)(colon - text) : 0;
     char *end = NULL;
     unsigned long port = colon && colon[1] >= '0' && colon[1] <= '9' ? strtoul(colon + 1, &end, 10) : 0;
     bool is_bracketed = host_len >= 2 && text[0] == '[' && text[host_len - 1] == ']';
     if (!end || *end || port > 65535 || !host_len || (!is_bracketed && memchr(text, ':', host_len)))
-        return ty_err_set(err, TY_EINVALID, "--listen: \"%.128s\" is not of the form host:port or [address]:port", text);
+        return ty_err_set(err, TY_EINVALID, "%s: \"%.128s\" is not of the form host:port or [address]:port", flag, text);
     char *host = ty_xasprintf("%.*s", (int)(host_len - 2 * is_bracketed), text + is_bracketed);
-    if (check_tls(settings, err) < 0 || (!is_loopback(host) && check_exposed(settings, err) < 0)) {
+    if (check_tls(settings, err) < 0 || (!ty_responder_is_loopback(host) && check_exposed(settings, flag, text, err) < 0)) {
         free(host);
         return -(int)err->code;
     }
     *ret_host = host;
     *ret_port = (unsigned)port;
+    return 0;
+}
+
+int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
+                                struct ty_err *err)
+{
+    return split_address(settings, "--listen", settings->listen, ret_host, ret_port, err);
+}
+
+int ty_responder_http_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
+                              struct ty_err *err)
+{
+    if (strcmp(settings->http_listen, "off") != 0)
+        return split_address(settings, "--http-listen", settings->http_listen, ret_host, ret_port, err);
+    *ret_host = NULL;
+    *ret_port = 0;
     return 0;
 }

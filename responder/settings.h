@@ -9,6 +9,9 @@
 struct ty_responder_settings {
     char *listen;
     char *port_file;
+    char *http_listen, *http_port_file;
+    char **http_origins;
+    int64_t http_max_connections, http_max_per_address;
     bool insecure;
     char *tls_cert, *tls_key, *tls_client_ca;
     char *redis, *redis_password_file;
@@ -32,3 +35,8 @@ extern const struct ty_settings_table ty_responder_settings_table;
 // that does not go without another.
 int ty_responder_listen_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
                                 struct ty_err *err) TY_MUST_USE;
+// The same for HTTP, with --http-listen. *ret_host is NULL where it is off.
+int ty_responder_http_address(const struct ty_responder_settings *settings, char **ret_host, unsigned *ret_port,
+                              struct ty_err *err) TY_MUST_USE;
+// "localhost", or an address of 127.0.0.0/8 or ::1.
+bool ty_responder_is_loopback(const char *host);

@@ -5,10 +5,11 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "responder/grpc_server.h"
+#include "responder/http_server.h"
 
 void ty_responder_print_version(FILE *out)
 {
     fprintf(out, "trainyard-responder %s\n", TY_VERSION);
-    fprintf(out, "librdkafka %s\ngRPC core %s\nhiredis %d.%d.%d, without TLS\nprotobuf-c %s\n", rd_kafka_version_str(),
-            ty_grpc_version(), HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH, protobuf_c_version());
+    fprintf(out, "librdkafka %s\ngRPC core %s\nhiredis %d.%d.%d, without TLS\nprotobuf-c %s\nlibmicrohttpd %s\n", rd_kafka_version_str(),
+            ty_grpc_version(), HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH, protobuf_c_version(), ty_http_version());
 }

@@ -57,6 +57,28 @@ static void test_only_loopback_unless_insecure(void **state)
     assert_refused("example.com:1", false);
 }
 
+static void test_http_is_off_or_under_the_same_rule(void **state)
+{
+    struct ty_responder_settings settings = {.http_listen = "off"};
+    char *host = "";
+    unsigned port;
+    struct ty_err err;
+    (void)state;
+    assert_int_equal(ty_responder_http_address(&settings, &host, &port, &err), 0);
+    assert_null(host);
+    settings.http_listen = "[::1]:8481";
+    assert_int_equal(ty_responder_http_address(&settings, &host, &port, &err), 0);
+    assert_string_equal(host, "::1");
+    assert_int_equal(port, 8481);
+    free(host);
+    settings.http_listen = "0.0.0.0:8481";
+    assert_int_equal(ty_responder_http_address(&settings, &host, &port, &err), -TY_EINVALID);
+    assert_non_null(strstr(err.message, "--http-listen"));
+    settings.insecure = true;
+    assert_int_equal(ty_responder_http_address(&settings, &host, &port, &err), 0);
+    free(host);
+}
+
 static void assert_tls(const char *listen, const char *cert, const char *key, const char *client_ca, const char *refusal)
 {
     struct ty_responder_settings settings = {
@@ -101,6 +123,7 @@ static void test_flags_and_defaults(void **state)
     (void)state;
     assert_int_equal(ty_settings_load(&ty_responder_settings_table, &settings, 6, argv, NULL, NULL, &err), 0);
     assert_string_equal(settings.listen, "127.0.0.1:8480");
+    assert_string_equal(settings.http_listen, "off");
     assert_int_equal(settings.shards, 4);
     assert_string_equal(settings.kafka_properties[0], "a=b,c");
     assert_string_equal(settings.kafka_properties[1], "d=e");
@@ -118,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_only_loopback_unless_insecure),
+        cmocka_unit_test(test_http_is_off_or_under_the_same_rule),
         cmocka_unit_test(test_tls_and_clients_that_are_asked),
         cmocka_unit_test(test_malformed_addresses),
         cmocka_unit_test(test_flags_and_defaults),

@@ -128,7 +128,7 @@ static void end(struct ty_rpc *rpc, struct ty_buf *message, const struct ty_err 
         text = grpc_slice_from_copied_buffer((const char *)words.data, words.len);
     } else if (!ty_rpc_is_stream(rpc)) {
         if (message && message->len > TY_GRPC_LARGE_BYTES)
-            watch_large(call, message->len);
+            watch_large(call, message->cap);
         call->reply = take_message(message);
     }
     send_end(call, trailing, err ? &text : NULL, err ? err->code : TY_OK);

@@ -58,12 +58,20 @@ void ty_rpc_stop_calls(struct ty_rpc_calls *calls)
 
 // ---- heavy calls ----
 
+static bool has_room(struct ty_rpc *rpc)
+{
+    if (rpc->calls->unsent_bytes <= TY_RPC_UNSENT_BYTES)
+        return true;
+    refuse(rpc, TY_EEXHAUSTED, "too many answers wait for clients that do not take them; try again later");
+    return false;
+}
+
 // Its turn, and the end of the hold of the queue.
 static void begin_waiting(struct ty_rpc *rpc)
 {
     ProtobufCMessage *message = rpc->request;
     rpc->request = NULL;
-    if (!rpc->answered && !rpc->cancelled) {
+    if (!rpc->answered && !rpc->cancelled && has_room(rpc)) {
         rpc->has_turn = true;
         rpc->calls->heavy++;
         rpc->method->on_request(rpc, message);
@@ -101,11 +109,6 @@ static void end_turn(struct ty_rpc *rpc)
 static void wait_for_turn(struct ty_rpc *rpc, ProtobufCMessage *message)
 {
     struct ty_rpc_calls *calls = rpc->calls;
-    if (calls->unsent_bytes > TY_RPC_UNSENT_BYTES) {
-        protobuf_c_message_free_unpacked(message, NULL);
-        refuse(rpc, TY_EEXHAUSTED, "too many answers wait for clients that do not take them; try again later");
-        return;
-    }
     ty_rpc_hold(rpc);
     rpc->request = message;
     rpc->wait_next = NULL;

@@ -21,8 +21,8 @@ struct ty_rpc;
 // Calls whose answers may be large (is_heavy) that are worked on at once; more wait for their turn, first come first served, within their
 // time limit: so that they cannot ask more of the store together than it gives within the time of one command.
 #define TY_RPC_HEAVY_AT_ONCE 8
-// Bytes of large answers that clients have not taken yet; above it heavy calls are refused with RESOURCE_EXHAUSTED.
-#define TY_RPC_UNSENT_BYTES (256 * 1024 * 1024)
+// Memory of large answers that clients have not taken yet; above it heavy calls are refused with RESOURCE_EXHAUSTED.
+#define TY_RPC_UNSENT_BYTES (192 * 1024 * 1024)
 // A call that is not answered by then gets on_timeout; what is left of TY_LIMIT_RPC_MS is for the answer's way.
 #define TY_RPC_TIMEOUT_MS (TY_LIMIT_RPC_MS - 300)
 // Calls of one transport being worked on at once; more are refused with RESOURCE_EXHAUSTED.

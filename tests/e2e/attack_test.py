@@ -36,11 +36,17 @@ class Attack(unittest.TestCase):
         for _ in range(50):
             cls.ordinary()
         cls.memory_at_first, cls.descriptors_at_first = cls.memory(), cls.descriptors()
+        # One that takes nothing of an answer until all is over.
+        cls.slow = Connection(cls.address, settings=struct.pack(">HI", http2.INITIAL_WINDOW_SIZE, 0))
+        cls.slow.call(TRAINING + "ListTrainingJobs", cls.list_request())
 
     @classmethod
     def tearDownClass(cls):
         pid = cls.responder.child.pid
         assert cls.responder.alive(), "the responder has ended"
+        # responder/grpc_server.h: TY_GRPC_SEND_MS
+        stack.wait_until(lambda: "grpc.slow_client" in cls.responder.log.read_text(errors="replace"), "who takes nothing is cut off", 40)
+        cls.slow.close()
         stack.wait_until(lambda: cls.descriptors() <= cls.descriptors_at_first + 2, lambda: f"{cls.descriptors()} descriptors become "
                          f"{cls.descriptors_at_first} again", 70)
         if not os.environ.get("TRAINYARD_ASAN"):
@@ -78,8 +84,13 @@ class Attack(unittest.TestCase):
         self.addCleanup(connection.close)
         return connection
 
-    def list_request(self):
-        return message(self.yard.messages.ml.ListTrainingJobsRequest(organization_id=stack.ORGANIZATION).SerializeToString())
+    @classmethod
+    def list_request(cls):
+        return message(cls.yard.messages.ml.ListTrainingJobsRequest(organization_id=stack.ORGANIZATION).SerializeToString())
+
+    def takes_at_most(self, grown, limit, what):
+        if not os.environ.get("TRAINYARD_ASAN"): # that keeps what was freed
+            self.assertLess(grown, limit, what)
 
     # ---- connections that are none
 
@@ -96,25 +107,27 @@ class Attack(unittest.TestCase):
 
     def test_rapid_reset(self):
         """Calls that are taken back at once (CVE-2023-44487)."""
-        for _ in range(20):
+        get = message(self.yard.messages.ml.GetTrainingJobRequest(id=self.jobs[0]).SerializeToString())
+        for turn in range(20):
             connection = self.connect()
+            name, body = ("ListTrainingJobs", self.list_request()) if turn % 2 else ("GetTrainingJob", get)
             for _ in range(500):
                 stream = connection.next_stream()
-                if not connection.send(frame(HEADERS, END_HEADERS, stream, call_headers(TRAINING + "ListTrainingJobs")) +
-                                       frame(DATA, END_STREAM, stream, self.list_request()) + frame(RST_STREAM, 0, stream, struct.pack(">I", 8))):
+                if not connection.send(frame(HEADERS, END_HEADERS, stream, call_headers(TRAINING + name)) +
+                                       frame(DATA, END_STREAM, stream, body) + frame(RST_STREAM, 0, stream, struct.pack(">I", 8))):
                     break
                 count("rapid resets", 1)
             connection.close()
 
     def test_more_streams_than_are_allowed(self):
-        connection = self.connect()
+        connection = self.connect(seconds=2)
         for _ in range(3000):
             stream = connection.next_stream()
             if not connection.send(frame(HEADERS, END_HEADERS, stream, call_headers(TRAINING + "GetTrainingJob"))):
                 break
         count("open streams", 3000)
-        refused = [entry for entry in connection.frames(lambda kind, *rest: kind in (RST_STREAM, GOAWAY), 4000) if entry[0] in (RST_STREAM, GOAWAY)]
-        self.assertTrue(refused, "streams beyond the limit are refused")
+        taken = [entry for entry in connection.frames() if entry[0] == WINDOW_UPDATE and entry[2]]
+        self.assertLessEqual(len(taken), 1000, "no more than TY_GRPC_STREAMS are taken up")
 
     def test_pings(self):
         connection = self.connect()
@@ -177,11 +190,13 @@ class Attack(unittest.TestCase):
             sent += 1
         grown = self.memory() - before
         count("continuations", sent)
-        self.assertLess(grown, 64 << 20, f"{sent} frames of 15 kB took {grown} bytes")
+        self.takes_at_most(grown, 64 << 20, f"{sent} frames of 15 kB took {grown} bytes")
 
     def test_headers_that_are_too_large(self):
         import grpc
-        stub = self.yard.api
+        channel = grpc.insecure_channel(self.address, [("grpc.use_local_subchannel_pool", 1)])
+        self.addCleanup(channel.close)
+        stub = self.yard.messages.ml_grpc.MLTrainingServiceStub(channel)
         for size in (20000, 200000, 2000000):
             with self.assertRaises(grpc.RpcError) as caught:
                 stub.GetTrainingJob(self.yard.messages.ml.GetTrainingJobRequest(id=self.jobs[0]), timeout=10, metadata=[("x-large", "x" * size)])
@@ -230,7 +245,7 @@ class Attack(unittest.TestCase):
             peak = max(peak, self.memory() - before)
             self.ordinary()
         print(f"800 answers that nobody reads took {peak >> 20} MiB at most")
-        self.assertLess(peak, 400 << 20)
+        self.takes_at_most(peak, 400 << 20, "answers that nobody reads")
         for connection in stuck:
             connection.close()
 

@@ -10,6 +10,7 @@
 #include "core/command.h"
 #include "core/json_place.h"
 #include "core/limits.h"
+#include "core/progress_rule.h"
 #include "schemas/schemas.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
@@ -236,13 +237,22 @@ static int load_runner(const struct place *place, struct ty_container *container
 static int load_container(const struct place *place, struct ty_container *container)
 {
     static const char *const known[] = {"key",    "uri",    "framework", "description", "eol",
-                                        "runner", "python", "install",   "wheels",      "hidden", NULL};
+                                        "runner", "python", "install",   "wheels",      "hidden", "progress", NULL};
     if (check_members(place, known) < 0 || need_key(place, "key", &container->key) < 0 ||
         need_text(place, "uri", &container->uri) < 0 || get_text(place, "framework", &container->framework) < 0 ||
         get_text(place, "description", &container->description) < 0 || need_time(place, "eol", &container->eol_s) < 0 ||
-        get_flag(place, "hidden", &container->hidden) < 0)
+        get_flag(place, "hidden", &container->hidden) < 0 || load_runner(place, container) < 0)
         return -TY_EINVALID;
-    return load_runner(place, container);
+    return 0;
+}
+
+static int load_progress(const struct place *place, struct ty_container *container)
+{
+    const json_t *list = json_object_get(place->object, "progress");
+    struct ty_err err;
+    if (!list || ty_progress_rules_new(list, &container->progress, &err) == 0)
+        return 0;
+    return fail(place, "progress", err.message);
 }
 
 static int load_containers(struct ty_catalog *catalog, const struct source *source)
@@ -261,7 +271,9 @@ static int load_containers(struct ty_catalog *catalog, const struct source *sour
             return -TY_EINVALID;
         if (ty_catalog_container(catalog, container->key))
             return fail(&place, "key", "stands on another container already");
-        catalog->container_count++;
+        catalog->container_count++; // what it has more is freed with it
+        if (load_progress(&place, container) < 0)
+            return -TY_EINVALID;
     }
     catalog->fallback = ty_catalog_container(catalog, fallback);
     if (!catalog->fallback)
@@ -460,6 +472,8 @@ void ty_catalog_free(struct ty_catalog *catalog)
         return;
     json_decref(catalog->containers_json);
     json_decref(catalog->trainers_json);
+    for (size_t i = 0; i < catalog->container_count; i++)
+        ty_progress_rules_free(catalog->containers[i].progress);
     free(catalog->containers);
     free(catalog->trainers);
     free(catalog->trainers_text);

@@ -11,6 +11,8 @@
 #include "core/buf.h"
 #include "core/err.h"
 
+struct ty_progress_rules;
+
 enum ty_runner { TY_RUNNER_PROCESS, TY_RUNNER_CONTAINER, TY_RUNNER_NULL };
 
 struct ty_container {
@@ -23,6 +25,7 @@ struct ty_container {
     const char *python;      // runner process: the interpreter, absolute
     bool online_install;     // pip may use an index; otherwise --no-index --no-build-isolation --no-deps
     const char *wheels;      // directory for --find-links, or NULL
+    struct ty_progress_rules *progress; // how its own words tell progress (core/progress_rule.h), or NULL
     bool hidden;             // not in ListSupportedContainers (the null runner)
 };
 

@@ -55,6 +55,11 @@
 #define TY_LIMIT_ERROR_MESSAGE_BYTES (8 * 1024)
 // A list reply: cut there, with trailing metadata that says so.
 #define TY_LIMIT_LIST_BYTES (24 * 1024 * 1024)
+// A page of ListJobs, in jobs (more are refused) and bytes (the page ends), and how many jobs it may look at: the page ends there, and
+// says so.
+#define TY_LIMIT_LIST_PAGE_JOBS 1000
+#define TY_LIMIT_LIST_PAGE_BYTES (1024 * 1024)
+#define TY_LIMIT_LIST_SCAN_JOBS 10000
 // Jobs claimed by one call.
 #define TY_LIMIT_CLAIM_JOBS 256
 // A worker's name in the store: refused at start.

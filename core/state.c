@@ -18,7 +18,7 @@ static void load_scripts(struct ty_state *state)
         [TY_SCRIPT_LOG_APPEND] = "log_append", [TY_SCRIPT_LOG_OPEN] = "log_open",
         [TY_SCRIPT_LOG_PAGE] = "log_page", [TY_SCRIPT_LOG_REMOVE] = "log_remove", [TY_SCRIPT_LOG_SEAL] = "log_seal",
         [TY_SCRIPT_LOG_SPANS] = "log_spans", [TY_SCRIPT_LOG_SUMS] = "log_sums", [TY_SCRIPT_LOG_LOOK] = "log_look",
-        [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PUBLISHED] = "published",
+        [TY_SCRIPT_OUTBOX] = "outbox", [TY_SCRIPT_PROGRESS] = "progress", [TY_SCRIPT_PUBLISHED] = "published",
         [TY_SCRIPT_REBUILD] = "rebuild", [TY_SCRIPT_RECLAIM] = "reclaim", [TY_SCRIPT_RENEW] = "renew",
         [TY_SCRIPT_PLACE] = "place", [TY_SCRIPT_RULES] = "rules",
         [TY_SCRIPT_REPLAYED] = "replayed", [TY_SCRIPT_RESTORE] = "restore", [TY_SCRIPT_RETIRE] = "retire", [TY_SCRIPT_SETTLED] = "settled",
@@ -406,47 +406,4 @@ int ty_state_take_jobs(const struct ty_redis_reply *reply, size_t at, struct ty_
     *ret_jobs = jobs;
     *ret_count = count;
     return 0;
-}
-
-static void on_listed(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
-{
-    struct ty_call *call = context;
-    struct ty_err err;
-    struct ty_claimed *jobs = NULL;
-    size_t count = 0;
-    if (ty_state_check_array(reply, cause, 1, &err) < 0 || ty_state_take_jobs(reply, 1, &jobs, &count, &err) < 0)
-        call->fn.list(call->context, &err, NULL, 0, false);
-    else
-        call->fn.list(call->context, NULL, jobs, count, reply->items[0].integer != 0);
-    free(jobs);
-    free(call);
-}
-
-void ty_state_list(struct ty_state *state, unsigned shard, const char *organization_id, int status,
-                   const struct ty_list_cursor *cursor, unsigned limit, ty_list_fn fn, void *context)
-{
-    struct ty_call *call = ty_call_new(state, context);
-    call->fn.list = fn;
-    struct ty_args args;
-    char key[24];
-    ty_state_args(state, shard, &args);
-    ty_args_add_u64(&args, limit);
-    if (cursor) {
-        ty_args_add_u64(&args, cursor->created_us);
-        ty_args_add(&args, cursor->id.bytes, sizeof cursor->id.bytes);
-    } else {
-        ty_args_add_text(&args, "+inf");
-        ty_args_add_text(&args, "");
-    }
-    // A job is in the index of its state only; all states together are all jobs.
-    for (int one = TY_JOB_PENDING; one <= TY_JOB_CANCELING; one++) {
-        if (status && one != status)
-            continue;
-        size_t size = strlen(organization_id) + sizeof "s:0:";
-        char *index = ty_args_keep(&args, size);
-        snprintf(index, size, "s:%d:%s", one, organization_id);
-        ty_args_add_text(&args, index);
-    }
-    ty_state_meta_key(state, shard, key);
-    ty_state_eval(state, TY_SCRIPT_LIST, key, &args, on_listed, call);
 }

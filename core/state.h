@@ -237,7 +237,18 @@ void ty_state_log_sums(struct ty_state *state, unsigned shard, const struct ty_l
 // Looks at a few logs of the shard, and tells what they take now. interval_ms: as in ty_state_retire. Nobody waits for it.
 void ty_state_log_look(struct ty_state *state, unsigned shard, uint64_t interval_ms);
 
+// What an attempt tells of its progress, bytes of a serialized trainyard.v1.JobProgress, in place of what there was. It goes with the job;
+// where nobody removes it, 30 days after the job would have gone. TY_EABORTED: stale token, or the attempt's lease was taken;
+// TY_ENOTFOUND: no such log.
+typedef void (*ty_done_fn)(void *context, const struct ty_err *err);
+void ty_state_progress_put(struct ty_state *state, const struct ty_id *id, const struct ty_token *token, const void *bytes,
+                           size_t len, ty_done_fn fn, void *context);
+
 // ---- answers ----
+
+// bytes NULL: nothing was told, or the store has lost it. Borrowed.
+typedef void (*ty_progress_fn)(void *context, const struct ty_err *err, const void *bytes, size_t len);
+void ty_state_progress_get(struct ty_state *state, const struct ty_id *id, ty_progress_fn fn, void *context);
 
 // record NULL: no such job. A tombstone is no job. TY_EUNAVAILABLE also while the store is being made again from Kafka and does not have
 // the job (yet).
@@ -255,15 +266,34 @@ struct ty_wait {
 typedef void (*ty_wait_fn)(void *context, const struct ty_err *err, const struct ty_wait *wait);
 void ty_state_wait(struct ty_state *state, const struct ty_id *id, ty_wait_fn fn, void *context);
 
-// A page of an organization's jobs, newest first, ties by id descending; status 0: all. cursor NULL: from the newest.
+// Jobs of one shard in an order that never changes for a job: who goes on behind the last one of a page meets each job that is
+// there all the while once, and none twice, whatever else comes, changes its state or is deleted.
+enum ty_list_order {
+    TY_LIST_CREATED, // of all states, or of some
+    TY_LIST_ENDED,   // those that have ended; a program of before this order has not put them there (see schemas/redis/README.md)
+};
 struct ty_list_cursor {
-    uint64_t created_us;
+    uint64_t time_us; // of the order
     struct ty_id id;
 };
-typedef void (*ty_list_fn)(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count,
-                           bool more);
-void ty_state_list(struct ty_state *state, unsigned shard, const char *organization_id, int status,
-                   const struct ty_list_cursor *cursor, unsigned limit, ty_list_fn fn, void *context);
+struct ty_list_query {
+    const char *organization_id;
+    enum ty_list_order order;
+    bool oldest_first;       // ties by id, the same way
+    unsigned states;         // bits 1 << state; 0: all. Of TY_LIST_CREATED only
+    uint64_t least_us, most_us; // of the order's time; 0: none
+    const struct ty_list_cursor *after; // NULL: from the first
+    unsigned limit;
+    size_t max_bytes;        // of records: the page ends with the job that comes to so many
+};
+struct ty_list_page {
+    const struct ty_claimed *jobs; // records are borrowed
+    size_t count;
+    bool more;                   // behind `last`
+    struct ty_list_cursor last;  // that was looked at: it may have left the store since. As `after` was, or zeros, where there was none
+};
+typedef void (*ty_list_fn)(void *context, const struct ty_err *err, const struct ty_list_page *page);
+void ty_state_list(struct ty_state *state, unsigned shard, const struct ty_list_query *query, ty_list_fn fn, void *context);
 
 // Access keys and revocations that were put into the store behind one, in that order: at most max, and more says whether others
 // follow. Names and values are as on Kafka (ty_key_decode), borrowed.

@@ -122,6 +122,8 @@ static void add_indexes(struct part *part, const struct ty_apply *command, const
     } else if (ty_record_is_terminal(record)) {
         score = ty_args_number(part->args, record->ended_us, &score_len);
         enter(part, "e", "", 0, score, score_len, id);
+        if (len)
+            enter(part, "t:", organization, len, score, score_len, id);
     }
 }
 

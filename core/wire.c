@@ -100,6 +100,30 @@ static int skip_value(struct walk *walk, unsigned wire_type)
     }
 }
 
+bool ty_wire_next(const uint8_t *bytes, size_t len, size_t *at, uint32_t *ret_field, const uint8_t **ret_bytes, size_t *ret_len)
+{
+    struct ty_err err;
+    struct walk walk = {.at = bytes + *at, .end = bytes + len, .err = &err};
+    uint64_t tag = 0, number = 0;
+    if (*at >= len || read_short(&walk, &tag) < 0)
+        return false;
+    *ret_field = (uint32_t)(tag >> 3);
+    *ret_bytes = NULL;
+    *ret_len = 0;
+    if ((tag & 7) == 2) {
+        if (read_bytes(&walk, ret_bytes, ret_len) < 0)
+            return false;
+    } else if ((tag & 7) == 0) {
+        if (read_varint(&walk, &number) < 0)
+            return false;
+        *ret_len = (size_t)number;
+    } else if (skip_value(&walk, tag & 7) < 0) {
+        return false;
+    }
+    *at = (size_t)(walk.at - bytes);
+    return true;
+}
+
 // How often the frame's field came before its present place, in bytes that have been walked already.
 static size_t count_before(const struct frame *frame)
 {

@@ -17,6 +17,9 @@ int ty_wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *b
 // Checks, then unpacks; *ret_message is the caller's, freed with protobuf_c_message_free_unpacked.
 int ty_wire_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len,
                    ProtobufCMessage **ret_message, struct ty_err *err) TY_MUST_USE;
+// The fields of a message's bytes, one after the other, without a descriptor: *at is 0 at the start; false at the end, and where
+// the bytes are malformed. ret_bytes is NULL for a number, which goes to *ret_len; of fixed-width values neither is told.
+bool ty_wire_next(const uint8_t *bytes, size_t len, size_t *at, uint32_t *ret_field, const uint8_t **ret_bytes, size_t *ret_len);
 // UTF-8 here is strict: no surrogates, no overlong forms, nothing above U+10FFFF.
 // How many bytes the character at the start has; 0 when there is no whole valid one.
 size_t ty_utf8_char(const char *bytes, size_t len);

@@ -96,13 +96,8 @@ static void on_wait(void *context, const struct ty_err *err, const struct ty_wai
 
 static bool is_to_explain(const struct ty_rpc *rpc)
 {
-    static const char name[] = "trainyard-explain", yes[] = "true";
-    const char *key, *value;
-    size_t key_len, value_len;
-    for (size_t i = 0; ty_rpc_metadata(rpc, i, &key, &key_len, &value, &value_len); i++)
-        if (key_len == sizeof name - 1 && !memcmp(key, name, key_len))
-            return value_len == sizeof yes - 1 && !memcmp(value, yes, value_len);
-    return false;
+    char value[8];
+    return ty_service_metadata(rpc, "trainyard-explain", value, sizeof value) && !strcmp(value, "true");
 }
 
 void ty_get_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message)

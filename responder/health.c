@@ -26,7 +26,7 @@ _Static_assert(sizeof(struct ty_watcher) <= TY_RPC_SCRATCH_BYTES, "a watcher fit
 
 static bool is_known(const char *name)
 {
-    return !*name || !strcmp(name, TY_SERVICE_NAME) || !strcmp(name, TY_LOG_SERVICE_NAME);
+    return !*name || !strcmp(name, TY_SERVICE_NAME) || !strcmp(name, TY_LOG_SERVICE_NAME) || !strcmp(name, TY_JOB_SERVICE_NAME);
 }
 
 static int current(const struct ty_service *service)

@@ -1,41 +1,27 @@
-// ListTrainingJobs: all jobs of an organization in one answer, newest first, merged over the shards page by page.
+// ListTrainingJobs: all jobs of an organization in one answer, newest first. What does not fit an answer is told in trailing
+// metadata, with the token of the place where it is cut: another call with that as the request metadata "trainyard-page-token", or
+// ListJobs, goes on there.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/limits.h"
+#include "responder/job_filter.h"
+#include "responder/job_merge.h"
 #include "responder/service_internal.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
 #define FIELD_JOBS 1
-#define PAGE_JOBS 256
-
-// A job that waits for its place in the answer.
-struct entry {
-    uint64_t created_us;
-    struct ty_id id;
-    size_t at, len; // in its shard's bytes
-};
-
-struct shard {
-    struct list *list;
-    struct entry entries[PAGE_JOBS];
-    size_t count, next;
-    struct ty_buf bytes;
-    bool more;
-    struct ty_list_cursor cursor;
-};
+#define TOKEN_KEY "trainyard-page-token"
 
 struct list {
     struct ty_rpc *rpc;
     char *organization_id;
-    int status;
-    unsigned pages_missing; // asked for and not there
-    bool started, truncated;
+    struct ty_job_filter filter;
+    struct ty_list_cursor from, last; // where it begins; the last job of the answer
+    struct ty_job_merge *merge;
     size_t returned;
     struct ty_buf answer;
-    unsigned shard_count;
-    struct shard shards[];
 };
 
 static struct list **slot(struct ty_rpc *rpc)
@@ -43,113 +29,45 @@ static struct list **slot(struct ty_rpc *rpc)
     return ty_rpc_scratch(rpc);
 }
 
-static void on_page(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count, bool more);
-
-static void ask(struct shard *shard)
+static void reply(struct list *list, bool is_cut)
 {
-    struct list *list = shard->list;
-    struct ty_service *service = ty_rpc_context(list->rpc);
-    ty_rpc_hold(list->rpc);
-    list->pages_missing++;
-    ty_state_list(service->state, (unsigned)(shard - list->shards), list->organization_id, list->status,
-                  list->started ? &shard->cursor : NULL, PAGE_JOBS, on_page, shard);
-}
-
-// Newer first; of the same time the greater id first, as the store has it.
-static bool goes_before(const struct entry *a, const struct entry *b)
-{
-    if (a->created_us != b->created_us)
-        return a->created_us > b->created_us;
-    return memcmp(a->id.bytes, b->id.bytes, sizeof a->id.bytes) > 0;
-}
-
-// The shard with the next job, NULL when there is none. *ret_dry is one that must be asked before that can be said.
-static struct shard *find_next(struct list *list, struct shard **ret_dry)
-{
-    struct shard *best = NULL;
-    *ret_dry = NULL;
-    for (unsigned i = 0; i < list->shard_count; i++) {
-        struct shard *shard = &list->shards[i];
-        if (shard->next == shard->count) {
-            if (shard->more)
-                *ret_dry = shard;
-            continue;
-        }
-        if (!best || goes_before(&shard->entries[shard->next], &best->entries[best->next]))
-            best = shard;
-    }
-    return best;
-}
-
-static void reply(struct list *list)
-{
-    if (list->truncated) {
-        char number[24];
+    if (is_cut) {
+        char number[24], token[TY_LIST_TOKEN_BYTES];
+        uint8_t digest[TY_LIST_DIGEST_BYTES];
         snprintf(number, sizeof number, "%zu", list->returned);
+        ty_job_filter_digest(&list->filter, digest);
         ty_rpc_add_trailing(list->rpc, "trainyard-list-truncated", "true");
         ty_rpc_add_trailing(list->rpc, "trainyard-list-total-returned", number);
+        ty_rpc_add_trailing(list->rpc, "trainyard-next-page-token", ty_list_token_encode(digest, &list->last, token));
     }
     ty_rpc_reply_take(list->rpc, &list->answer);
 }
 
-// Moves jobs into the answer until a shard runs dry, the answer is full, or nothing is left.
-static void merge(struct list *list)
+// Moves jobs into the answer until the store is asked for more, the answer is full, or nothing is left. The first one fits always:
+// a job is smaller than a command.
+static void on_ready(void *context)
 {
-    struct shard *dry, *best;
-    while ((best = find_next(list, &dry)) && !dry) {
-        const struct entry *entry = &best->entries[best->next];
-        if (list->answer.len + entry->len > TY_LIMIT_LIST_BYTES) {
-            list->truncated = true;
+    struct list *list = context;
+    struct ty_merged job;
+    enum ty_merge_step step;
+    while ((step = ty_job_merge_next(list->merge, &job)) == TY_MERGE_JOB) {
+        if (list->returned && list->answer.len + job.len > TY_LIMIT_LIST_BYTES)
             break;
-        }
-        ty_buf_add(&list->answer, best->bytes.data + entry->at, entry->len);
+        ty_buf_add(&list->answer, job.bytes, job.len);
         list->returned++;
-        best->next++;
+        list->last = job.place;
+        ty_job_merge_take(list->merge);
     }
-    if (dry)
-        ask(dry);
-    else
-        reply(list);
+    if (step != TY_MERGE_WAIT)
+        reply(list, step == TY_MERGE_JOB);
 }
 
-static void keep_page(struct shard *shard, const struct ty_claimed *jobs, size_t count)
+static void encode(void *context, const struct ty_claimed *job, struct ty_buf *out)
 {
     TY_BUF(metadata);
-    ty_buf_clear(&shard->bytes);
-    shard->count = shard->next = 0;
-    for (size_t i = 0; i < count && i < PAGE_JOBS; i++) {
-        struct entry *entry = &shard->entries[shard->count++];
-        *entry = (struct entry){.created_us = jobs[i].record.created_us, .id = jobs[i].id, .at = shard->bytes.len};
-        ty_buf_clear(&metadata);
-        ty_record_metadata(&jobs[i].record, &metadata);
-        ty_buf_add_tag_bytes(&shard->bytes, FIELD_JOBS, metadata.data, metadata.len);
-        entry->len = shard->bytes.len - entry->at;
-    }
-}
-
-static void on_page(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count, bool more)
-{
-    struct shard *shard = context;
-    struct list *list = shard->list;
-    struct ty_rpc *rpc = list->rpc;
-    list->pages_missing--;
-    if (err) {
-        ty_service_store_failed(rpc, err);
-    } else if (!ty_rpc_is_answered(rpc) && !ty_rpc_is_cancelled(rpc)) {
-        keep_page(shard, jobs, count);
-        shard->more = more && count > 0;
-        if (count)
-            shard->cursor = (struct ty_list_cursor){jobs[count - 1].record.created_us, jobs[count - 1].id};
-        if (!list->pages_missing) {
-            list->started = true;
-            merge(list);
-        }
-    } else if (!list->pages_missing) {
-        struct ty_err gone;
-        ty_err_set(&gone, TY_EUNAVAILABLE, "the client has left");
-        ty_rpc_fail(rpc, &gone);
-    }
-    ty_rpc_release(rpc);
+    (void)context;
+    ty_record_metadata(&job->record, &metadata);
+    ty_buf_add_tag_bytes(out, FIELD_JOBS, metadata.data, metadata.len);
 }
 
 static int check(const Viam__App__Mltraining__V1__ListTrainingJobsRequest *request, struct ty_err *err)
@@ -162,10 +80,20 @@ static int check(const Viam__App__Mltraining__V1__ListTrainingJobsRequest *reque
     return 0;
 }
 
+// Where the call asks to go on. 1: it does, 0: from the start.
+static int take_token(const struct list *list, struct ty_list_cursor *ret_from, struct ty_err *err)
+{
+    char text[TY_LIST_TOKEN_BYTES + 1]; // one more, so that a longer one is none
+    uint8_t digest[TY_LIST_DIGEST_BYTES];
+    if (!ty_service_metadata(list->rpc, TOKEN_KEY, text, sizeof text))
+        return 0;
+    ty_job_filter_digest(&list->filter, digest);
+    return ty_list_token_decode("metadata " TOKEN_KEY, text, digest, ret_from, err) < 0 ? -(int)err->code : 1;
+}
+
 void ty_list_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message)
 {
     const Viam__App__Mltraining__V1__ListTrainingJobsRequest *request = (const void *)message;
-    struct ty_service *service = ty_rpc_context(rpc);
     struct ty_err err;
     if (check(request, &err) < 0) {
         ty_rpc_fail(rpc, &err);
@@ -173,17 +101,22 @@ void ty_list_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message)
     }
     if (!ty_service_needs_store(rpc))
         return;
-    unsigned shards = ty_state_shards(service->state);
-    struct list *list = ty_xcalloc(1, sizeof *list + shards * sizeof list->shards[0]);
+    struct list *list = ty_xcalloc(1, sizeof *list);
     *slot(rpc) = list;
     list->rpc = rpc;
     list->organization_id = ty_xstrdup(request->organization_id);
-    list->status = (int)request->status;
-    list->shard_count = shards;
-    for (unsigned i = 0; i < shards; i++)
-        list->shards[i].list = list;
-    for (unsigned i = 0; i < shards; i++)
-        ask(&list->shards[i]);
+    ty_job_filter_init_stock(&list->filter, list->organization_id, (int)request->status);
+    struct ty_job_merge_options options = {.rpc = rpc, .encode = encode, .on_ready = on_ready, .context = list};
+    ty_job_filter_query(&list->filter, &options.query);
+    int goes_on = take_token(list, &list->from, &err);
+    if (goes_on < 0) {
+        ty_rpc_fail(rpc, &err);
+        return;
+    }
+    if (goes_on)
+        options.query.after = &list->from;
+    list->merge = ty_job_merge_new(&options);
+    on_ready(list);
 }
 
 void ty_list_on_done(struct ty_rpc *rpc)
@@ -191,8 +124,7 @@ void ty_list_on_done(struct ty_rpc *rpc)
     struct list *list = *slot(rpc);
     if (!list)
         return;
-    for (unsigned i = 0; i < list->shard_count; i++)
-        ty_buf_done(&list->shards[i].bytes);
+    ty_job_merge_free(list->merge);
     ty_buf_done(&list->answer);
     free(list->organization_id);
     free(list);

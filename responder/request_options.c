@@ -23,15 +23,42 @@ static const struct {
     {PREFIX "max-attempts", offsetof(Options, max_attempts)},
 };
 
-static int take_number(const char *key, const char *value, uint32_t *number, struct ty_err *err)
+static int take_long(const char *key, const char *value, uint64_t *number, struct ty_err *err)
 {
     char *end;
     errno = 0;
     unsigned long long parsed = strtoull(value, &end, 10);
-    if (*value < '0' || *value > '9' || *end || errno || parsed > UINT32_MAX)
+    if (*value < '0' || *value > '9' || *end || errno)
         return ty_err_set(err, TY_EINVALID, "metadata %s: not a whole number", key);
+    *number = parsed;
+    return 0;
+}
+
+static int take_number(const char *key, const char *value, uint32_t *number, struct ty_err *err)
+{
+    uint64_t parsed = 0;
+    if (take_long(key, value, &parsed, err) < 0)
+        return -(int)err->code;
+    if (parsed > UINT32_MAX)
+        return ty_err_set(err, TY_EINVALID, "metadata %s: more than 4294967295", key);
     *number = (uint32_t)parsed;
     return 0;
+}
+
+// 1: not an option about resources.
+static int take_resource(struct ty_request_options *options, const char *key, const char *value, struct ty_err *err)
+{
+    Trainyard__V1__Resources *resources = options->resources;
+    int rc = 1;
+    if (!strcmp(key, PREFIX "cpu-millis"))
+        rc = take_number(key, value, &resources->cpu_millis, err);
+    else if (!strcmp(key, PREFIX "gpus"))
+        rc = take_number(key, value, &resources->gpus, err);
+    else if (!strcmp(key, PREFIX "memory-bytes"))
+        rc = take_long(key, value, &resources->memory_bytes, err);
+    if (rc == 0)
+        options->message.resources = resources;
+    return rc;
 }
 
 static int take_code(const char *key, const char *value, uint32_t *codes, size_t *count, struct ty_err *err)
@@ -129,6 +156,8 @@ int ty_request_options_take(struct ty_request_options *options, const char *key,
         if (!strcmp(key, numbers[i].key))
             return take_number(key, value, (uint32_t *)((char *)&options->message + numbers[i].offset), err);
     int rc = take_retry(options, key, value, err);
+    if (rc > 0)
+        rc = take_resource(options, key, value, err);
     if (rc <= 0)
         return rc;
     if (!strcmp(key, PREFIX "label"))
@@ -147,6 +176,8 @@ void ty_request_options_init(struct ty_request_options *options)
     *options = (struct ty_request_options){0};
     trainyard__v1__job_options__init(&options->message);
     trainyard__v1__retry_policy__init(&options->retry);
+    options->resources = ty_xcalloc(1, sizeof *options->resources);
+    trainyard__v1__resources__init(options->resources);
     options->labels = ty_xcalloc(TY_LIMIT_LABELS, sizeof *options->labels);
     options->label_pointers = ty_xcalloc(TY_LIMIT_LABELS, sizeof(Label *));
     options->message.labels = options->label_pointers;
@@ -176,6 +207,7 @@ void ty_request_options_done(struct ty_request_options *options)
         free(options->labels[i].key);
         free(options->labels[i].value);
     }
+    free(options->resources);
     free(options->labels);
     free(options->label_pointers);
     free(options->idempotency_key);

@@ -1,10 +1,11 @@
-// What a submit may ask for beside the Viam request, taken from the call's request metadata (docs in README.md of this
-// folder):
+// What a submit may ask for beside the Viam request, taken from the call's request metadata (docs/jobs.md has the
+// table for clients):
 //   idempotency-key              the same key and organization give the same job
 //   trainyard-priority           0 to 7
 //   trainyard-max-runtime-s, trainyard-max-wait-s, trainyard-max-attempts
 //   trainyard-on-lost-lease      continue | stop
 //   trainyard-label              key=value, once a label
+//   trainyard-cpu-millis, trainyard-memory-bytes, trainyard-gpus
 //   trainyard-retry-on-error     true | false
 //   trainyard-retry-exit-code, trainyard-no-retry-exit-code      1 to 255, once a code
 //   trainyard-retry-base-ms, trainyard-retry-max-ms
@@ -27,6 +28,7 @@ struct ty_request_options {
     bool is_set; // any of them; pass NULL on otherwise
     char *idempotency_key, *retry_of;
     Trainyard__V1__RetryPolicy retry;
+    Trainyard__V1__Resources *resources;
     uint32_t *exit_codes, *no_retry_exit_codes;
     Trainyard__V1__JobOptions__LabelsEntry *labels;
     Trainyard__V1__JobOptions__LabelsEntry **label_pointers;

@@ -10,10 +10,12 @@
 #include "responder/log_feed.h"
 #include "responder/request_options.h"
 #include "responder/service_internal.h"
+#include "trainyard/v1/job_service.pb-c.h"
 #include "trainyard/v1/log_service.pb-c.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
 #define TRAINING(method) "/" TY_SERVICE_NAME "/" method
+#define JOBS(method) "/" TY_JOB_SERVICE_NAME "/" method
 #define TRAINING_TYPES(name) \
     .request = &viam__app__mltraining__v1__##name##_request__descriptor, \
     .response = &viam__app__mltraining__v1__##name##_response__descriptor
@@ -34,6 +36,11 @@ const struct ty_rpc_method ty_service_methods[] = {
     {.path = "/" TY_LOG_SERVICE_NAME "/Follow", .request = &trainyard__v1__follow_request__descriptor,
      .response = &trainyard__v1__follow_reply__descriptor, .is_stream = true, .takes_one = true,
      .on_request = ty_follow_on_request, .on_sent = ty_follow_on_sent, .on_done = ty_follow_on_done},
+    {.path = JOBS("ListJobs"), .request = &trainyard__v1__list_jobs_request__descriptor,
+     .response = &trainyard__v1__list_jobs_reply__descriptor, .tells_closed = true, .is_heavy = true, .on_request = ty_job_list_on_request,
+     .on_done = ty_job_list_on_done},
+    {.path = JOBS("GetJob"), .request = &trainyard__v1__get_job_request__descriptor,
+     .response = &trainyard__v1__get_job_reply__descriptor, .on_request = ty_job_get_on_request, .on_done = ty_job_get_on_done},
     {.path = TRAINING("ListSupportedContainers"), TRAINING_TYPES(list_supported_containers),
      .on_request = ty_containers_on_request},
     {.path = TRAINING("SubmitTrainingJob"), TRAINING_TYPES(submit_training_job),
@@ -149,6 +156,22 @@ void ty_service_no_such_job(struct ty_rpc *rpc)
     struct ty_err err;
     ty_err_set(&err, TY_ENOTFOUND, "there is no job of this id");
     ty_rpc_fail(rpc, &err);
+}
+
+bool ty_service_metadata(const struct ty_rpc *rpc, const char *name, char *out, size_t size)
+{
+    const char *key, *value;
+    size_t key_len, len;
+    for (size_t i = 0; ty_rpc_metadata(rpc, i, &key, &key_len, &value, &len); i++) {
+        if (key_len != strlen(name) || memcmp(key, name, key_len) != 0)
+            continue;
+        if (len > size - 1)
+            len = size - 1;
+        memcpy(out, value, len);
+        out[len] = 0;
+        return true;
+    }
+    return false;
 }
 
 // ---- publishing ----

@@ -14,6 +14,7 @@
 
 #define TY_SERVICE_NAME "viam.app.mltraining.v1.MLTrainingService"
 #define TY_LOG_SERVICE_NAME "trainyard.v1.LogService"
+#define TY_JOB_SERVICE_NAME "trainyard.v1.JobService"
 
 struct ty_log_feeds;
 struct ty_watcher;
@@ -59,6 +60,9 @@ void ty_service_store_failed(struct ty_rpc *rpc, const struct ty_err *err);
 // it cannot be the id of a job (ids are opaque to clients).
 bool ty_service_job_id(struct ty_rpc *rpc, const char *text, struct ty_id *ret_id);
 void ty_service_no_such_job(struct ty_rpc *rpc);
+
+// The value of a key of the request metadata, as text and at most size - 1 bytes of it. False: the key was not sent.
+bool ty_service_metadata(const struct ty_rpc *rpc, const char *name, char *out, size_t size);
 
 // Publishes one command and comes back on the loop's thread; holds the call meanwhile. What could not even be queued
 // fails the call and fn does not come.

@@ -8,6 +8,12 @@ void ty_get_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_list_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_list_on_done(struct ty_rpc *rpc);
 
+void ty_job_list_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
+void ty_job_list_on_done(struct ty_rpc *rpc);
+
+void ty_job_get_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
+void ty_job_get_on_done(struct ty_rpc *rpc);
+
 void ty_logs_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_logs_on_done(struct ty_rpc *rpc);
 

@@ -17,7 +17,7 @@
 
 static const struct ty_cli_verb *const verbs[] = {
     &ty_cli_submit, &ty_cli_submit_custom, &ty_cli_retry, &ty_cli_cancel, &ty_cli_delete, &ty_cli_get,
-    &ty_cli_list,   &ty_cli_logs,          &ty_cli_watch,  &ty_cli_containers, &ty_cli_topics,
+    &ty_cli_list,   &ty_cli_history, &ty_cli_logs,          &ty_cli_watch,  &ty_cli_containers, &ty_cli_topics,
     &ty_cli_pause, &ty_cli_resume, &ty_cli_limit, &ty_cli_rules, &ty_cli_keys, &ty_cli_dead_letters, &ty_cli_rebuild,
 };
 #define VERBS (sizeof verbs / sizeof *verbs)

@@ -6,6 +6,7 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "producer/cli/job.h"
+#include "producer/cli/job_details.h"
 #include "producer/cli/verb.h"
 #include "producer/cli/when.h"
 
@@ -79,10 +80,12 @@ static json_t *wait_json(const struct wait *wait)
                      wait->limit ? json_integer((json_int_t)wait->limit) : json_null());
 }
 
-static json_t *as_json(const TyJobMetadata *job, const Trainyard__V1__JobOptions *options, const struct wait *wait)
+static json_t *as_json(const TyJobMetadata *job, const Trainyard__V1__JobOptions *options, const struct wait *wait,
+                       const TyJobDetails *details)
 {
     json_t *object = ty_job_json(job);
     const char *id = retry_of(options);
+    ty_job_details_json(details, object);
     json_object_set_new(object, "pending", wait_json(wait));
     json_object_set_new(object, "retry_of", *id ? json_string(id) : json_null());
     return object;
@@ -101,15 +104,19 @@ static int run(struct ty_cli *cli, const void *options, struct ty_err *err)
     if (rc == 0 && ty_job_options(client, &asked, &ignored) < 0)
         asked = NULL;
     struct wait wait = rc == 0 ? wait_of(client) : (struct wait){0};
+    TyJobDetails *details = rc == 0 ? ty_job_details_fetch(client, cli->arguments[0]) : NULL;
     ty_rpc_client_free(client);
     if (rc < 0)
         return rc;
     TY_BUF(words);
     put_wait(&wait, &words);
     if (cli->common->json)
-        ty_cli_put_json(cli, as_json(answer->metadata, asked, &wait), false);
+        ty_cli_put_json(cli, as_json(answer->metadata, asked, &wait, details), false);
     else
         ty_job_print(answer->metadata, retry_of(asked), ty_buf_text(&words), (int64_t)ty_clock_wall_us(), cli->out, cli->color);
+    if (!cli->common->json)
+        ty_job_details_print(details, cli->out, cli->color);
+    ty_job_details_free(details);
     free(wait.reason);
     ty_job_free(answer);
     if (asked)
@@ -128,6 +135,7 @@ const struct ty_cli_verb ty_cli_get = {
     .details = "With --json: one object of a job,\n"
                TY_JOB_JSON_HELP
                "  And retry_of: the id of the job that this one does again (trainyard retry).\n"
+               "  And, null where the responder is of a version that does not tell them:\n" TY_JOB_DETAILS_HELP
                "  And pending, null but for a job that has not begun: {reason, position, not_before, limit}. reason is queued (for a\n"
                "  free worker), back_off, organization_limit, organization_paused, fleet_paused or store_rebuild; position says how\n"
                "  many jobs of its container begin until it has, if no more come.\n",

@@ -215,7 +215,7 @@ int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const P
                        const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response, struct ty_err *err)
 {
     struct ty_rpc_call call = {0};
-    char *path TY_FREE = ty_xasprintf(SERVICE "%s", method);
+    char *path TY_FREE = ty_xasprintf("%s%s", *method == '/' ? "" : SERVICE, method);
     forget_trailing(client);
     ty_rpc_open_call(client, path, client->timeout_ms, &call);
     call.sent = ty_rpc_pack(request);

@@ -25,7 +25,7 @@ int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc
                       struct ty_err *err) TY_MUST_USE;
 void ty_rpc_client_free(struct ty_rpc_client *client);
 
-// Calls a method of the service ("GetTrainingJob"). *ret_response is the caller's, freed with
+// Calls a method of the service ("GetTrainingJob"), or of another one ("/package.Service/Method"). *ret_response is the caller's, freed with
 // protobuf_c_message_free_unpacked. Errors: the server's status with its message, and with its name where the fault is
 // the server's (or it is no responder at all); TY_EDATALOSS when the answer is no message of this kind.
 int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const ProtobufCMessage *request,

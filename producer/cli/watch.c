@@ -43,7 +43,9 @@ const struct ty_cli_verb ty_cli_watch = {
     .details = "The responder is asked again and again (after 0.1 s, then less often, every 2 s at last), so a state that\n"
                "passes within that time may not be seen; the last one always is. The exit code tells it.\n"
                "With --json: one object a line and change, each a whole job with the fields\n"
-               TY_JOB_JSON_HELP,
+               TY_JOB_JSON_HELP
+               "What the script tells of its progress is a line of its own, once for each hundredth and not more often than it is looked at;\n"
+               "with --json an object of the job that has progress too (as of trainyard get).\n",
     .examples = "  trainyard watch \"$id\" && echo trained\n"
                 "  trainyard watch --json \"$id\" | jq -r .status\n",
     .ends_by_job = true,

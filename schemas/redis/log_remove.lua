@@ -6,7 +6,7 @@ local f = redis.call('HMGET', meta, 'a', 'y')
 for a = 1, math.max(tonumber(ARGV[2]), tonumber(f[1] or 0)) do
     redis.call('UNLINK', meta .. ':' .. a, meta .. ':' .. a .. ':c')
 end
-redis.call('UNLINK', meta)
+redis.call('UNLINK', meta, meta .. ':p')
 redis.call('HSET', meta, 'x', 'deleted')
 redis.call('PEXPIRE', meta, ARGV[3])
 return tonumber(f[2] or 0)

@@ -13,7 +13,11 @@ local out = { 1, 0 }
 
 -- Takes a job out of everything that names it, but for its record and the outbox.
 local function unlist(id, h, raw)
-    if h.org_len > 0 then redis.call('ZREM', K .. 's:' .. h.state .. ':' .. org_of(h, raw), id) end
+    if h.org_len > 0 then
+        local org = org_of(h, raw)
+        redis.call('ZREM', K .. 's:' .. h.state .. ':' .. org, id)
+        redis.call('ZREM', K .. 't:' .. org, id)
+    end
     release(id, h, raw, h.state)
     if runs(h.state) then unpark(org_of(h, raw)) end
     redis.call('ZREM', K .. 'l', id)
@@ -32,6 +36,7 @@ local function list(id, h, raw)
         redis.call('ZADD', K .. 'l', int(now + h.lease_ms * 1000), id)
     else
         redis.call('ZADD', K .. 'e', int(h.ended), id)
+        if h.org_len > 0 then redis.call('ZADD', K .. 't:' .. org_of(h, raw), int(h.ended), id) end
         if h.state == COMPLETED and now - h.ended < RELINK_US then
             redis.call('ZADD', K .. 'u', int(now), id) -- whether its model has its name is not in the event
         end

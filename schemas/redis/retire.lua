@@ -19,7 +19,13 @@ local function look_over(keys)
     for _, key in ipairs(part[2]) do
         local raw = redis.call('GETRANGE', key, 0, HEAD_BYTES - 1)
         local h = #raw == HEAD_BYTES and decode(raw)
-        if h and terminal(h.state) then redis.call('ZADD', K .. 'e', 'NX', int(h.ended), string.sub(key, #K + 3)) end
+        if h and terminal(h.state) then
+            local id, org = string.sub(key, #K + 3), HEAD_BYTES + h.pool_len + h.org_off
+            redis.call('ZADD', K .. 'e', 'NX', int(h.ended), id)
+            if h.org_len > 0 then
+                redis.call('ZADD', K .. 't:' .. redis.call('GETRANGE', key, org, org + h.org_len - 1), 'NX', int(h.ended), id)
+            end
+        end
     end
     if part[1] ~= '0' then
         redis.call('HSET', meta, 'sweep_at', part[1])

@@ -22,6 +22,7 @@ local function enter(id, h, record)
         queued = true
     else
         redis.call('ZADD', K .. 'e', int(h.ended), id)
+        if h.org_len > 0 then redis.call('ZADD', K .. 't:' .. org_of(h, record), int(h.ended), id) end
     end
 end
 

@@ -31,6 +31,17 @@ PROGRAM
 """
 
 
+# Tells its progress: its rounds by a rule of its container, its loss by lines of the form, and waits in between for a file.
+LEARNER = """
+echo "round 1/4"
+echo 'INFO:root:{"trainyard": {"message": "warming up", "metrics": {"loss": 0.5, "rate": NaN}}}' >&2
+while [ ! -e "$ARG_stop" ]; do sleep 0.05; done
+echo "round 4/4"
+echo '{"trainyard": {"message": "", "metrics": {"loss": 0.25}}}'
+echo model >"$OUTPUT/model.txt"
+"""
+
+
 class Reader:
     """`trainyard logs --follow --json` as a child: its lines as they come."""
 
@@ -69,6 +80,7 @@ class Follow(unittest.TestCase):
     def setUpClass(cls):
         cls.yard = cls.enterClassContext(stack.Stack(KINDS[0]))
         cls.yard.script("printer", PRINTER)
+        cls.yard.script("learner", LEARNER)
         cls.yard.start_responder()
         cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "2000", "--job-log-bytes", "8000000")
 
@@ -184,6 +196,50 @@ class Follow(unittest.TestCase):
                 place += line["missing"] or 1
             self.assertGreater(place, 300000)
 
+    def test_progress_labels_and_history(self):
+        yard, ours = self.yard, self.yard.messages.job_service
+        stub = yard.messages.job_service_grpc.JobServiceStub(yard.channel)
+        stop = yard.dir / "learner.stop"
+        options = yard.messages.command.JobOptions(labels={"team": "vision"})
+        job_id = yard.publish_custom(yard.custom_request("learner", "learner", {"stop": str(stop)}), options)
+
+        def told():
+            try:
+                reply = stub.GetJob(ours.GetJobRequest(id=job_id), timeout=10)
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.NOT_FOUND)
+                return None
+            return reply if reply.progress.step == 1 and reply.progress.metrics else None
+        reply = stack.wait_until(told, "the first of its progress")
+        self.assertEqual(reply.job.stage, "train")
+        self.assertEqual(reply.progress.fraction, 0.25)
+        self.assertEqual(reply.progress.message, "warming up")
+        self.assertEqual([metric.name for metric in reply.progress.metrics], ["loss", "rate"])
+        for words in ("25 %, step 1 of 4, loss 0.5, rate nan: warming up", "team=vision", "on worker-1, stage train"):
+            self.assertIn(words, yard.cli("get", job_id).stdout)
+        watch = subprocess.Popen([stack.BUILD / "bin/trainyard", "watch", "--json", job_id], stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, text=True, env={**os.environ, "TRAINYARD_SERVER": yard.server})
+        first = [json.loads(watch.stdout.readline()) for _ in range(2)]
+        self.assertEqual([line["status"] for line in first], ["IN_PROGRESS"] * 2)
+        self.assertEqual(first[1]["progress"]["fraction"], 0.25)
+        stop.touch()
+        rest = [json.loads(line) for line in watch.stdout]
+        self.assertEqual(watch.wait(60), 0)
+        watch.stdout.close()
+        self.assertEqual((rest[-1]["status"], "progress" in rest[-1]), ("COMPLETED", False))
+        self.assertEqual(rest[-2]["progress"]["fraction"], 1)
+
+        job = json.loads(yard.cli("get", "--json", job_id).stdout)
+        self.assertEqual((job["labels"], job["attempt"], job["worker"]), ({"team": "vision"}, 1, "worker-1"))
+        self.assertEqual(job["progress"]["metrics"]["loss"]["value"], 0.25)
+        self.assertEqual(job["progress"]["metrics"]["loss"]["least"], 0.25)
+        self.assertEqual(job["progress"]["metrics"]["rate"]["value"], "NaN")
+        listed = json.loads(yard.cli("list", "--json", "--org", stack.ORGANIZATION, "--filter", "label=team=vision").stdout)
+        self.assertEqual([one["id"] for one in listed["jobs"]], [job_id])
+        history = json.loads(yard.cli("history", "--json", job_id).stdout)["history"]
+        self.assertEqual((history[0]["stage"], history[0]["worker"]), ("claimed", "worker-1"))
+        self.assertEqual(history[-1]["status"], "COMPLETED")
+
     def test_exit_codes(self):
         yard = self.yard
         job_id, stop = self.start_job("exits", pause_ms=20)
@@ -215,6 +271,9 @@ class Follow(unittest.TestCase):
             def GetTrainingJob(self, request, context):
                 return api.GetTrainingJob(request, timeout=10)
 
+            def ListTrainingJobs(self, request, context):
+                return api.ListTrainingJobs(request, timeout=10)
+
             def GetTrainingJobLogs(self, request, context):
                 return api.GetTrainingJobLogs(request, timeout=10)
 
@@ -230,6 +289,13 @@ class Follow(unittest.TestCase):
             refused = yard.cli("logs", "--tail", "5", job_id, check=False, env={"TRAINYARD_SERVER": address})
             self.assertEqual(refused.returncode, 9)
             self.assertIn("--tail", refused.stderr)
+            env = {"TRAINYARD_SERVER": address}
+            self.assertIn(job_id, yard.cli("get", job_id, env=env).stdout)
+            self.assertIsNone(json.loads(yard.cli("get", "--json", job_id, env=env).stdout)["progress"])
+            self.assertIn(job_id, yard.cli("list", "--org", stack.ORGANIZATION, env=env).stdout)
+            refused = yard.cli("list", "--org", stack.ORGANIZATION, "--limit", "5", check=False, env=env)
+            self.assertEqual(refused.returncode, 9)
+            self.assertIn("--org and --status only", refused.stderr)
         finally:
             server.stop(None)
 

@@ -91,7 +91,7 @@ class Retries(unittest.TestCase):
         self.assertIn(f"Retry of      {old}\n", self.yard.cli("get", new).stdout)
         changed = {name for name in before if before[name] != after[name]}
         self.assertEqual(changed, {"id", "status", "retry_of", "error_status", "synced_model_id", "created_on", "last_modified",
-                                   "training_started", "training_ended"})
+                                   "training_started", "training_ended", "attempt", "errors", "reason", "stage"})
         asked, again = self.options(old), self.options(new)
         self.assertEqual(again.idempotency_key, f"retry:{old}")
         for options in (asked, again):

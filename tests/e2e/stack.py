@@ -5,6 +5,7 @@ TRAINYARD_BUILD says which build (set by ctest). A suite is called with the brok
 """
 import contextlib
 import ctypes
+import functools
 import importlib
 import io
 import json
@@ -18,6 +19,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import unittest
 import uuid
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -30,6 +32,24 @@ PREFIX = "mltraining."
 def skip(reason):
     print(f"skipped: {reason}", flush=True)
     sys.exit(SKIPPED)
+
+
+@functools.cache
+def responder_flags():
+    return subprocess.run([BUILD / "bin/trainyard-responder", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def needs(flag):
+    """For a test of what the responder has only with a flag that it may not have yet."""
+    return unittest.skipUnless(flag in responder_flags(), f"the responder has no {flag}")
+
+
+def report(suite, text):
+    """Text that `tests/run` prints when all suites have ended."""
+    place = BUILD / "reports"
+    place.mkdir(exist_ok=True)
+    (place / f"{suite}.txt").write_text(text)
+    print(text, end="", flush=True)
 
 
 def wait_until(check, what, seconds=60):
@@ -228,16 +248,22 @@ class Messages:
         out = directory / "python"
         out.mkdir()
         protos = SOURCE / "proto"
-        ours = ["google/rpc/status.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
+        ours = ["google/rpc/status.proto", "trainyard/v1/job_service.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
                 "trainyard/v1/event.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto"]
+        log_in = [name for name in ("viam/app/v1/app", "proto/rpc/v1/auth") if (protos / f"{name}.proto").exists()]
+        ours += [f"{name}.proto" for name in log_in]
         if protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *ours]):
             raise AssertionError("protoc refused the protos")
         sys.path.insert(0, str(out))
         self.ml = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2")
+        for name in log_in:
+            importlib.import_module(name.replace("/", ".") + "_pb2")
         self.ml_grpc = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2_grpc")
         self.command = importlib.import_module("trainyard.v1.command_pb2")
         self.event = importlib.import_module("trainyard.v1.event_pb2")
         self.log = importlib.import_module("trainyard.v1.log_pb2")
+        self.job_service = importlib.import_module("trainyard.v1.job_service_pb2")
+        self.job_service_grpc = importlib.import_module("trainyard.v1.job_service_pb2_grpc")
         self.log_service = importlib.import_module("trainyard.v1.log_service_pb2")
         self.log_service_grpc = importlib.import_module("trainyard.v1.log_service_pb2_grpc")
 
@@ -356,7 +382,8 @@ class Stack(contextlib.AbstractContextManager):
         catalog["containers"].append({
             "key": "shell:1", "uri": "docker.io/library/debian:12", "framework": "sh",
             "description": "Shell scripts in place of Python, for short jobs in tests", "eol": "2099-12-31T00:00:00Z",
-            "runner": "process", "python": str(HERE / "jobs" / "shell-python"), "install": "offline"})
+            "runner": "process", "python": str(HERE / "jobs" / "shell-python"), "install": "offline",
+            "progress": [{"pattern": "^round ([0-9]+)/([0-9]+)$", "step": 1, "steps": 2}]})
         (self.catalog / "containers.json").write_text(json.dumps(catalog))
 
     def dataset(self, name, lines):

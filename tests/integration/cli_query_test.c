@@ -125,7 +125,7 @@ static void test_get_shows_a_job_in_each_state(void **state)
     submit("acme", "reader", &id, text);
     expect_texts(cli_expect(0, "get", text), (const char *const[]){text, "PENDING", "acme", "reader", "(2h ago)", NULL});
     json_t *job = run_json(cli_expect(0, "get", "--json", text));
-    expect_fields(job, 2);
+    expect_fields(job, 10);
     assert_string_equal(text_of(job, "id"), text);
     assert_string_equal(text_of(job, "status"), "PENDING");
     assert_true(json_is_null(json_object_get(job, "training_started")));
@@ -142,7 +142,9 @@ static void test_get_shows_a_job_in_each_state(void **state)
     expect_texts(cli_expect(0, "get", text),
                  (const char *const[]){"FAILED", "the script ended with status 1", "Ended", NULL});
     job = run_json(cli_expect(0, "get", text, "--json"));
-    expect_fields(job, 2);
+    expect_fields(job, 10);
+    assert_int_equal(json_integer_value(json_object_get(job, "attempt")), 1);
+    assert_true(json_is_null(json_object_get(job, "progress")));
     assert_string_equal(text_of(json_object_get(job, "error_status"), "message"), "the script ended with status 1");
     assert_int_equal(strlen(text_of(job, "training_ended")), strlen("2026-11-24T18:42:24.123456Z"));
     json_decref(job);
@@ -222,6 +224,82 @@ static void test_list(void **state)
     assert_non_null(strstr(cli_err(cli), "\"dreaming\" is none of pending"));
     cli_free(cli);
     store_finish(store, &attempt, TY_FINISH_COMPLETED);
+}
+
+// Pages of a list from the command line, with filters, until there are no more.
+static void test_list_in_pages(void **state)
+{
+    enum { COUNT = 25 };
+    struct store_job jobs[COUNT];
+    struct ty_id ids[COUNT];
+    char text[TY_ID_TEXT_BYTES], token[128] = "";
+    size_t at = 0, pages = 0;
+    (void)state;
+    redis_server_ask(redis, "FLUSHALL");
+    for (size_t i = 0; i < COUNT; i++)
+        jobs[i] = (struct store_job){.organization_id = "acme", .model_name = i % 5 ? "m" : "rare",
+                                     .created_us = UINT64_C(1700000000000000) + i, .label = i % 2 ? "red" : "blue"};
+    store_submit(store, jobs, COUNT, ids);
+    do {
+        json_t *list = run_json(*token ? cli_expect(0, "list", "--org", "acme", "--json", "--oldest-first", "--limit", "10", "--page-token", token)
+                                       : cli_expect(0, "list", "--org", "acme", "--json", "--oldest-first", "--limit", "10"));
+        json_t *page = json_object_get(list, "jobs"), *next = json_object_get(list, "next_page_token");
+        for (size_t i = 0; i < json_array_size(page); i++)
+            assert_string_equal(text_of(json_array_get(page, i), "id"), ty_id_format(&ids[at++], text));
+        snprintf(token, sizeof token, "%s", json_is_null(next) ? "" : json_string_value(next));
+        json_decref(list);
+        pages++;
+    } while (*token);
+    assert_int_equal(at, COUNT);
+    assert_int_equal(pages, 3);
+
+    struct cli *cli = cli_expect(0, "list", "--org", "acme", "--limit", "2");
+    assert_non_null(strstr(cli_err(cli), "there are more: --page-token "));
+    cli_free(cli);
+    json_t *list = run_json(cli_expect(0, "list", "--org", "acme", "--json", "--filter", "model=rare", "--filter", "label=team=red",
+                                       "--filter", "created-before=2023-11-14T22:13:20.000015Z"));
+    assert_int_equal(json_array_size(json_object_get(list, "jobs")), 1);
+    assert_string_equal(text_of(json_array_get(json_object_get(list, "jobs"), 0), "id"), ty_id_format(&ids[5], text));
+    json_decref(list);
+    list = run_json(cli_expect(0, "list", "--org", "acme", "--json", "--sort", "ended"));
+    assert_int_equal(json_array_size(json_object_get(list, "jobs")), 0);
+    json_decref(list);
+    cli = cli_expect(2, "list", "--org", "acme", "--filter", "team=red");
+    assert_non_null(strstr(cli_err(cli), "there is no key \"team\"; there are: status, model"));
+    cli_free(cli);
+    cli = cli_expect(2, "list", "--org", "acme", "--filter", "ended-since=soon");
+    assert_non_null(strstr(cli_err(cli), "ended-since"));
+    cli_free(cli);
+    cli = cli_expect(2, "list", "--org", "acme", "--page-token", "AAAA");
+    assert_non_null(strstr(cli_err(cli), "page_token"));
+    cli_free(cli);
+}
+
+static void test_history_names_attempts_and_their_workers(void **state)
+{
+    struct ty_id id;
+    struct store_attempt attempt;
+    char text[TY_ID_TEXT_BYTES];
+    (void)state;
+    redis_server_ask(redis, "FLUSHALL");
+    submit("acme", "reader", &id, text);
+    store_claim(store, &id, &attempt);
+    store_finish(store, &attempt, TY_FINISH_FAILED);
+    json_t *history = run_json(cli_expect(0, "history", "--json", text));
+    assert_string_equal(text_of(history, "id"), text);
+    json_t *changes = json_object_get(history, "history");
+    assert_int_equal(json_array_size(changes), 2);
+    const json_t *first = json_array_get(changes, 0), *second = json_array_get(changes, 1);
+    assert_string_equal(text_of(first, "status"), "IN_PROGRESS");
+    assert_string_equal(text_of(first, "stage"), "claimed");
+    assert_true(*text_of(first, "worker"));
+    assert_int_equal(json_integer_value(json_object_get(first, "attempt")), 1);
+    assert_string_equal(text_of(second, "status"), "FAILED");
+    assert_string_equal(text_of(second, "reason"), "script_exit");
+    assert_true(json_is_null(json_object_get(second, "worker")));
+    json_decref(history);
+    expect_texts(cli_expect(0, "history", text), (const char *const[]){"TIME", "IN_PROGRESS", "claimed", "FAILED", "script_exit", NULL});
+    cli_free(cli_expect(4, "history", "no-uuid"));
 }
 
 static void test_containers(void **state)
@@ -381,6 +459,8 @@ int main(void)
         cmocka_unit_test(test_get_shows_a_job_in_each_state),
         cmocka_unit_test(test_what_is_not_there),
         cmocka_unit_test(test_list),
+        cmocka_unit_test(test_list_in_pages),
+        cmocka_unit_test(test_history_names_attempts_and_their_workers),
         cmocka_unit_test(test_containers),
         cmocka_unit_test(test_logs_of_many_pages),
         cmocka_unit_test(test_a_terminal_is_safe_from_messages),

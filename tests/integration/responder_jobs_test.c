@@ -386,7 +386,7 @@ static void test_list_is_whole_and_in_order_over_shards(void **state)
     static struct expected expected[COUNT];
     (void)state;
     for (size_t i = 0; i < COUNT; i++) // many jobs of the same time, and no order of arrival
-        jobs[i] = (struct store_job){"big-list", "m", UINT64_C(1700000000000000) + (i * 7919 % COUNT) / 40 * 1000000, 0};
+        jobs[i] = (struct store_job){.organization_id = "big-list", .model_name = "m", .created_us = UINT64_C(1700000000000000) + (i * 7919 % COUNT) / 40 * 1000000, .padding = 0};
     store_submit(store, jobs, COUNT, ids);
     for (size_t i = 0; i < COUNT; i++) {
         expected[i].created_us = jobs[i].created_us;
@@ -425,7 +425,7 @@ static void test_a_list_that_is_too_large_says_so(void **state)
     char trailing[1024], wanted[64];
     (void)state;
     for (size_t i = 0; i < COUNT; i++)
-        jobs[i] = (struct store_job){"large", "m", UINT64_C(1700000000000000) + i, 200 * 1024};
+        jobs[i] = (struct store_job){.organization_id = "large", .model_name = "m", .created_us = UINT64_C(1700000000000000) + i, .padding = 200 * 1024};
     store_submit(store, jobs, COUNT, ids);
     Viam__App__Mltraining__V1__ListTrainingJobsResponse *response = list("large", 0, trailing);
     assert_in_range(response->n_jobs, 100, COUNT - 1);

@@ -92,7 +92,7 @@ static void build_record(struct store *store, const struct store_job *job, const
     struct ty_err err;
     memset(padding, 'p', PADDING_MAX);
     request.organization_id = (char *)job->organization_id;
-    request.dataset_id = (char *)"digits";
+    request.dataset_id = (char *)(job->dataset_id ? job->dataset_id : "digits");
     request.model_name = (char *)job->model_name;
     request.model_version = (char *)"1";
     request.registry_item_id = (char *)"acme:digits";
@@ -106,7 +106,19 @@ static void build_record(struct store *store, const struct store_job *job, const
         pointers[i] = &entries[i];
         left -= len;
     }
-    if (ty_spec_build(store->catalog, id, job->created_us, NULL, &request, NULL, &spec, &err) < 0)
+    Trainyard__V1__JobOptions options = TRAINYARD__V1__JOB_OPTIONS__INIT;
+    Trainyard__V1__JobOptions__LabelsEntry labels[2], *label_pointers[2];
+    const char *const names_of_labels[] = {"team", "run"}, *const values[] = {job->label, job->other};
+    options.labels = label_pointers;
+    for (size_t i = 0; i < 2; i++) {
+        if (!values[i])
+            continue;
+        trainyard__v1__job_options__labels_entry__init(&labels[i]);
+        labels[i].key = (char *)names_of_labels[i];
+        labels[i].value = (char *)values[i];
+        label_pointers[options.n_labels++] = &labels[i];
+    }
+    if (ty_spec_build(store->catalog, id, job->created_us, NULL, &request, &options, &spec, &err) < 0)
         fail_msg("%s", err.message);
     ty_record_encode_new(&spec, job->created_us, true, TY_REASON_NONE, NULL, out);
     ty_spec_done(&spec);

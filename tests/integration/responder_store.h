@@ -13,6 +13,8 @@ struct store_job {
     const char *organization_id, *model_name;
     uint64_t created_us;
     size_t padding; // bytes of arguments
+    const char *dataset_id;         // NULL: "digits"
+    const char *label, *other;      // values of the labels "team" and "run"; NULL: it has none
 };
 // Applies custom jobs; ids go to ret_ids.
 void store_submit(struct store *store, const struct store_job *jobs, size_t count, struct ty_id *ret_ids);

@@ -274,18 +274,17 @@ void site_delete(struct site *site, const struct ty_id *id)
 
 static size_t listed;
 
-static void on_listed(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count, bool more)
+static void on_listed(void *context, const struct ty_err *err, const struct ty_list_page *page)
 {
-    (void)jobs;
-    (void)more;
-    listed = count;
+    listed = err ? 0 : page->count;
     finish(context, err);
 }
 
 size_t site_count(struct site *site, unsigned shard, enum ty_job_state state)
 {
     site->done = false;
-    ty_state_list(site->state, shard, "acme", (int)state, NULL, 1000, on_listed, site);
+    struct ty_list_query query = {.organization_id = "acme", .states = 1u << state, .limit = 1000, .max_bytes = SIZE_MAX};
+    ty_state_list(site->state, shard, &query, on_listed, site);
     SITE_UNTIL(site, site->done);
     return site->err.code ? 0 : listed;
 }

@@ -442,28 +442,36 @@ struct list_call {
     struct state_list list;
 };
 
-static void on_listed(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count, bool more)
+static void on_listed(void *context, const struct ty_err *err, const struct ty_list_page *page)
 {
     struct list_call *call = context;
     if (err)
         fail_msg("%s", err->message);
-    assert_true(count <= STATE_JOBS_MAX);
+    assert_true(page->count <= STATE_JOBS_MAX);
     call->done = true;
-    call->list.more = more;
-    call->list.count = count;
-    for (size_t i = 0; i < count; i++) {
-        call->list.ids[i] = jobs[i].id;
-        call->list.created_us[i] = jobs[i].record.created_us;
+    call->list.more = page->more;
+    call->list.count = page->count;
+    call->list.last = page->last;
+    for (size_t i = 0; i < page->count; i++) {
+        call->list.ids[i] = page->jobs[i].id;
+        call->list.created_us[i] = page->jobs[i].record.created_us;
     }
+}
+
+struct state_list state_query(struct state_client *client, unsigned shard, const struct ty_list_query *query)
+{
+    struct list_call call = {0};
+    ty_state_list(client->state, shard, query, on_listed, &call);
+    STATE_UNTIL(client, call.done);
+    return call.list;
 }
 
 struct state_list state_list(struct state_client *client, unsigned shard, const char *organization, int status,
                              const struct ty_list_cursor *cursor, unsigned limit)
 {
-    struct list_call call = {0};
-    ty_state_list(client->state, shard, organization, status, cursor, limit, on_listed, &call);
-    STATE_UNTIL(client, call.done);
-    return call.list;
+    struct ty_list_query query = {.organization_id = organization, .states = status ? 1u << status : 0, .after = cursor,
+                                  .limit = limit, .max_bytes = SIZE_MAX};
+    return state_query(client, shard, &query);
 }
 
 // ---- logs ----

@@ -121,7 +121,10 @@ struct state_list {
     bool more;
     struct ty_id ids[STATE_JOBS_MAX];
     uint64_t created_us[STATE_JOBS_MAX];
+    struct ty_list_cursor last;
 };
+struct state_list state_query(struct state_client *client, unsigned shard, const struct ty_list_query *query);
+// The newest first; status 0: all.
 struct state_list state_list(struct state_client *client, unsigned shard, const char *organization, int status,
                              const struct ty_list_cursor *cursor, unsigned limit);
 

@@ -98,7 +98,7 @@ unsigned walk_job_of(const struct ty_id *id)
 
 // ---- the whole state ----
 
-enum place { QUEUE, BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, INDEX, PLACES = INDEX + 7 };
+enum place { QUEUE, BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, ENDED_OF, INDEX, PLACES = INDEX + 7 };
 
 static bool places[PLACES][MODEL_JOBS];
 static bool is_record[MODEL_JOBS];
@@ -174,6 +174,7 @@ static void check_places(void)
         walk_check(i, "in the outbox", places[OUT][i], job->in_outbox);
         walk_check(i, "among the null records", places[NULLS][i], job->in_nulls);
         walk_check(i, "among the ended", places[ENDED][i], job->exists && model_is_terminal(job));
+        walk_check(i, "among the ended of its organization", places[ENDED_OF][i], job->exists && model_is_terminal(job));
         walk_check(i, "among the unlinked", places[UNLINKED][i], job->in_unlinked);
         for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
             walk_check(i, "in the index of a state", places[INDEX + s][i], job->state == (enum ty_job_state)s);
@@ -190,11 +191,11 @@ static void check_fact(const char *field, uint64_t must)
 
 void walk_compare(void)
 {
-    static const char *const names[] = {"d", "l", "o", "x", "u", "e", "h"};
+    static const char *const names[] = {"d", "l", "o", "x", "u", "e", "h", "t:acme"};
     char key[128];
     snprintf(key, sizeof key, "{ty:0}:f:%s|acme", state_pool(walk.client));
     ask_members(key, places[QUEUE]);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         snprintf(key, sizeof key, "{ty:0}:%s", names[i]);
         ask_members(key, places[BACKOFF + i]);
     }

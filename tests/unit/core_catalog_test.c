@@ -159,6 +159,8 @@ static void test_containers_refused(void **state)
         {FRAME("{\"key\":\"a:1\",\"eol\":\"2028-06-30T00:00:00Z\",\"runner\":\"null\"}"),
          "containers.json:1: containers[0].uri: is missing"},
         {FRAME("{\"key\":\"a:1\",\"uri\":\"u\",\"runner\":\"null\"}"), "containers.json:1: containers[0].eol: is missing"},
+        {WITH("\n\"progress\":[{\"pattern\":\"(a)\",\"step\":1},{\"pattern\":\"b\",\"step\":1}]"),
+         "containers.json:2: containers[0].progress: rule 2: step: not the number of a group of the pattern"},
         {FRAME("{\"key\":\"a:1\",\"uri\":\"u\",\"eol\":\"2028-06-30T00:00:00Z\"}"),
          "containers.json:1: containers[0].runner: is missing"},
         {FRAME("{\"key\":\"a:1\",\"uri\":\"u\",\"eol\":\"2028-06-30T00:00:00Z\",\n\"runner\":\"docker\"}"),

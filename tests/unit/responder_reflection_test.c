@@ -50,6 +50,7 @@ static void test_services(void **state)
 {
     static const char *const services[] = {
         "viam.app.mltraining.v1.MLTrainingService",
+        "trainyard.v1.JobService",
         "trainyard.v1.LogService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",

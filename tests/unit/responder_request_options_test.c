@@ -72,6 +72,21 @@ static void test_retries(void **state)
     ty_request_options_done(&options);
 }
 
+static void test_resources(void **state)
+{
+    struct ty_request_options options;
+    struct ty_err err;
+    (void)state;
+    ty_request_options_init(&options);
+    assert_null(options.message.resources);
+    assert_int_equal(ty_request_options_take(&options, "trainyard-cpu-millis", "1500", &err), 0);
+    assert_int_equal(ty_request_options_take(&options, "trainyard-memory-bytes", "8589934592", &err), 0);
+    assert_int_equal(ty_request_options_take(&options, "trainyard-gpus", "2", &err), 0);
+    const Trainyard__V1__Resources *resources = options.message.resources;
+    assert_true(resources->cpu_millis == 1500 && resources->memory_bytes == UINT64_C(8589934592) && resources->gpus == 2);
+    ty_request_options_done(&options);
+}
+
 static void test_wrong_values_name_their_key(void **state)
 {
     char long_key[TY_LIMIT_NAME_BYTES + 2];
@@ -84,7 +99,8 @@ static void test_wrong_values_name_their_key(void **state)
         {"trainyard-label", "no-equals"}, {"trainyard-label", "=value"},          {"trainyard-label", "a=\xff"},
         {"trainyard-pripority", "1"},     {"idempotency-key", ""},                {"idempotency-key", long_key},
         {"trainyard-retry-on-error", "yes"}, {"trainyard-retry-exit-code", "x"}, {"trainyard-retry-base-ms", "-1"},
-        {"trainyard-no-retry-exit-code", ""},
+        {"trainyard-no-retry-exit-code", ""}, {"trainyard-gpus", "two"}, {"trainyard-cpu-millis", "4294967296"},
+        {"trainyard-memory-bytes", "1G"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -123,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_of_them),
         cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_resources),
         cmocka_unit_test(test_wrong_values_name_their_key),
         cmocka_unit_test(test_twice_and_too_many),
     };

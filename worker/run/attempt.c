@@ -460,6 +460,7 @@ static void on_ship(void *context, enum ty_ship_event event)
 void ty_attempt_open_log(struct ty_attempt *attempt)
 {
     const struct ty_ticket *ticket = &attempt->ticket;
+    const struct ty_container *container = ticket->container ? ty_catalog_container(attempt->run->catalog, ticket->container) : NULL;
     struct ty_ship_options options = {
         .loop = attempt->run->loop,
         .state = attempt->run->state,
@@ -479,6 +480,7 @@ void ty_attempt_open_log(struct ty_attempt *attempt)
         .is_shedding = &attempt->run->sheds_logs,
         .stored_bytes = &attempt->log_bytes,
         .is_short = &attempt->log_is_short,
+        .progress_rules = container ? container->progress : NULL,
     };
     attempt->ship = ty_ship_new(&options, on_ship, attempt);
 }

@@ -176,6 +176,8 @@ int ty_ticket_write(const struct ty_ticket *ticket, const char *dir, struct ty_e
                       "\nworker=%s\norganization=%s\nmodel=%s\nmodel_version=%s\n",
                       ty_id_format(&ticket->id, id), ticket->attempt, ticket->fence, ticket->claimed_us, ticket->worker,
                       ticket->organization, ticket->model, ticket->model_version);
+    if (ticket->container)
+        ty_buf_add_format(&text, "container=%s\n", ticket->container);
     if (ticket->after)
         ty_buf_add_format(&text, "after=%s\n", ticket->after);
     add_hex(&text, "token", ticket->token.bytes, sizeof ticket->token.bytes);
@@ -216,6 +218,7 @@ static bool parse_ticket(const struct ty_buf *text, struct ty_ticket *ticket)
     ticket->organization = ty_job_dir_field(text, "organization");
     ticket->model = ty_job_dir_field(text, "model");
     ticket->model_version = ty_job_dir_field(text, "model_version");
+    ticket->container = ty_job_dir_field(text, "container");
     ticket->after = ty_job_dir_field(text, "after");
     return read_number(text, "format") == 1 && id && ty_id_parse(id, &ticket->id, &err) == 0 &&
            read_hex(token, ticket->token.bytes, sizeof ticket->token.bytes) &&
@@ -243,6 +246,7 @@ void ty_ticket_done(struct ty_ticket *ticket)
     free(ticket->organization);
     free(ticket->model);
     free(ticket->model_version);
+    free(ticket->container);
     free(ticket->after);
     *ticket = (struct ty_ticket){0};
 }

@@ -42,6 +42,7 @@ struct ty_ticket {
     uint64_t fence, claimed_us;
     char *worker;                              // who started it
     char *organization, *model, *model_version; // where the model goes
+    char *container;                           // its key; NULL in a ticket of an older version
     char *after;                               // why the attempt before it ended; NULL: there was none, or it is not known
     uint8_t retries[32];                        // struct ty_retries of verdict.h; zeros in a ticket of an older version
 };

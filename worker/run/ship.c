@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "worker/exec/spool.h"
 #include "worker/run/batch.h"
+#include "worker/run/tell.h"
 #include "worker/run/transcript.h"
 
 #define READ_BYTES (256u * 1024)
@@ -59,6 +60,7 @@ struct ty_ship {
         char *level, *message; // NULL before ty_ship_close
     } closing;
 
+    struct ty_tell *tell; // the progress
     struct ty_batch batch;
     bool is_last;  // what is on its way has the end marker
     bool is_taken; // the store has said that the attempt is another's, or its lease was taken
@@ -90,6 +92,7 @@ static void rewind_spool(struct ty_ship *ship, const struct ty_log_place *place)
     ty_batch_begin(&ship->batch, place);
     ship->transcript = ty_transcript_new(ship->options.steps, ship->options.step_count,
                                           ship->options.stderr_level, on_entry, ship);
+    ty_transcript_set_progress(ship->transcript, ty_tell_begin(ship->tell));
     ship->spool_at = ship->flushes_at = 0;
     ship->shed = 0;
     ship->has_flush = ship->flushes_read = false;
@@ -190,6 +193,7 @@ static void release(struct ty_ship *ship)
 {
     ty_loop_clear_timer(ship->options.loop, &ship->timer);
     ty_transcript_free(ship->transcript);
+    ty_tell_free(ship->tell);
     if (ship->spool_fd >= 0)
         close(ship->spool_fd);
     if (ship->flushes_fd >= 0)
@@ -270,6 +274,7 @@ static void send(struct ty_ship *ship)
         ty_batch_close(&ship->batch);
     ty_batch_fill(&ship->batch, &append);
     append.end = ship->is_last = ship->reading == CLOSED;
+    ty_tell_now(ship->tell, ship->is_last);
     ship->link = SENDING;
     ty_state_log_append(options->state, &append, on_appended, ship);
 }
@@ -383,6 +388,10 @@ struct ty_ship *ty_ship_new(const struct ty_ship_options *options, ty_ship_fn fn
     ship->worker = ty_xstrdup(options->worker);
     ship->fn = fn;
     ship->context = context;
+    struct ty_tell_options telling = {.state = options->state, .id = options->id, .token = options->token,
+                                      .attempt = options->attempt, .rules = options->progress_rules,
+                                      .is_shedding = options->is_shedding};
+    ship->tell = ty_tell_new(&telling);
     ship->spool_fd = ship->flushes_fd = -1;
     ship->up = ty_state_is_up(options->state);
     try_open(ship);
@@ -410,6 +419,7 @@ void ty_ship_tick(struct ty_ship *ship)
     uint64_t written = atomic_load_explicit(&ship->options.control->spool_bytes, memory_order_acquire);
     if (ship->link != OPEN || ship->reading != RUNNING)
         return;
+    ty_tell_now(ship->tell, false);
     if (written > ship->spool_at || ty_transcript_next_due(ship->transcript) <= ty_clock_wall_us())
         pump(ship);
 }

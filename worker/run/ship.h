@@ -14,6 +14,7 @@
 #include "worker/exec/protocol.h"
 
 struct ty_ship;
+struct ty_progress_rules;
 
 enum ty_ship_event {
     TY_SHIP_READ,   // the spool was read to its end: ty_ship_close is due
@@ -41,6 +42,7 @@ struct ty_ship_options {
     const bool *is_shedding;               // the store has no room for logs: lines wait in the spool while the job runs, and are left
                                            // out, with an entry that says how many, when it has ended
     uint64_t *stored_bytes;                // set to what the job's log takes in the store
+    const struct ty_progress_rules *progress_rules; // of the job's container; borrowed. NULL: none
     const bool *is_short;                  // logs take too much: keep this one's head and its latest lines only
 };
 

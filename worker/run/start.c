@@ -141,6 +141,7 @@ static struct ty_ticket ticket_for(struct ty_run *run, const struct ty_token *to
         .organization = ty_xstrdup(job->metadata ? job->metadata->organization_id : ""),
         .model = ty_xstrdup(job->metadata ? job->metadata->model_name : ""),
         .model_version = ty_xstrdup(job->metadata ? job->metadata->model_version : ""),
+        .container = job->container ? ty_xstrdup(job->container->key) : NULL,
         .after = after ? ty_xstrdup(after) : NULL,
     };
     memcpy(ticket.retries, retries.bits, sizeof ticket.retries);

@@ -7,6 +7,7 @@
 
 #include "core/log_entry.h"
 #include "core/logsplit.h"
+#include "core/progress.h"
 
 #define QUIET_US 1000000u
 #define SAME_TIME_US (2 * QUIET_US)
@@ -22,7 +23,7 @@ struct splitter {
     struct ty_logsplit *split;
     uint64_t due_us; // NEVER when nothing came since the last flush
     enum ty_log_stream stream;
-    bool keeps_tail;
+    bool keeps_tail, tells_progress;
 };
 
 struct ty_transcript {
@@ -33,6 +34,7 @@ struct ty_transcript {
     const char *stderr_level;
     struct splitter splitters[SPLITTERS];
     int step; // the one that has been announced last; -1 before the first
+    struct ty_progress *progress; // NULL: nobody asks
     uint64_t sequence, last_us; // last_us: the time of the entry before
     struct ty_buf entry;        // scratch
     struct {
@@ -89,6 +91,8 @@ static void on_line(void *context, const struct ty_logsplit_line *line)
     emit(splitter->transcript, splitter->stream, line);
     if (splitter->keeps_tail)
         keep_tail(splitter->transcript, line->message, line->len);
+    if (splitter->tells_progress && !line->continued && splitter->transcript->progress)
+        ty_progress_line(splitter->transcript->progress, line->time_us, line->message, line->len);
 }
 
 void ty_transcript_say(struct ty_transcript *transcript, uint64_t time_us, const char *level, const char *message)
@@ -99,20 +103,25 @@ void ty_transcript_say(struct ty_transcript *transcript, uint64_t time_us, const
 
 // ---- life ----
 
+static bool is_step(const struct ty_transcript *transcript, int step, const char *name)
+{
+    return step >= 0 && (size_t)step < transcript->step_count && !strcmp(transcript->steps[step], name);
+}
+
 // Those in which a program of the worker's runs, not one of the job's.
 static bool is_own_step(const struct ty_transcript *transcript, int step)
 {
-    const char *name = step >= 0 && (size_t)step < transcript->step_count ? transcript->steps[step] : "";
-    return !strcmp(name, "prepare") || !strcmp(name, "collect");
+    return is_step(transcript, step, "prepare") || is_step(transcript, step, "collect");
 }
 
 static void open_splitters(struct ty_transcript *transcript, int step)
 {
-    bool is_own = is_own_step(transcript, step);
+    bool is_own = is_own_step(transcript, step), is_train = is_step(transcript, step, "train");
     for (size_t i = 0; i < SPLITTERS; i++) {
         struct splitter *splitter = &transcript->splitters[i];
         ty_logsplit_free(splitter->split);
-        *splitter = (struct splitter){.transcript = transcript, .due_us = NEVER, .keeps_tail = i != SUPERVISOR};
+        *splitter = (struct splitter){.transcript = transcript, .due_us = NEVER, .keeps_tail = i != SUPERVISOR,
+                                      .tells_progress = i != SUPERVISOR && is_train};
         splitter->stream = is_own ? TY_LOG_STREAM_WORKER : streams[i];
         splitter->split = ty_logsplit_new(i == ERR ? transcript->stderr_level : "info", on_line, splitter);
     }
@@ -130,6 +139,11 @@ struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_co
     transcript->step = -1;
     open_splitters(transcript, -1);
     return transcript;
+}
+
+void ty_transcript_set_progress(struct ty_transcript *transcript, struct ty_progress *progress)
+{
+    transcript->progress = progress;
 }
 
 void ty_transcript_free(struct ty_transcript *transcript)

@@ -35,6 +35,10 @@ struct ty_transcript *ty_transcript_new(const char *const *steps, size_t step_co
                                         ty_transcript_fn fn, void *context);
 void ty_transcript_free(struct ty_transcript *transcript);
 
+// From here on the lines that the job prints in its step "train" go to progress too, which is borrowed.
+struct ty_progress;
+void ty_transcript_set_progress(struct ty_transcript *transcript, struct ty_progress *progress);
+
 // An entry of the worker's own: "attempt 1 claimed by w1".
 void ty_transcript_say(struct ty_transcript *transcript, uint64_t time_us, const char *level, const char *message);
 // What has waited a second by the frame's time comes first; then an entry for each step that has begun; then the frame.

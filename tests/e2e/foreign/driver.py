@@ -96,14 +96,13 @@ class Grpcio(Rpcs):
     """Code that Google's compiler made of our protos."""
     name = "grpcio"
 
-    def __init__(self, pool, channel_options=()):
+    def __init__(self):
         import grpc
-        self.grpc, self.pool, self.options = grpc, pool, list(channel_options)
-        self.version = grpc.__version__
-        self.metadata = []
+        from google.protobuf import descriptor_pool
+        self.grpc, self.pool, self.version, self.metadata = grpc, descriptor_pool.Default(), grpc.__version__, []
 
     def open(self, server, key_id=None, key=None, **_):
-        self.channel = self.grpc.insecure_channel(server, [("grpc.use_local_subchannel_pool", 1), *self.options])
+        self.channel = self.grpc.insecure_channel(server, [("grpc.use_local_subchannel_pool", 1)])
         self.metadata = []
         if key is not None:
             self.metadata = [("authorization", "Bearer " + self.authenticate(key_id, key))]
@@ -266,7 +265,8 @@ class Browser(Spoken):
             "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync", f"--user-data-dir={self.profile}",
             self.origin + "/"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        self.version = self.answer()["ready"].split("Chrome/")[1].split()[0]
+        self.version = run(["chromium", "--version"]).stdout.split()[1]
+        self.answer()  # the page is there
 
     def answer(self):
         with contextlib.suppress(queue.Empty):

@@ -30,26 +30,16 @@
     .response = &grpc__reflection__v1__server_reflection_response__descriptor
 
 const struct ty_rpc_method ty_service_methods[] = {
-<<<<<<< HEAD
-    {.path = TRAINING("GetTrainingJob"), TRAINING_TYPES(get_training_job), .on_request = ty_get_on_request},
-    {.path = TRAINING("ListTrainingJobs"), TRAINING_TYPES(list_training_jobs), .tells_closed = true, .is_heavy = true,
-=======
     {.path = TRAINING("GetTrainingJob"), .access = TY_NEEDS_READ, TRAINING_TYPES(get_training_job), .on_request = ty_get_on_request},
-    {.path = TRAINING("ListTrainingJobs"), .access = TY_NEEDS_READ, TRAINING_TYPES(list_training_jobs), .tells_closed = true,
->>>>>>> main
+    {.path = TRAINING("ListTrainingJobs"), .access = TY_NEEDS_READ, TRAINING_TYPES(list_training_jobs), .tells_closed = true, .is_heavy = true,
      .on_request = ty_list_on_request, .on_done = ty_list_on_done},
     {.path = TRAINING("GetTrainingJobLogs"), .access = TY_NEEDS_READ, TRAINING_TYPES(get_training_job_logs),
      .on_request = ty_logs_on_request, .on_done = ty_logs_on_done},
     {.path = "/" TY_LOG_SERVICE_NAME "/Follow", .access = TY_NEEDS_READ, .request = &trainyard__v1__follow_request__descriptor,
      .response = &trainyard__v1__follow_reply__descriptor, .is_stream = true, .takes_one = true,
      .on_request = ty_follow_on_request, .on_sent = ty_follow_on_sent, .on_done = ty_follow_on_done},
-<<<<<<< HEAD
-    {.path = JOBS("ListJobs"), .request = &trainyard__v1__list_jobs_request__descriptor,
-     .response = &trainyard__v1__list_jobs_reply__descriptor, .tells_closed = true, .is_heavy = true, .on_request = ty_job_list_on_request,
-=======
     {.path = JOBS("ListJobs"), .access = TY_NEEDS_READ, .request = &trainyard__v1__list_jobs_request__descriptor,
-     .response = &trainyard__v1__list_jobs_reply__descriptor, .tells_closed = true, .on_request = ty_job_list_on_request,
->>>>>>> main
+     .response = &trainyard__v1__list_jobs_reply__descriptor, .tells_closed = true, .is_heavy = true, .on_request = ty_job_list_on_request,
      .on_done = ty_job_list_on_done},
     {.path = JOBS("GetJob"), .access = TY_NEEDS_READ, .request = &trainyard__v1__get_job_request__descriptor,
      .response = &trainyard__v1__get_job_reply__descriptor, .on_request = ty_job_get_on_request, .on_done = ty_job_get_on_done},

@@ -1,6 +1,6 @@
 // The only door to librdkafka: the common client configuration, and the publisher of commands. The intake's consumer
 // stands in worker/intake/consumer.c, topic administration in producer/topics_admin.c, the reader of
-// topics in producer/topic_reader.c, the mock cluster in deploy/devbroker.
+// topics in producer/topic_reader.c, the follower of access keys in responder/key_feed.c, the mock cluster in deploy/devbroker.
 #pragma once
 
 #include <librdkafka/rdkafka.h>

@@ -19,7 +19,8 @@ struct ty_keyring {
     uint64_t after;    // the order of the latest record that was read
     uint64_t known_ms; // what is known is no older than this; 0: nothing is known
     char incarnation[TY_ID_TEXT_BYTES];
-    bool is_whole, was_full;
+    bool is_whole, was_full, has_feed, is_anew; // is_anew: from the first key on, whatever is on its way
+    uint64_t begun_ms, fed_ms; // fed_ms: as known_ms, of the feed
 };
 
 // All pages of one look. It outlives the keyring where the answer is late.
@@ -69,7 +70,8 @@ static bool is_another(struct ty_keyring *keyring, const struct ty_key_page *pag
     if (!strcmp(keyring->incarnation, page->incarnation))
         return false;
     snprintf(keyring->incarnation, sizeof keyring->incarnation, "%s", page->incarnation);
-    ty_key_table_forget_keys(&keyring->table);
+    if (!keyring->has_feed)
+        ty_key_table_forget_keys(&keyring->table);
     keyring->after = keyring->known_ms = 0;
     return true;
 }
@@ -86,7 +88,9 @@ static void on_page(void *context, const struct ty_err *err, const struct ty_key
         look_later(keyring); // what is known grows old
         return;
     }
-    if (is_another(keyring, page)) {
+    if (is_another(keyring, page) || keyring->is_anew) {
+        keyring->is_anew = false;
+        keyring->after = 0;
         answered->begun_ms = ty_clock_mono_ms();
         ask(keyring);
         return;
@@ -126,6 +130,7 @@ struct ty_keyring *ty_keyring_new(struct ty_loop *loop, struct ty_state *state)
     keyring->loop = loop;
     keyring->state = state;
     keyring->table.max_keys = TY_KEYRING_KEYS_MAX;
+    keyring->begun_ms = ty_clock_mono_ms();
     look(keyring);
     return keyring;
 }
@@ -141,15 +146,44 @@ void ty_keyring_free(struct ty_keyring *keyring)
     free(keyring);
 }
 
+// ---- a feed ----
+
+void ty_keyring_expect_feed(struct ty_keyring *keyring)
+{
+    keyring->has_feed = true;
+}
+
+void ty_keyring_fed(struct ty_keyring *keyring, uint64_t then_ms)
+{
+    keyring->fed_ms = then_ms;
+}
+
+void ty_keyring_forget_keys(struct ty_keyring *keyring)
+{
+    ty_key_table_forget_keys(&keyring->table);
+    keyring->is_anew = true;
+    keyring->known_ms = 0;
+}
+
 // ---- answers ----
+
+static bool is_recent(uint64_t then_ms)
+{
+    return then_ms && ty_clock_mono_ms() - then_ms <= TY_KEYRING_FRESH_MS;
+}
 
 static bool was_read_lately(const struct ty_keyring *keyring)
 {
-    return keyring->known_ms && ty_clock_mono_ms() - keyring->known_ms <= TY_KEYRING_FRESH_MS;
+    return is_recent(keyring->known_ms);
 }
 
+// Kafka is what revocations are confirmed by. While it is away for everybody none can be, and the store's word is enough.
 bool ty_keyring_is_fresh(const struct ty_keyring *keyring)
 {
+    if (keyring->has_feed && is_recent(keyring->fed_ms))
+        return true;
+    if (keyring->has_feed && !keyring->fed_ms && ty_clock_mono_ms() - keyring->begun_ms <= TY_KEYRING_FEED_MS)
+        return false;
     return keyring->is_whole && was_read_lately(keyring);
 }
 

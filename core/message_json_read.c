@@ -1,9 +1,6 @@
 // JSON to the wire. Values become bytes on the way down, so that nothing has to be allocated by a message's layout and what is
 // wrong is found at its place.
-#include <errno.h>
-#include <float.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +9,7 @@
 #include "core/base64.h"
 #include "core/limits.h"
 #include "core/message_json_internal.h"
+#include "core/message_json_number.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
 
@@ -59,132 +57,16 @@ static struct place below(const struct place *up, const char *name, size_t index
     return (struct place){.up = up, .name = name, .index = index, .depth = up->depth, .err = up->err};
 }
 
-// ---- numbers ----
+// ---- scalars ----
 
-struct integer {
-    bool is_negative;
-    uint64_t magnitude;
-};
-
-static bool integer_of_real(double value, struct integer *ret)
+static int check(const struct place *place, const char *wrong)
 {
-    if (!(fabs(value) < 18446744073709551616.0) || floor(value) != value)
-        return false;
-    *ret = (struct integer){.is_negative = value < 0, .magnitude = (uint64_t)fabs(value)};
-    return true;
+    return wrong ? fail(place, "%s", wrong) : 0;
 }
 
-// A JSON number, and nothing around it.
-static bool is_number_text(const char *text)
-{
-    text += *text == '-';
-    if (*text == '0')
-        text++;
-    else
-        for (const char *start = text;; text++)
-            if (*text < '0' || *text > '9') {
-                if (text == start)
-                    return false;
-                break;
-            }
-    if (*text == '.') {
-        size_t digits = strspn(++text, "0123456789");
-        if (!digits)
-            return false;
-        text += digits;
-    }
-    if (*text == 'e' || *text == 'E') {
-        text++;
-        text += *text == '+' || *text == '-';
-        size_t digits = strspn(text, "0123456789");
-        if (!digits)
-            return false;
-        text += digits;
-    }
-    return !*text;
-}
-
-static bool integer_of_text(const char *text, struct integer *ret)
-{
-    if (!is_number_text(text))
-        return false;
-    if (strpbrk(text, ".eE"))
-        return integer_of_real(strtod(text, NULL), ret);
-    ret->is_negative = *text == '-';
-    errno = 0;
-    ret->magnitude = strtoull(text + ret->is_negative, NULL, 10);
-    return !errno;
-}
-
-static bool integer_of(const json_t *value, struct integer *ret)
-{
-    if (json_is_string(value))
-        return strlen(json_string_value(value)) == json_string_length(value) &&
-               integer_of_text(json_string_value(value), ret);
-    if (json_is_real(value))
-        return integer_of_real(json_real_value(value), ret);
-    if (!json_is_integer(value))
-        return false;
-    json_int_t number = json_integer_value(value);
-    *ret = (struct integer){.is_negative = number < 0, .magnitude = number < 0 ? -(uint64_t)number : (uint64_t)number};
-    return true;
-}
-
-// The number in two's complement, within [-lowest, highest].
 static int read_integer(const struct place *place, const json_t *value, uint64_t lowest, uint64_t highest, uint64_t *ret)
 {
-    struct integer integer;
-    if (!integer_of(value, &integer))
-        return fail(place, "is not a whole number of at most 64 bits");
-    if (integer.magnitude > (integer.is_negative ? lowest : highest))
-        return fail(place, "is out of range");
-    *ret = integer.is_negative ? -integer.magnitude : integer.magnitude;
-    return 0;
-}
-
-static int read_real(const struct place *place, const json_t *value, double *ret)
-{
-    static const struct {
-        const char *text;
-        double value;
-    } words[] = {{"NaN", NAN}, {"Infinity", INFINITY}, {"-Infinity", -INFINITY}};
-    if (json_is_number(value)) {
-        *ret = json_number_value(value);
-        return 0;
-    }
-    const char *text = json_string_value(value);
-    for (size_t i = 0; text && i < sizeof words / sizeof *words; i++)
-        if (!strcmp(text, words[i].text)) {
-            *ret = words[i].value;
-            return 0;
-        }
-    if (!text || strlen(text) != json_string_length(value) || !is_number_text(text))
-        return fail(place, "is not a number");
-    *ret = strtod(text, NULL);
-    return isfinite(*ret) ? 0 : fail(place, "is out of range");
-}
-
-static int read_float(const struct place *place, const json_t *value, uint64_t *ret_bits)
-{
-    double number;
-    if (read_real(place, value, &number) < 0)
-        return -TY_EINVALID;
-    float narrow = (float)number;
-    if (isfinite(number) && !isfinite(narrow))
-        return fail(place, "is out of range");
-    uint32_t bits;
-    memcpy(&bits, &narrow, sizeof bits);
-    *ret_bits = bits;
-    return 0;
-}
-
-static int read_double(const struct place *place, const json_t *value, uint64_t *ret_bits)
-{
-    double number;
-    if (read_real(place, value, &number) < 0)
-        return -TY_EINVALID;
-    memcpy(ret_bits, &number, sizeof *ret_bits);
-    return 0;
+    return check(place, ty_json_integer(value, lowest, highest, ret));
 }
 
 static int read_bool(const struct place *place, const json_t *value, uint64_t *ret_bits)
@@ -233,8 +115,8 @@ static int read_scalar(const struct place *place, Field *field, const json_t *va
     case PROTOBUF_C_TYPE_FIXED32: return read_integer(place, value, 0, UINT32_MAX, ret_bits);
     case PROTOBUF_C_TYPE_UINT64:
     case PROTOBUF_C_TYPE_FIXED64: return read_integer(place, value, 0, UINT64_MAX, ret_bits);
-    case PROTOBUF_C_TYPE_FLOAT: return read_float(place, value, ret_bits);
-    case PROTOBUF_C_TYPE_DOUBLE: return read_double(place, value, ret_bits);
+    case PROTOBUF_C_TYPE_FLOAT: return check(place, ty_json_float(value, ret_bits));
+    case PROTOBUF_C_TYPE_DOUBLE: return check(place, ty_json_double(value, ret_bits));
     case PROTOBUF_C_TYPE_BOOL: return read_bool(place, value, ret_bits);
     default: return read_enum(place, field->descriptor, value, ret_bits);
     }

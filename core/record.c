@@ -68,6 +68,12 @@ int ty_record_decode(const void *bytes, size_t len, struct ty_record *ret_record
         return ty_err_set(err, TY_EDATALOSS, "job record: its lengths do not fit its %zu bytes", len);
     r.pool = (const char *)at + TY_RECORD_HEADER_BYTES;
     r.metadata = at + TY_RECORD_HEADER_BYTES + r.pool_len;
+    size_t org_off = (size_t)ty_get_le(at + AT_ORG_OFF, 2), org_len = (size_t)ty_get_le(at + AT_ORG_LEN, 4);
+    r.organization = (const char *)r.metadata;
+    if (org_off <= r.metadata_len && org_len <= r.metadata_len - org_off) {
+        r.organization += org_off;
+        r.organization_len = org_len;
+    }
     r.options = r.metadata + r.metadata_len;
     r.tail = r.options + r.options_len;
     r.tail_len = left - r.pool_len - r.metadata_len - r.options_len;

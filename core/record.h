@@ -91,6 +91,8 @@ struct ty_record {
     // Borrowed from the bytes that were decoded:
     const char *pool;
     size_t pool_len;
+    const char *organization; // within metadata; organization_len 0: none
+    size_t organization_len;
     const uint8_t *metadata, *options, *tail;
     size_t metadata_len, options_len, tail_len;
 };

@@ -1,5 +1,6 @@
 // CancelTrainingJob and DeleteCompletedTrainingJob: the stored state decides whether they are allowed; then publish,
 // apply, answer.
+#include "responder/access.h"
 #include "responder/service_internal.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
@@ -68,7 +69,7 @@ static void on_job(void *context, const struct ty_err *err, const struct ty_reco
         ty_service_store_failed(rpc, err);
     else if (ty_rpc_is_answered(rpc))
         ; // too late
-    else if (!record)
+    else if (!record || !ty_access_may_see_job(rpc, record))
         ty_service_no_such_job(rpc);
     else if (is_cancel && ty_record_is_terminal(record))
         refuse(rpc, record, "only a job that has not ended can be canceled");

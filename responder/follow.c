@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/limits.h"
 #include "core/log_entry.h"
+#include "responder/access.h"
 #include "responder/follow_start.h"
 #include "responder/log_feed.h"
 #include "responder/log_filter.h"
@@ -207,18 +208,29 @@ static void no_job(struct ty_follower *follower)
     ty_rpc_fail(follower->rpc, &err);
 }
 
+// A job keeps its organization; a follower that has not read the job sees nothing of its log.
+static bool may_see(const struct ty_follower *follower, const struct ty_log_job *job)
+{
+    return job->is_known ? ty_access_may_see(follower->rpc, job->organization, job->organization_len) : follower->was_there;
+}
+
 static void on_page(struct ty_log_reader *reader, const struct ty_err *err, const struct ty_log_job *job,
                     const struct ty_log_page *page)
 {
     struct ty_follower *follower = reader->context;
+    struct ty_err refusal;
     if (ty_rpc_is_answered(follower->rpc))
         return;
     if (err) {
         ty_service_store_failed(follower->rpc, err);
         return;
     }
-    if (job->is_known && !job->exists) {
+    if ((job->is_known && !job->exists) || !may_see(follower, job)) {
         no_job(follower);
+        return;
+    }
+    if (ty_access_check_again(follower->rpc, &refusal) < 0) {
+        ty_rpc_fail(follower->rpc, &refusal);
         return;
     }
     follower->was_there = follower->was_there || job->is_known;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "responder/access.h"
 #include "responder/service_internal.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
 
@@ -53,7 +54,7 @@ static void on_job(void *context, const struct ty_err *err, const struct ty_reco
     struct ty_service *service = ty_rpc_context(rpc);
     if (err) {
         ty_service_store_failed(rpc, err);
-    } else if (!record) {
+    } else if (!record || !ty_access_may_see_job(rpc, record)) {
         ty_service_no_such_job(rpc);
     } else {
         // The message's length stands before it: leave room for the longest and put the head where it ends.

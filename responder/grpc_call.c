@@ -1,5 +1,7 @@
 // What a call sends and gets, as batches of the library.
 #include <grpc/byte_buffer.h>
+#include <grpc/support/alloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +47,15 @@ static bool metadata(const struct ty_rpc *rpc, size_t index, const char **ret_ke
     *ret_value = (const char *)GRPC_SLICE_START_PTR(entry->value);
     *ret_value_len = GRPC_SLICE_LENGTH(entry->value);
     return true;
+}
+
+static const char *peer(const struct ty_rpc *rpc, char *out, size_t size)
+{
+    const struct ty_grpc_call *call = (const struct ty_grpc_call *)rpc;
+    char *text = grpc_call_get_peer(call->call);
+    snprintf(out, size, "%s", text ? text : "");
+    gpr_free(text);
+    return out;
 }
 
 // Takes the buffer's memory.
@@ -162,4 +173,4 @@ static void done(struct ty_rpc *rpc)
     ty_grpc_call_unref((struct ty_grpc_call *)rpc);
 }
 
-const struct ty_rpc_transport ty_grpc_transport = {.metadata = metadata, .end = end, .send = send, .done = done};
+const struct ty_rpc_transport ty_grpc_transport = {.metadata = metadata, .peer = peer, .end = end, .send = send, .done = done};

@@ -1,5 +1,8 @@
 // A call that came by HTTP: its request message out of the body, and what a transport does for it.
+#include <netdb.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "core/message_json.h"
 #include "responder/http_internal.h"
@@ -89,7 +92,22 @@ static void done(struct ty_rpc *rpc)
     ty_http_request_unref(request);
 }
 
-const struct ty_rpc_transport ty_http_transport = {.metadata = metadata, .end = end, .send = send_message, .done = done};
+// As gRPC writes it.
+static const char *peer(const struct ty_rpc *rpc, char *out, size_t size)
+{
+    const struct ty_http_request *request = (const struct ty_http_request *)rpc;
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof address;
+    char host[NI_MAXHOST], port[NI_MAXSERV];
+    if (!request->connection || getpeername(request->socket->fd, (struct sockaddr *)&address, &len) < 0 ||
+        getnameinfo((struct sockaddr *)&address, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return out;
+    bool is_v6 = address.ss_family == AF_INET6;
+    snprintf(out, size, is_v6 ? "ipv6:[%s]:%s" : "ipv4:%s:%s", host, port);
+    return out;
+}
+
+const struct ty_rpc_transport ty_http_transport = {.metadata = metadata, .peer = peer, .end = end, .send = send_message, .done = done};
 
 // ---- the request ----
 

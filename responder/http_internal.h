@@ -26,7 +26,8 @@ struct ty_http_connection {
 struct ty_http_request {
     struct ty_rpc rpc; // first: one is the other
     struct ty_http *http;
-    struct MHD_Connection *connection; // NULL: the library has completed it
+    struct MHD_Connection *connection; // NULL: nothing can be sent any more
+    bool completed;                    // the library does not know of it any more
     struct ty_http_connection *socket;
     enum ty_http_protocol protocol;
     bool is_json;                       // messages are JSON, not bytes

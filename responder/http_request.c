@@ -60,7 +60,7 @@ static void drop_body(struct ty_http_request *request)
 void ty_http_request_unref(struct ty_http_request *request)
 {
     struct ty_http *http = request->http;
-    if (request->connection || (request->has_call && !request->call_done))
+    if (!request->completed || (request->has_call && !request->call_done))
         return;
     drop_body(request);
     http->answer_bytes -= request->answer_bytes;
@@ -281,5 +281,6 @@ void ty_http_on_completed(void *context, struct MHD_Connection *connection, void
         ty_rpc_release(rpc);
     }
     ty_http_set_deadline(request->socket, TY_HTTP_IDLE_MS);
+    request->completed = true;
     ty_http_request_unref(request);
 }

@@ -25,7 +25,7 @@
 // A request from its first byte (of a new connection: from accept) to the last of its body: the connection is closed.
 #define TY_HTTP_READ_MS 20000
 // A connection between two requests: closed.
-#define TY_HTTP_IDLE_MS 75000
+#define TY_HTTP_IDLE_MS 60000
 // An answer, or one message of a stream, until the client has taken it: the connection is closed.
 #define TY_HTTP_WRITE_MS 120000
 // A client that takes or sends not one byte meanwhile: closed.

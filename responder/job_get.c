@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "responder/access.h"
 #include "responder/job_view.h"
 #include "responder/service_internal.h"
 #include "trainyard/v1/job_service.pb-c.h"
@@ -36,7 +37,7 @@ static void on_job(void *context, const struct ty_err *err, const struct ty_reco
     struct job_get *get = ty_rpc_scratch(rpc);
     if (err) {
         ty_service_store_failed(rpc, err);
-    } else if (!record) {
+    } else if (!record || !ty_access_may_see_job(rpc, record)) {
         ty_service_no_such_job(rpc);
     } else {
         ty_job_view_add(record, REPLY_JOB, &get->answer);

@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/limits.h"
+#include "responder/access.h"
 #include "responder/job_filter.h"
 #include "responder/job_merge.h"
 #include "responder/job_view.h"
@@ -123,7 +124,7 @@ void ty_job_list_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message)
         ty_rpc_fail(rpc, &err);
         return;
     }
-    if (!ty_service_needs_store(rpc))
+    if (!ty_access_needs_organization(rpc, list->filter.organization_id) || !ty_service_needs_store(rpc))
         return;
     struct ty_job_merge_options options = {.rpc = rpc, .encode = encode, .on_ready = on_ready, .context = list};
     ty_job_filter_query(&list->filter, &options.query);

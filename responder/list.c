@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "responder/access.h"
 #include "responder/job_filter.h"
 #include "responder/job_merge.h"
 #include "responder/service_internal.h"
@@ -99,7 +100,7 @@ void ty_list_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message)
         ty_rpc_fail(rpc, &err);
         return;
     }
-    if (!ty_service_needs_store(rpc))
+    if (!ty_access_needs_organization(rpc, request->organization_id) || !ty_service_needs_store(rpc))
         return;
     struct list *list = ty_xcalloc(1, sizeof *list);
     *slot(rpc) = list;

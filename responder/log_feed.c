@@ -35,6 +35,7 @@ struct ty_log_read {
     uint64_t sequence;
     unsigned news;
     struct ty_log_job job;
+    struct ty_buf organization;
     bool with_job, job_came, page_came, failed;
     struct ty_err err;
     struct ty_log_reader *readers;
@@ -102,6 +103,7 @@ static void deliver(struct ty_log_read *read, const struct ty_log_page *page)
         reader->news_seen = read->news;
         reader->fn(reader, read->failed ? &read->err : NULL, &read->job, page);
     }
+    ty_buf_done(&read->organization);
     free(read);
     release(feed);
 }
@@ -121,13 +123,18 @@ static void on_job(void *context, const struct ty_err *err, const struct ty_reco
         fail(read, err);
     else if (!record)
         read->job = (struct ty_log_job){.is_known = true};
-    else
+    else {
+        ty_buf_clear(&read->organization);
+        ty_buf_add(&read->organization, record->organization, record->organization_len);
         read->job = (struct ty_log_job){.is_known = true,
                                         .exists = true,
                                         .state = record->state,
                                         .is_terminal = ty_record_is_terminal(record),
                                         .attempt = record->attempt,
-                                        .modified_us = record->modified_us};
+                                        .modified_us = record->modified_us,
+                                        .organization = ty_buf_text(&read->organization),
+                                        .organization_len = record->organization_len};
+    }
     if (read->page_came)
         deliver(read, &(struct ty_log_page){.next_attempt = read->attempt, .next_sequence = read->sequence});
 }

@@ -21,6 +21,8 @@ struct ty_log_job {
     bool is_terminal;
     uint32_t attempt;     // the latest; 0: it never ran
     uint64_t modified_us; // its last change
+    const char *organization; // borrowed until the callback is over
+    size_t organization_len;
 };
 
 struct ty_log_reader;

@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/limits.h"
 #include "core/log_entry.h"
+#include "responder/access.h"
 #include "responder/page_token.h"
 #include "responder/service_internal.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
@@ -50,7 +51,7 @@ static void on_job(void *context, const struct ty_err *err, const struct ty_reco
     struct logs *logs = ty_rpc_scratch(rpc);
     if (err) {
         ty_service_store_failed(rpc, err);
-    } else if (!record) {
+    } else if (!record || !ty_access_may_see_job(rpc, record)) {
         ty_service_no_such_job(rpc);
     } else {
         logs->job_ended = ty_record_is_terminal(record);

@@ -10,6 +10,7 @@
 #include "core/kafka.h"
 #include "core/log.h"
 #include "core/redis.h"
+#include "responder/access.h"
 #include "responder/grpc_server.h"
 #include "responder/http_server.h"
 #include "responder/log_feed.h"
@@ -70,15 +71,37 @@ static int open_store(struct ty_responder *responder, const struct ty_responder_
     return 0;
 }
 
-static int open_kafka(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+static struct ty_kafka_options kafka_options(const struct ty_responder_settings *settings)
 {
-    struct ty_kafka_options options = {
+    return (struct ty_kafka_options){
         .brokers = settings->kafka_brokers,
         .client_id = "trainyard-responder",
         .topic_prefix = settings->topic_prefix,
         .properties = settings->kafka_properties,
         .signing_key_file = settings->signing_key_file,
     };
+}
+
+static int open_access(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_kafka_options kafka = kafka_options(settings);
+    struct ty_access_options options = {
+        .kafka = &kafka,
+        .is_on = settings->auth == TY_AUTH_KEYS,
+        .secret_file = settings->token_secret_file,
+        .token_life_s = (uint64_t)settings->token_hours * 3600,
+        .failed_logins = (unsigned)settings->failed_logins,
+        .default_organization = settings->default_organization,
+    };
+    if (!options.is_on)
+        ty_log(TY_LOG_WARN, "access.off", TY_KV("message", "%s",
+               "--auth is none: whoever reaches this address may do everything, for all organizations"));
+    return ty_access_new(responder->loop, responder->service.state, &options, &responder->service.access, err);
+}
+
+static int open_kafka(struct ty_responder *responder, const struct ty_responder_settings *settings, struct ty_err *err)
+{
+    struct ty_kafka_options options = kafka_options(settings);
     return ty_publisher_new(&options, &responder->service.publisher, err);
 }
 
@@ -171,7 +194,7 @@ int ty_responder_start(struct ty_loop *loop, const struct ty_responder_settings 
         ty_catalog_load(settings->catalog_dir, &responder->catalog, err) < 0)
         goto fail;
     service->catalog = responder->catalog;
-    if (ty_service_init(service, err) < 0 || open_store(responder, settings, err) < 0 ||
+    if (ty_service_init(service, err) < 0 || open_store(responder, settings, err) < 0 || open_access(responder, settings, err) < 0 ||
         open_kafka(responder, settings, err) < 0 || serve_http(responder, settings, err) < 0 ||
         serve_grpc(responder, settings, err) < 0)
         goto fail;
@@ -260,6 +283,7 @@ void ty_responder_free(struct ty_responder *responder)
     ty_publisher_free(responder->service.publisher, 1000);
     ty_grpc_free(responder->grpc);
     ty_http_free(responder->http);
+    ty_access_free(responder->service.access);
     ty_tls_free(responder->tls);
     ty_store_memory_free(responder->service.memory);
     ty_state_free(responder->service.state);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/wire.h"
+#include "responder/access.h"
 #include "responder/rpc_transport.h"
 
 bool ty_rpc_is_stream(const struct ty_rpc *rpc)
@@ -214,6 +215,11 @@ void ty_rpc_dispatch(struct ty_rpc *rpc, const uint8_t *bytes, size_t len)
 {
     ProtobufCMessage *message;
     struct ty_err err;
+    if (!rpc->admitted && ty_access_admit(rpc, &err) < 0) {
+        ty_rpc_fail(rpc, &err);
+        return;
+    }
+    rpc->admitted = true;
     if (ty_wire_unpack(rpc->method->request, bytes, len, &message, &err) < 0) {
         ty_rpc_fail(rpc, &err);
         return;
@@ -302,6 +308,27 @@ bool ty_rpc_metadata(const struct ty_rpc *rpc, size_t index, const char **ret_ke
                      const char **ret_value, size_t *ret_value_len)
 {
     return rpc->calls->transport->metadata(rpc, index, ret_key, ret_key_len, ret_value, ret_value_len);
+}
+
+const char *ty_rpc_peer(const struct ty_rpc *rpc, char *out, size_t size)
+{
+    *out = 0;
+    return rpc->calls->transport->peer ? rpc->calls->transport->peer(rpc, out, size) : out;
+}
+
+enum ty_access_needed ty_rpc_access(const struct ty_rpc *rpc)
+{
+    return rpc->method->access;
+}
+
+const struct ty_principal *ty_rpc_principal(const struct ty_rpc *rpc)
+{
+    return &rpc->principal;
+}
+
+void ty_rpc_set_principal(struct ty_rpc *rpc, const struct ty_principal *principal)
+{
+    rpc->principal = *principal;
 }
 
 void ty_rpc_add_trailing_bytes(struct ty_rpc *rpc, const char *key, const void *bytes, size_t len)

@@ -12,6 +12,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "core/key.h"
 #include "core/limits.h"
 
 struct ty_rpc;
@@ -30,9 +31,28 @@ struct ty_rpc;
 // Entries of an answer's trailing metadata; more are dropped.
 #define TY_RPC_TRAILING_MAX 8
 
+// What a caller needs for an RPC, while authentication is on. Which organization is a second question: see access.h.
+enum ty_access_needed {
+    TY_NEEDS_UNSAID,  // nobody has thought of it: as TY_NEEDS_OWNER
+    TY_NEEDS_NOTHING, // anybody, without a token too
+    TY_NEEDS_READ,
+    TY_NEEDS_SUBMIT,
+    TY_NEEDS_OWNER,
+};
+
+// Whose token came with a call.
+struct ty_principal {
+    bool is_known; // false: authentication is off, or the call needs nothing
+    struct ty_id key_id;
+    enum ty_key_role role;
+    int64_t issued_s, expires_s; // of the token, seconds since 1970
+    char organization[TY_LIMIT_ID_BYTES + 1];
+};
+
 // One RPC of the table that a transport is made with.
 struct ty_rpc_method {
     const char *path; // "/package.Service/Method"
+    enum ty_access_needed access;
     const ProtobufCMessageDescriptor *request, *response;
     bool is_stream;      // any number of messages both ways; no time limit
     bool takes_one;      // of a stream: one request, and the end of the client's side ends nothing
@@ -59,6 +79,14 @@ bool ty_rpc_is_cancelled(const struct ty_rpc *rpc);
 // Request metadata in the order received; false behind the last. Borrowed, not NUL-terminated.
 bool ty_rpc_metadata(const struct ty_rpc *rpc, size_t index, const char **ret_key, size_t *ret_key_len,
                      const char **ret_value, size_t *ret_value_len);
+// From where the call comes, as gRPC writes it ("ipv4:10.0.0.1:4711"); "" where the transport cannot say. Returns out.
+const char *ty_rpc_peer(const struct ty_rpc *rpc, char *out, size_t size);
+enum ty_access_needed ty_rpc_access(const struct ty_rpc *rpc);
+// Borrowed; of a call that was admitted it stays as it is.
+const struct ty_principal *ty_rpc_principal(const struct ty_rpc *rpc);
+// By whoever admits the call (access.c).
+void ty_rpc_set_principal(struct ty_rpc *rpc, const struct ty_principal *principal);
+
 // For the answer to come; both are copied. At most TY_RPC_TRAILING_MAX.
 void ty_rpc_add_trailing(struct ty_rpc *rpc, const char *key, const char *value);
 // The same with any bytes; key ends in "-bin", and the wire carries them in base64.

@@ -17,6 +17,8 @@ struct ty_rpc_transport {
     void (*end)(struct ty_rpc *rpc, struct ty_buf *message, const struct ty_err *err);
     // Streams: sends one message; ty_rpc_on_sent comes when it has left. May take the buffer's memory. False: it cannot.
     bool (*send)(struct ty_rpc *rpc, struct ty_buf *message);
+    // As ty_rpc_peer. NULL: it cannot say.
+    const char *(*peer)(const struct ty_rpc *rpc, char *out, size_t size);
     // Nobody holds the call, and on_done has come: the memory is the transport's again.
     void (*done)(struct ty_rpc *rpc);
 };
@@ -50,6 +52,8 @@ struct ty_rpc {
     // The unanswered call, each hold of a handler or of the transport.
     int holds;
     bool answered, cancelled, sending, ends_later;
+    bool admitted; // its token was looked at
+    struct ty_principal principal;
     struct ty_err *end_err; // ends_later: with this status; NULL: OK
     struct ty_timer timer;
     struct ty_rpc_trailing trailing[TY_RPC_TRAILING_MAX];
@@ -66,8 +70,8 @@ void ty_rpc_init(struct ty_rpc *rpc, struct ty_rpc_calls *calls, const struct ty
 // Begins it: counts it, and sets the time limit of a unary call (timeout_ms: what the client gives it; ours is kept). False:
 // it was refused and answered (no such method, too many calls, stopping), and may be gone.
 bool ty_rpc_start(struct ty_rpc *rpc, uint64_t timeout_ms);
-// The one way of a request message to its handler, called by every transport: checks the bytes, unpacks, hands over. What is
-// wrong with them fails the call.
+// The one way of a request message to its handler, called by every transport: asks whether the caller may (access.h; once a call),
+// checks the bytes, unpacks, hands over. What is wrong fails the call.
 void ty_rpc_dispatch(struct ty_rpc *rpc, const uint8_t *bytes, size_t len);
 // The client of a stream has said all that it wants to say.
 void ty_rpc_on_half_close(struct ty_rpc *rpc);

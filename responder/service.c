@@ -10,9 +10,11 @@
 #include "responder/log_feed.h"
 #include "responder/request_options.h"
 #include "responder/service_internal.h"
+#include "proto/rpc/v1/auth.pb-c.h"
 #include "trainyard/v1/job_service.pb-c.h"
 #include "trainyard/v1/log_service.pb-c.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
+#include "viam/app/v1/app.pb-c.h"
 
 #define TRAINING(method) "/" TY_SERVICE_NAME "/" method
 #define JOBS(method) "/" TY_JOB_SERVICE_NAME "/" method
@@ -28,35 +30,41 @@
     .response = &grpc__reflection__v1__server_reflection_response__descriptor
 
 const struct ty_rpc_method ty_service_methods[] = {
-    {.path = TRAINING("GetTrainingJob"), TRAINING_TYPES(get_training_job), .on_request = ty_get_on_request},
-    {.path = TRAINING("ListTrainingJobs"), TRAINING_TYPES(list_training_jobs), .tells_closed = true, .is_heavy = true,
+    {.path = TRAINING("GetTrainingJob"), .access = TY_NEEDS_READ, TRAINING_TYPES(get_training_job), .on_request = ty_get_on_request},
+    {.path = TRAINING("ListTrainingJobs"), .access = TY_NEEDS_READ, TRAINING_TYPES(list_training_jobs), .tells_closed = true, .is_heavy = true,
      .on_request = ty_list_on_request, .on_done = ty_list_on_done},
-    {.path = TRAINING("GetTrainingJobLogs"), TRAINING_TYPES(get_training_job_logs),
+    {.path = TRAINING("GetTrainingJobLogs"), .access = TY_NEEDS_READ, TRAINING_TYPES(get_training_job_logs),
      .on_request = ty_logs_on_request, .on_done = ty_logs_on_done},
-    {.path = "/" TY_LOG_SERVICE_NAME "/Follow", .request = &trainyard__v1__follow_request__descriptor,
+    {.path = "/" TY_LOG_SERVICE_NAME "/Follow", .access = TY_NEEDS_READ, .request = &trainyard__v1__follow_request__descriptor,
      .response = &trainyard__v1__follow_reply__descriptor, .is_stream = true, .takes_one = true,
      .on_request = ty_follow_on_request, .on_sent = ty_follow_on_sent, .on_done = ty_follow_on_done},
-    {.path = JOBS("ListJobs"), .request = &trainyard__v1__list_jobs_request__descriptor,
+    {.path = JOBS("ListJobs"), .access = TY_NEEDS_READ, .request = &trainyard__v1__list_jobs_request__descriptor,
      .response = &trainyard__v1__list_jobs_reply__descriptor, .tells_closed = true, .is_heavy = true, .on_request = ty_job_list_on_request,
      .on_done = ty_job_list_on_done},
-    {.path = JOBS("GetJob"), .request = &trainyard__v1__get_job_request__descriptor,
+    {.path = JOBS("GetJob"), .access = TY_NEEDS_READ, .request = &trainyard__v1__get_job_request__descriptor,
      .response = &trainyard__v1__get_job_reply__descriptor, .on_request = ty_job_get_on_request, .on_done = ty_job_get_on_done},
-    {.path = TRAINING("ListSupportedContainers"), TRAINING_TYPES(list_supported_containers),
+    {.path = TRAINING("ListSupportedContainers"), .access = TY_NEEDS_READ, TRAINING_TYPES(list_supported_containers),
      .on_request = ty_containers_on_request},
-    {.path = TRAINING("SubmitTrainingJob"), TRAINING_TYPES(submit_training_job),
+    {.path = TRAINING("SubmitTrainingJob"), .access = TY_NEEDS_SUBMIT, TRAINING_TYPES(submit_training_job),
      .on_request = ty_submit_on_managed, .on_timeout = ty_submit_on_timeout, .on_done = ty_submit_on_done},
-    {.path = TRAINING("SubmitCustomTrainingJob"), TRAINING_TYPES(submit_custom_training_job),
+    {.path = TRAINING("SubmitCustomTrainingJob"), .access = TY_NEEDS_SUBMIT, TRAINING_TYPES(submit_custom_training_job),
      .on_request = ty_submit_on_custom, .on_timeout = ty_submit_on_timeout, .on_done = ty_submit_on_done},
-    {.path = TRAINING("CancelTrainingJob"), TRAINING_TYPES(cancel_training_job),
+    {.path = TRAINING("CancelTrainingJob"), .access = TY_NEEDS_SUBMIT, TRAINING_TYPES(cancel_training_job),
      .on_request = ty_control_on_cancel, .on_timeout = ty_control_on_timeout},
-    {.path = TRAINING("DeleteCompletedTrainingJob"), TRAINING_TYPES(delete_completed_training_job),
+    {.path = TRAINING("DeleteCompletedTrainingJob"), .access = TY_NEEDS_OWNER, TRAINING_TYPES(delete_completed_training_job),
      .on_request = ty_control_on_delete, .on_timeout = ty_control_on_timeout},
-    {.path = "/grpc.health.v1.Health/Check", HEALTH_TYPES, .on_request = ty_health_on_check},
-    {.path = "/grpc.health.v1.Health/Watch", HEALTH_TYPES, .is_stream = true, .on_request = ty_health_on_watch,
+    {.path = "/proto.rpc.v1.AuthService/Authenticate", .access = TY_NEEDS_NOTHING,
+     .request = &proto__rpc__v1__authenticate_request__descriptor, .response = &proto__rpc__v1__authenticate_response__descriptor,
+     .on_request = ty_authenticate_on_request},
+    {.path = "/viam.app.v1.AppService/ListOrganizations", .access = TY_NEEDS_READ,
+     .request = &viam__app__v1__list_organizations_request__descriptor,
+     .response = &viam__app__v1__list_organizations_response__descriptor, .on_request = ty_organizations_on_request},
+    {.path = "/grpc.health.v1.Health/Check", .access = TY_NEEDS_NOTHING, HEALTH_TYPES, .on_request = ty_health_on_check},
+    {.path = "/grpc.health.v1.Health/Watch", .access = TY_NEEDS_NOTHING, HEALTH_TYPES, .is_stream = true, .on_request = ty_health_on_watch,
      .on_sent = ty_health_on_sent, .on_done = ty_health_on_watch_done},
-    {.path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", REFLECTION_TYPES, .is_stream = true,
+    {.path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", .access = TY_NEEDS_NOTHING, REFLECTION_TYPES, .is_stream = true,
      .on_request = ty_reflection_on_request},
-    {.path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", REFLECTION_TYPES, .is_stream = true,
+    {.path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", .access = TY_NEEDS_NOTHING, REFLECTION_TYPES, .is_stream = true,
      .on_request = ty_reflection_on_request},
 };
 const size_t ty_service_method_count = sizeof ty_service_methods / sizeof *ty_service_methods;

@@ -16,6 +16,7 @@
 #define TY_LOG_SERVICE_NAME "trainyard.v1.LogService"
 #define TY_JOB_SERVICE_NAME "trainyard.v1.JobService"
 
+struct ty_access;
 struct ty_log_feeds;
 struct ty_watcher;
 
@@ -24,6 +25,7 @@ struct ty_service {
     struct ty_state *state;
     struct ty_store_memory *memory;
     struct ty_publisher *publisher;
+    struct ty_access *access;
     const struct ty_catalog *catalog;
     struct ty_reflection *reflection;
     struct ty_buf containers;      // the answer to ListSupportedContainers

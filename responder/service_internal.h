@@ -30,6 +30,9 @@ void ty_control_on_cancel(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_control_on_delete(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_control_on_timeout(struct ty_rpc *rpc);
 
+void ty_authenticate_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
+void ty_organizations_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
+
 void ty_containers_on_request(struct ty_rpc *rpc, const ProtobufCMessage *message);
 void ty_containers_build(const struct ty_catalog *catalog, struct ty_buf *out);
 

@@ -40,6 +40,18 @@ static const struct ty_setting rows[] = {
     {.key = "tls-client-ca", .environment = "TRAINYARD_TLS_CLIENT_CA", .type = TY_SETTING_TEXT,
      .offset = AT(tls_client_ca), .unit = "",
      .help = "File with certificates in PEM; only clients are served whose own certificate comes from one of them."},
+    {.key = "auth", .environment = "TRAINYARD_AUTH", .type = TY_SETTING_CHOICE, .offset = AT(auth), .choices = "none|keys",
+     .fallback = "none", .unit = "", .help = "Who may call. none: everybody, for all organizations; keys: who has logged in with a key (trainyard keys)."},
+    {.key = "token-secret-file", .environment = "TRAINYARD_TOKEN_SECRET_FILE", .type = TY_SETTING_TEXT, .offset = AT(token_secret_file),
+     .unit = "", .help = "File with what access tokens are signed with, one secret a line, the first signs; the same for all responders. Without it a "
+                         "random secret of this process is used. It is read again when it has changed."},
+    {.key = "token-hours", .environment = "TRAINYARD_TOKEN_HOURS", .type = TY_SETTING_INT, .offset = AT(token_hours), .min = 1, .max = 87600,
+     .fallback = "720", .unit = "hours", .help = "How long an access token is good. Clients do not renew theirs."},
+    {.key = "failed-logins", .environment = "TRAINYARD_FAILED_LOGINS", .type = TY_SETTING_INT, .offset = AT(failed_logins), .min = 0,
+     .max = 1000000, .fallback = "60", .unit = "a minute",
+     .help = "Failed log-ins from one address, and of one key, after which more are answered with RESOURCE_EXHAUSTED; 0: no limit."},
+    {.key = "default-organization", .environment = "TRAINYARD_DEFAULT_ORGANIZATION", .type = TY_SETTING_TEXT, .offset = AT(default_organization),
+     .fallback = "default", .unit = "", .help = "With auth none: the organization that ListOrganizations tells clients they are in."},
     {.key = "redis", .environment = "TRAINYARD_REDIS", .type = TY_SETTING_TEXT, .offset = AT(redis),
      .fallback = "redis://127.0.0.1:6379", .unit = "",
      .help = "The job store: redis://[user:password@]host:port[/database], rediss:// for TLS where hiredis has it, or unix:///path."},
@@ -116,15 +128,15 @@ static int check_tls(const struct ty_responder_settings *settings, struct ty_err
 // Not on loopback: whoever listens on the way must not read along, and who calls must be known.
 static int check_exposed(const struct ty_responder_settings *settings, const char *flag, const char *text, struct ty_err *err)
 {
-    bool has_tls = is_set(settings->tls_cert), knows_clients = is_set(settings->tls_client_ca);
+    bool has_tls = is_set(settings->tls_cert), knows_clients = settings->auth != TY_AUTH_NONE || is_set(settings->tls_client_ca);
     if (settings->insecure || (has_tls && knows_clients))
         return 0;
     return ty_err_set(err, TY_EINVALID,
                       "%s: \"%.128s\" is not a loopback address, and %s; others are served so only with --insecure",
                       flag, text,
-                      has_tls         ? "nobody is asked who they are (--tls-client-ca is not set)"
+                      has_tls         ? "nobody is asked who they are (--auth keys, --tls-client-ca)"
                       : knows_clients ? "there is no TLS (--tls-cert, --tls-key)"
-                                      : "there is neither TLS (--tls-cert, --tls-key) nor are clients asked who they are");
+                                      : "there is neither TLS (--tls-cert, --tls-key) nor are clients asked who they are (--auth keys)");
 }
 
 static int split_address(const struct ty_responder_settings *settings, const char *flag, const char *text, char **ret_host,

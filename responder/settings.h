@@ -6,6 +6,8 @@
 
 #include "core/settings.h"
 
+enum ty_responder_auth { TY_AUTH_NONE, TY_AUTH_KEYS };
+
 struct ty_responder_settings {
     char *listen;
     char *port_file;
@@ -13,6 +15,10 @@ struct ty_responder_settings {
     char **http_origins;
     int64_t http_max_connections, http_max_per_address;
     bool insecure;
+    int auth; // enum ty_responder_auth
+    char *token_secret_file;
+    int64_t token_hours, failed_logins;
+    char *default_organization;
     char *tls_cert, *tls_key, *tls_client_ca;
     char *redis, *redis_password_file;
     int64_t redis_timeout_ms;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "responder/access.h"
 #include "responder/request_options.h"
 #include "responder/service_internal.h"
 #include "viam/app/mltraining/v1/ml_training.pb-c.h"
@@ -148,7 +149,7 @@ static void start(struct ty_rpc *rpc, const Managed *managed, const Custom *cust
         ty_rpc_fail(rpc, &err);
         return;
     }
-    if (!ty_service_needs_store(rpc))
+    if (!ty_access_needs_organization(rpc, submit->spec.organization_id) || !ty_service_needs_store(rpc))
         return;
     if (ty_store_memory_admit(service->memory, &err) < 0) {
         ty_rpc_fail(rpc, &err);

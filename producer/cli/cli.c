@@ -49,7 +49,8 @@ static const struct {
 int ty_cli_connect(const struct ty_cli *cli, struct ty_rpc_client **ret_client, struct ty_err *err)
 {
     struct ty_rpc_client_options options = {
-        .server = cli->common->server, .token = cli->common->token, .timeout_ms = (int)cli->common->timeout_ms,
+        .server = cli->common->server, .token = cli->common->token, .key_id = cli->common->api_key_id,
+        .key = cli->common->api_key, .timeout_ms = (int)cli->common->timeout_ms,
         .tls = cli->common->tls, .tls_ca = cli->common->tls_ca, .tls_cert = cli->common->tls_cert,
         .tls_key = cli->common->tls_key};
     return ty_rpc_client_new(&options, ret_client, err);

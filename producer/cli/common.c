@@ -27,6 +27,10 @@ const struct ty_setting ty_cli_common_rows[] = {
      .unit = "", .help = "File with the private key of tls-cert."},
     {.key = "token", .environment = "TRAINYARD_TOKEN", .type = TY_SETTING_TEXT, .offset = AT(token), .unit = "",
      .help = "Bearer token sent to the responder; better given by the environment, which ps does not show."},
+    {.key = "api-key-id", .environment = "TRAINYARD_API_KEY_ID", .type = TY_SETTING_TEXT, .offset = AT(api_key_id), .unit = "",
+     .help = "The id of the key to log in to the responder with, where there is no token."},
+    {.key = "api-key", .environment = "TRAINYARD_API_KEY", .type = TY_SETTING_TEXT, .offset = AT(api_key), .unit = "",
+     .help = "Its secret; better given by the environment, which ps does not show."},
     {.key = "timeout-ms", .environment = "TRAINYARD_TIMEOUT_MS", .type = TY_SETTING_INT, .offset = AT(timeout_ms),
      .min = 100, .max = 600000, .fallback = "10000", .unit = "ms",
      .help = "How long one call of the responder, or the work of topics, may take, connecting included; of "
@@ -47,7 +51,8 @@ const size_t ty_cli_common_count = sizeof ty_cli_common_rows / sizeof *ty_cli_co
 static bool is_needed(const struct ty_setting *row, unsigned needs)
 {
     bool is_kafka = !strncmp(row->key, "kafka-", 6) || !strcmp(row->key, "signing-key-file") || !strcmp(row->key, "topic-prefix");
-    bool is_server = !strcmp(row->key, "server") || !strcmp(row->key, "token") || !strncmp(row->key, "tls", 3);
+    bool is_server = !strcmp(row->key, "server") || !strcmp(row->key, "token") || !strncmp(row->key, "tls", 3) ||
+                     !strncmp(row->key, "api-key", 7);
     bool is_time = !strcmp(row->key, "timeout-ms");
     return (!is_kafka || needs & TY_CLI_NEEDS_KAFKA) && (!is_server || needs & TY_CLI_NEEDS_SERVER) &&
            (!is_time || needs & (TY_CLI_NEEDS_SERVER | TY_CLI_TAKES_TIME));

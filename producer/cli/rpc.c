@@ -10,9 +10,12 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/crypto.h"
 #include "core/wire.h"
 #include "producer/cli/rpc_internal.h"
+#include "proto/rpc/v1/auth.pb-c.h"
 
+#define AUTHENTICATE "/proto.rpc.v1.AuthService/Authenticate"
 #define SERVICE "/viam.app.mltraining.v1.MLTrainingService/"
 // Above what a responder ever answers (TY_LIMIT_LIST_BYTES and what its clients take, 32 MiB).
 #define ANSWER_BYTES (64 * 1024 * 1024)
@@ -48,10 +51,15 @@ static bool is_header_value(const char *text)
     return grpc_header_nonbin_value_is_legal(slice);
 }
 
+static const char *text_of(const char *setting)
+{
+    return setting && *setting ? setting : NULL;
+}
+
 int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc_client **ret_client,
                       struct ty_err *err)
 {
-    const char *token = options->token && *options->token ? options->token : NULL;
+    const char *token = text_of(options->token), *key_id = text_of(options->key_id), *key = text_of(options->key);
     grpc_channel_credentials *credentials;
     char *address TY_FREE = NULL;
     bool tls;
@@ -59,6 +67,8 @@ int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc
         return -(int)err->code;
     if (token && !is_header_value(token))
         return ty_err_set(err, TY_EINVALID, "--token: has characters that a header cannot carry");
+    if (!token && !key != !key_id)
+        return ty_err_set(err, TY_EINVALID, "--api-key and --api-key-id: one of them is missing");
     if (!getenv("GRPC_VERBOSITY") && !getenv("GRPC_TRACE"))
         gpr_set_log_function(drop_log);
     grpc_init();
@@ -69,6 +79,8 @@ int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc
     struct ty_rpc_client *client = ty_xcalloc(1, sizeof *client);
     client->server = ty_xstrdup(options->server);
     client->authorization = token ? ty_xasprintf("Bearer %s", token) : NULL;
+    client->key_id = key_id && !token ? ty_xstrdup(key_id) : NULL;
+    client->key = key && !token ? ty_xstrdup(key) : NULL;
     client->timeout_ms = options->timeout_ms;
     client->channel = create_channel(address, credentials);
     client->queue = grpc_completion_queue_create_for_pluck(NULL);
@@ -96,6 +108,10 @@ void ty_rpc_client_free(struct ty_rpc_client *client)
     grpc_shutdown();
     free(client->server);
     free(client->authorization);
+    free(client->key_id);
+    if (client->key)
+        ty_crypto_wipe(client->key, strlen(client->key));
+    free(client->key);
     free(client);
 }
 
@@ -211,11 +227,10 @@ int ty_rpc_unpack(const struct ty_rpc_client *client, grpc_byte_buffer *received
     return 0;
 }
 
-int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const ProtobufCMessage *request,
-                       const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response, struct ty_err *err)
+static int call_path(struct ty_rpc_client *client, const char *path, const ProtobufCMessage *request,
+                     const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response, struct ty_err *err)
 {
     struct ty_rpc_call call = {0};
-    char *path TY_FREE = ty_xasprintf("%s%s", *method == '/' ? "" : SERVICE, method);
     forget_trailing(client);
     ty_rpc_open_call(client, path, client->timeout_ms, &call);
     call.sent = ty_rpc_pack(request);
@@ -227,6 +242,35 @@ int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const P
     }
     ty_rpc_close_call(&call);
     return rc;
+}
+
+int ty_rpc_log_in(struct ty_rpc_client *client, struct ty_err *err)
+{
+    Proto__Rpc__V1__AuthenticateRequest request = PROTO__RPC__V1__AUTHENTICATE_REQUEST__INIT;
+    Proto__Rpc__V1__Credentials credentials = PROTO__RPC__V1__CREDENTIALS__INIT;
+    ProtobufCMessage *message;
+    if (client->authorization || !client->key)
+        return 0;
+    credentials.type = (char *)"api-key";
+    credentials.payload = client->key;
+    request.entity = client->key_id;
+    request.credentials = &credentials;
+    if (call_path(client, AUTHENTICATE, &request.base, &proto__rpc__v1__authenticate_response__descriptor, &message, err) < 0)
+        return ty_err_prefix(err, "logging in");
+    const char *token = ((const Proto__Rpc__V1__AuthenticateResponse *)message)->access_token;
+    int rc = *token && is_header_value(token) ? 0 : ty_err_set(err, TY_EDATALOSS, "responder %s: it gave no access token", client->server);
+    if (rc == 0)
+        client->authorization = ty_xasprintf("Bearer %s", token);
+    protobuf_c_message_free_unpacked(message, NULL);
+    return rc;
+}
+
+int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const ProtobufCMessage *request,
+                       const ProtobufCMessageDescriptor *response, ProtobufCMessage **ret_response, struct ty_err *err)
+{
+    char *path TY_FREE = ty_xasprintf("%s%s", *method == '/' ? "" : SERVICE, method);
+    int rc = ty_rpc_log_in(client, err);
+    return rc < 0 ? rc : call_path(client, path, request, response, ret_response, err);
 }
 
 const void *ty_rpc_client_trailing_bytes(const struct ty_rpc_client *client, const char *key, size_t *ret_len)

@@ -14,18 +14,19 @@ struct ty_rpc_client;
 struct ty_rpc_client_options {
     const char *server; // "host:port" or "[address]:port", with http:// or https:// before it or not
     const char *token;  // sent as "authorization: Bearer TOKEN"; NULL or "": nothing is sent
+    const char *key_id, *key; // without a token: the first call logs in with these before it; NULL or "": it does not
     int timeout_ms;     // for each call, connecting included
     bool tls;           // as https://; so are the files below
     const char *tls_ca, *tls_cert, *tls_key; // PEM files; NULL or "": the system's authorities, no certificate of our own
 };
 
-// The texts of options are copied. TY_EINVALID: not of the form host:port, a token that cannot be a header's value, or TLS
+// The texts of options are copied. TY_EINVALID: not of the form host:port, a token that cannot be a header's value, half a key, or TLS
 // files that contradict each other or the server's http://; TY_ENOTFOUND and others: as ty_file_read of a TLS file.
 int ty_rpc_client_new(const struct ty_rpc_client_options *options, struct ty_rpc_client **ret_client,
                       struct ty_err *err) TY_MUST_USE;
 void ty_rpc_client_free(struct ty_rpc_client *client);
 
-// Calls a method of the service ("GetTrainingJob"), or of another one ("/package.Service/Method"). *ret_response is the caller's, freed with
+// Calls a method of the service ("GetTrainingJob"), or of another by its path ("/package.Service/Method"). *ret_response is the caller's, freed with
 // protobuf_c_message_free_unpacked. Errors: the server's status with its message, and with its name where the fault is
 // the server's (or it is no responder at all); TY_EDATALOSS when the answer is no message of this kind.
 int ty_rpc_client_call(struct ty_rpc_client *client, const char *method, const ProtobufCMessage *request,
@@ -36,7 +37,8 @@ const char *ty_rpc_client_trailing(const struct ty_rpc_client *client, const cha
 // The same of a key that ends in "-bin": any bytes.
 const void *ty_rpc_client_trailing_bytes(const struct ty_rpc_client *client, const char *key, size_t *ret_len);
 
-// A call of any service that is answered by a stream of messages. Nothing is waited for by opening it; one at a time a client.
+// A call of any service that is answered by a stream of messages. Nothing is waited for by opening it, but a log-in
+// that is still to be done; one at a time a client.
 struct ty_rpc_stream;
 int ty_rpc_stream_open(struct ty_rpc_client *client, const char *path, const ProtobufCMessage *request,
                        struct ty_rpc_stream **ret_stream, struct ty_err *err) TY_MUST_USE;

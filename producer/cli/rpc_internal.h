@@ -15,6 +15,7 @@ struct ty_rpc_trailing {
 
 struct ty_rpc_client {
     char *server, *authorization; // authorization: NULL without a token
+    char *key_id, *key; // to log in with; NULL: not
     int timeout_ms;
     grpc_channel *channel;
     grpc_completion_queue *queue;
@@ -38,6 +39,8 @@ int ty_rpc_server_parse(const struct ty_rpc_client_options *options, char **ret_
 // The caller releases them. Errors as of ty_rpc_client_new.
 int ty_rpc_credentials(const struct ty_rpc_client_options *options, bool tls, grpc_channel_credentials **ret_credentials,
                        struct ty_err *err) TY_MUST_USE;
+// Logs in where that is still to be done; before a call is opened.
+int ty_rpc_log_in(struct ty_rpc_client *client, struct ty_err *err) TY_MUST_USE;
 // Opens a call to path ("/package.Service/Method") with the metadata that every call carries. deadline_ms 0: none.
 void ty_rpc_open_call(struct ty_rpc_client *client, const char *path, int deadline_ms, struct ty_rpc_call *call);
 // After the last batch's end.

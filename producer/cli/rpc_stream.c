@@ -51,6 +51,8 @@ static int send(struct ty_rpc_stream *stream, struct ty_err *err)
 int ty_rpc_stream_open(struct ty_rpc_client *client, const char *path, const ProtobufCMessage *request,
                        struct ty_rpc_stream **ret_stream, struct ty_err *err)
 {
+    if (ty_rpc_log_in(client, err) < 0)
+        return -(int)err->code;
     struct ty_rpc_stream *stream = ty_xcalloc(1, sizeof *stream);
     stream->client = client;
     ty_rpc_open_call(client, path, 0, &stream->call);

@@ -19,7 +19,7 @@
 // verb's options.
 struct ty_cli_common {
     char *server;
-    char *token;
+    char *token, *api_key_id, *api_key;
     bool tls;
     char *tls_ca, *tls_cert, *tls_key;
     int64_t timeout_ms;
@@ -78,7 +78,7 @@ extern const struct ty_cli_verb ty_cli_get, ty_cli_list, ty_cli_history, ty_cli_
 
 // ---- for the verbs ----
 
-// A client for --server with --token.
+// A client for --server with --token, or --api-key-id and --api-key.
 int ty_cli_connect(const struct ty_cli *cli, struct ty_rpc_client **ret_client, struct ty_err *err) TY_MUST_USE;
 // One JSON document and a newline on out; takes the reference. compact: on one line.
 void ty_cli_put_json(const struct ty_cli *cli, json_t *document, bool compact);

@@ -38,7 +38,7 @@ static int change(const char *script, const char *verb, struct ty_buf *out)
 {
     command_succeeds(out, "cd %s && rm -rf now && cp -r kept now && sed -i '%s' now/" COMMAND " && ! cmp -s kept/" COMMAND
                           " now/" COMMAND " && %s -Inow --include_imports --descriptor_set_out=now/set.binpb now/" COMMAND
-                          " now/trainyard/v1/event.proto now/trainyard/v1/job_service.proto now/trainyard/v1/log.proto now/trainyard/v1/log_service.proto now/trainyard/v1/rule.proto now/trainyard/v1/key.proto",
+                          " now/trainyard/v1/event.proto now/trainyard/v1/job_service.proto now/trainyard/v1/log.proto now/trainyard/v1/log_service.proto now/trainyard/v1/rule.proto now/trainyard/v1/key.proto now/proto/rpc/v1/auth.proto now/viam/app/v1/app.proto",
                      dir, script, TY_PROTOC);
     // The other packages are not compiled here, so the golden file is cut down to those that are.
     command_succeeds(out, "cd %s/now && grep -v '\tgrpc\\.' golden.txt >cut.txt && mv cut.txt golden.txt", dir);

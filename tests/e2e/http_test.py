@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import select
 import shutil
@@ -437,6 +438,42 @@ class Http(unittest.TestCase):
                        "transfer-encoding: chunked\r\n\r\n".encode() + endless)
         self.assertNotIn(b"HTTP/1.1 200", got, "a body without an end is cut off")
         self.assertEqual(self.ask("GET", "/healthz")[0], 200)
+
+    def test_requests_that_are_nearly_right(self):
+        """Good requests with some bytes changed, moved, doubled or left out."""
+        seed = int(os.environ.get("TRAINYARD_HTTP_SEED", random.randrange(1 << 32)))
+        rng = random.Random(seed)
+        frame = b"\0\0\0\0\3\x0a\x01x"
+        good = [head.format(ML=ML, FOLLOW=FOLLOW, WATCH=WATCH, n=len(body)).replace("\n", "\r\n").encode() + body for head, body in (
+            ("POST {ML}GetTrainingJob HTTP/1.1\nHost: localhost\nContent-Type: application/json\nContent-Length: {n}\n\n", b'{"id":"x"}'),
+            ("POST {ML}SubmitTrainingJob HTTP/1.1\nHost: localhost\nContent-Type: application/json\nTrainyard-Label: a=b\n"
+             "Idempotency-Key: k\nContent-Length: {n}\n\n", b'{"tags":["a"],"modelType":1,"organizationId":"o"}'),
+            ("POST {ML}GetTrainingJob HTTP/1.1\nHost: localhost\nContent-Type: application/grpc-web+proto\nGrpc-Timeout: 1S\n"
+             "Content-Length: {n}\n\n", frame),
+            ("POST /grpc.reflection.v1.ServerReflection/ServerReflectionInfo HTTP/1.1\nHost: localhost\nContent-Type: application/grpc-web\n"
+             "Transfer-Encoding: chunked\n\n", b"10\r\n" + b"\0\0\0\0\3\x3a\1*" * 2 + b"\r\n0\r\n\r\n"),
+            ("GET {FOLLOW}?id=x&tail=3&untilNow=true HTTP/1.1\nHost: localhost\nLast-Event-ID: abc\n\n", b""),
+            ("GET {WATCH}?service= HTTP/1.1\nHost: localhost\nOrigin: https://app.example.com\n\n", b""),
+            ("OPTIONS {ML}GetTrainingJob HTTP/1.1\nHost: localhost\nOrigin: https://app.example.com\nAccess-Control-Request-Method: POST\n"
+             "Access-Control-Request-Headers: authorization\n\n", b""))]
+        host, port = self.address.split(":")
+        count, before = int(os.environ.get("TRAINYARD_HTTP_BAD", 1000)), self._descriptors()
+        for _ in range(count):
+            request = bytearray(rng.choice(good) * rng.choice((1, 1, 1, 2)))
+            for _ in range(rng.choice((1, 1, 2, 5, 20))):
+                at, size = rng.randrange(len(request) + 1), rng.choice((1, 1, 2, 8, 60))
+                piece = rng.choice((b"", rng.randbytes(size), bytes(request[at:at + size]) * 2, b"\0" * size, b"\r\n\r\n", b"9" * size))
+                request[at:at + rng.choice((0, size))] = piece
+            with socket.create_connection((host, int(port)), 10) as line, contextlib.suppress(ConnectionError):
+                line.sendall(request)
+                if rng.random() < 0.5:
+                    line.settimeout(0.01)
+                    with contextlib.suppress(TimeoutError):
+                        line.recv(1 << 16)
+        print(f"{count} requests that are nearly right, seed {seed}", file=sys.stderr)
+        self.assertEqual(self.ask("GET", "/readyz")[0], 200)
+        stack.wait_until(lambda: self._descriptors() <= before + 5, "the connections are gone", 30)
+        self.assertNotIn("Sanitizer", self.yard.responder.text())
 
     def test_clients_that_break_off(self):
         """At every byte of a request, and of streams: nothing is kept and nothing breaks."""

@@ -186,6 +186,48 @@ static void what_is_known_grows_old(void **state)
     ty_loop_clear_timer(client.loop, &tick);
 }
 
+// A feed beside the store: nothing counts until it has read everything, and then its word is enough.
+static void a_feed_is_waited_for_and_enough(void **state)
+{
+    struct ty_key key = a_key(), fed = a_key(), gone = revocation_of(&fed);
+    char name[TY_KEY_NAME_BYTES];
+    TY_BUF(value);
+    (void)state;
+    ty_keyring_expect_feed(keyring);
+    put(&key);
+    be_whole();
+    uint64_t begun = ty_clock_mono_ms();
+    STATE_UNTIL(&client, ty_keyring_count(keyring) == 1);
+    assert_int_equal(find(&key), TY_EUNAVAILABLE);
+    ty_key_encode(&fed, "test", &value);
+    ty_key_name(&fed.id, false, name);
+    ty_keyring_put(keyring, name, strlen(name), value.data, value.len);
+    ty_keyring_fed(keyring, ty_clock_mono_ms());
+    assert_int_equal(find(&fed), TY_OK);
+    assert_int_equal(find(&key), TY_OK);
+    assert_true(ty_clock_mono_ms() - begun < TY_KEYRING_FEED_MS);
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    bool changed;
+    state_attach(&client, "cluster", "settings", 0, &changed); // another store, and not whole
+    for (uint64_t end = ty_clock_mono_ms() + 2500; ty_clock_mono_ms() < end;) {
+        ty_keyring_fed(keyring, ty_clock_mono_ms());
+        assert_int_equal(find(&fed), TY_OK);
+        STATE_RAW(&client, NULL, "PING"); // the loop turns
+    }
+    ty_buf_clear(&value);
+    ty_key_encode(&gone, "test", &value);
+    ty_key_name(&fed.id, true, name);
+    ty_keyring_put(keyring, name, strlen(name), value.data, value.len);
+    assert_int_equal(find(&fed), TY_EPERMISSION);
+    ty_keyring_forget_keys(keyring);
+    ty_keyring_fed(keyring, ty_clock_mono_ms());
+    assert_int_equal(find(&key), TY_ENOTFOUND);
+    assert_int_equal(find(&fed), TY_EPERMISSION);
+    put(&key);
+    be_whole();
+    STATE_UNTIL(&client, find(&key) == TY_OK);
+}
+
 static void more_keys_than_a_page_are_read(void **state)
 {
     enum { MANY = 2500, STEP = 50 };
@@ -280,6 +322,7 @@ int main(void)
         CASE(a_revocation_stands_when_the_store_goes_back),
         CASE(an_emptied_store_makes_no_key_good),
         CASE(what_is_known_grows_old),
+        CASE(a_feed_is_waited_for_and_enough),
         CASE(more_keys_than_a_page_are_read),
         CASE(keys_lie_on_one_shard),
     };

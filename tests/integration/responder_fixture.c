@@ -366,8 +366,15 @@ void rpc_call_cancel(struct rpc_client *client, const char *path, const void *by
 
 struct rpc_stream *rpc_stream_open(struct rpc_client *client, const char *path)
 {
-    struct rpc_stream *stream = open_call(client, path, NULL, 0);
+    return rpc_stream_open_with(client, path, NULL);
+}
+
+struct rpc_stream *rpc_stream_open_with(struct rpc_client *client, const char *path, const char *const *metadata)
+{
+    struct rpc_stream *stream = open_call(client, path, metadata, 0);
     grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
+    op.data.send_initial_metadata.metadata = stream->metadata;
+    op.data.send_initial_metadata.count = stream->metadata_count;
     start(stream, &op, 1, &stream->send_tag);
     wait_for(stream, &stream->send_tag);
     return stream;

@@ -53,6 +53,8 @@ void rpc_call_cancel(struct rpc_client *client, const char *path, const void *by
 
 struct rpc_stream;
 struct rpc_stream *rpc_stream_open(struct rpc_client *client, const char *path);
+// The same with metadata, as of rpc_call.
+struct rpc_stream *rpc_stream_open_with(struct rpc_client *client, const char *path, const char *const *metadata);
 void rpc_stream_send(struct rpc_stream *stream, const void *bytes, size_t len);
 void rpc_stream_half_close(struct rpc_stream *stream);
 // Asks for the next message now; rpc_stream_receive returns it later. The client library drops what arrived before it was

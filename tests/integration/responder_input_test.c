@@ -234,7 +234,7 @@ static void test_no_such_method(void **state)
 {
     struct rpc_answer answer;
     (void)state;
-    static const char *const paths[] = {RPC_TRAINING "NoSuchMethod", "/viam.app.v1.AppService/ListOrganizations", "/x"};
+    static const char *const paths[] = {RPC_TRAINING "NoSuchMethod", "/viam.app.v1.AppService/GetRegistryItem", "/x"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         rpc_call(client, paths[i], "", 0, NULL, 0, &answer);
         assert_int_equal(answer.status, UNIMPLEMENTED);

@@ -44,7 +44,7 @@ static rd_kafka_t *open_handle(rd_kafka_type_t type, const char *const (*setting
 struct mock_kafka *mock_kafka_new(void)
 {
     static const char *const settings[][2] = {{"test.mock.num.brokers", "1"}};
-    static const char *const topics[] = {PREFIX "submit", PREFIX "cancel", PREFIX "delete", PREFIX "dead-letter"};
+    static const char *const topics[] = {PREFIX "submit", PREFIX "cancel", PREFIX "delete", PREFIX "dead-letter", PREFIX "settings"};
     struct mock_kafka *kafka = ty_xcalloc(1, sizeof *kafka);
     kafka->handle = open_handle(RD_KAFKA_PRODUCER, settings, 1);
     kafka->cluster = rd_kafka_handle_mock_cluster(kafka->handle);

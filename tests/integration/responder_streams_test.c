@@ -182,7 +182,7 @@ static void ask_everything(const char *path)
     request.message_request_case = GRPC__REFLECTION__V1__SERVER_REFLECTION_REQUEST__MESSAGE_REQUEST_LIST_SERVICES;
     request.list_services = (char *)"";
     Response *response = ask(stream, &request);
-    assert_int_equal(response->list_services_response->n_service, 6);
+    assert_int_equal(response->list_services_response->n_service, 8);
     assert_string_equal(response->list_services_response->service[0]->name, SERVICE);
     grpc__reflection__v1__server_reflection_response__free_unpacked(response, NULL);
 

@@ -55,6 +55,8 @@ static void test_services(void **state)
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "proto.rpc.v1.AuthService",
+        "viam.app.v1.AppService",
     };
     struct ty_reflection *reflection = index_of_ours();
     (void)state;

@@ -10,6 +10,8 @@
 #include "core/loop.h"
 
 struct ty_redis;
+// Whether rediss:// is understood: hiredis has TLS from 1.0 on.
+bool ty_redis_has_tls(void);
 
 // A file with a password: larger ones are refused.
 #define TY_REDIS_SECRET_BYTES 4096
@@ -44,7 +46,7 @@ typedef void (*ty_redis_state_fn)(void *context, bool up, const struct ty_err *e
 typedef void (*ty_redis_message_fn)(void *context, const char *channel, const char *bytes, size_t len);
 
 struct ty_redis_options {
-    const char *url;          // redis://[user:password@]host[:port][/db] or unix://[user:password@]/path; %XX in user, password
+    const char *url;          // redis://[user:password@]host[:port][/db], rediss:// where hiredis has TLS, or unix://[user:password@]/path; %XX in user, password
     uint64_t connect_ms;      // from the start of an attempt to up: default 2000
     uint64_t command_ms;      // deadline of a command: default 4000. The oldest unanswered command past it breaks the connection
     uint64_t reconnect_ms;    // first back-off, doubled with jitter to at most 2000: default 50

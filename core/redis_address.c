@@ -14,6 +14,7 @@
 #include "core/buf.h"
 #include "core/file.h"
 #include "core/redis_internal.h"
+#include "core/redis_tls.h"
 
 // ---- the URL ----
 
@@ -108,13 +109,15 @@ int ty_redis_url_parse(const char *text, struct ty_redis_url *url, struct ty_err
 {
     *url = (struct ty_redis_url){0};
     bool is_unix = !strncmp(text, "unix://", 7);
-    if (!strncmp(text, "rediss://", 9))
+    bool is_tls = !strncmp(text, "rediss://", 9);
+    if (is_tls && !ty_redis_has_tls())
         return ty_err_set(err, TY_EINVALID,
                           "Redis URL: rediss:// is TLS, which this build's hiredis does not have (--version); a TLS tunnel on "
                           "this machine can stand in between");
-    if (!is_unix && strncmp(text, "redis://", 8))
+    url->tls = is_tls;
+    if (!is_unix && !is_tls && strncmp(text, "redis://", 8))
         return ty_err_set(err, TY_EINVALID, "Redis URL: it starts with neither redis:// nor unix:///");
-    const char *rest = text + (is_unix ? 7 : 8), *at = is_unix && *rest == '/' ? NULL : strrchr(rest, '@');
+    const char *rest = text + (is_unix ? 7 : is_tls ? 9 : 8), *at = is_unix && *rest == '/' ? NULL : strrchr(rest, '@');
     if (at && parse_credentials(rest, (size_t)(at - rest), url, err) < 0)
         return -(int)err->code;
     rest = at ? at + 1 : rest;

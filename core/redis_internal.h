@@ -11,6 +11,7 @@
 struct ty_redis_url {
     char *host, *path; // one of them; path: of a Unix socket
     char *user, *password;
+    bool tls;
     int port, database;
     char *shown; // where it leads, without the credentials: for messages
 };

@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/redis_internal.h"
+#include "core/redis_tls.h"
 
 #define RECONNECT_MAX_MS 2000
 // A connection that lived this long starts its next back-off from the beginning.
@@ -251,6 +252,13 @@ static void connect_to(struct ty_redis *redis, const char *address)
     }
     if (redis->url.host)
         redisEnableKeepAlive(&connection->c);
+    struct ty_err err;
+    if (redis->url.tls && ty_redis_tls_start(connection, redis->url.host, &err) < 0) {
+        ty_err_set(&redis->cause, TY_EUNAVAILABLE, "Redis at %s: %s", redis->url.shown, err.message);
+        redisAsyncFree(connection);
+        went_down(redis);
+        return;
+    }
     if (watch(redis, connection) < 0)
         ty_redis_link_break(redis);
 }

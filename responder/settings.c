@@ -54,7 +54,7 @@ static const struct ty_setting rows[] = {
      .fallback = "default", .unit = "", .help = "With auth none: the organization that ListOrganizations tells clients they are in."},
     {.key = "redis", .environment = "TRAINYARD_REDIS", .type = TY_SETTING_TEXT, .offset = AT(redis),
      .fallback = "redis://127.0.0.1:6379", .unit = "",
-     .help = "The job store: redis://[user:password@]host:port[/database] or unix:///path."},
+     .help = "The job store: redis://[user:password@]host:port[/database], rediss:// for TLS where hiredis has it, or unix:///path."},
     {.key = "redis-password-file", .environment = "TRAINYARD_REDIS_PASSWORD_FILE", .type = TY_SETTING_TEXT,
      .offset = AT(redis_password_file), .unit = "",
      .help = "File with the password of the user in redis (redis://user@host), or of the default user."},

@@ -25,7 +25,7 @@ static const struct ty_setting rows[] = {
     TEXT("ready-file", NULL, ready_file, NULL, 
          "File to write the worker's name to once it has met the store; it is away while a partition is held (breaker-percent) or stands still (stall-timeout-s)."),
     TEXT("redis", "TRAINYARD_REDIS", redis, "redis://127.0.0.1:6379",
-         "The job store: redis://[user:password@]host:port[/database] or unix:///path."),
+         "The job store: redis://[user:password@]host:port[/database], rediss:// for TLS where hiredis has it, or unix:///path."),
     TEXT("redis-password-file", "TRAINYARD_REDIS_PASSWORD_FILE", redis_password_file, NULL,
          "File with the password of the user in redis (redis://user@host), or of the default user."),
     INT("redis-timeout-ms", "TRAINYARD_REDIS_TIMEOUT_MS", redis_timeout_ms, 50, 60000, "4000", "ms",

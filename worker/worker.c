@@ -378,6 +378,6 @@ void ty_worker_free(struct ty_worker *worker)
 
 void ty_worker_print_version(FILE *out)
 {
-    fprintf(out, "trainyard-worker %s\nlibrdkafka %s\nhiredis %d.%d.%d, without TLS\nprotobuf-c %s\n", TY_VERSION,
-            rd_kafka_version_str(), HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH, protobuf_c_version());
+    fprintf(out, "trainyard-worker %s\nlibrdkafka %s\nhiredis %d.%d.%d, %s TLS\nprotobuf-c %s\n", TY_VERSION,
+            rd_kafka_version_str(), HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH, ty_redis_has_tls() ? "with" : "without", protobuf_c_version());
 }

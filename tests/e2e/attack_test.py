@@ -15,8 +15,9 @@ from http2 import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS,
 KINDS = stack.broker_kinds()
 TRAINING = "/viam.app.mltraining.v1.MLTrainingService/"
 SEED = int(os.environ.get("TRAINYARD_ATTACK_SEED", random.SystemRandom().randrange(1 << 32)))
-# How much more memory than at the start may be in use when all is over: what the allocators keep.
-KEPT_BYTES = 96 << 20
+# How much more memory than at the start may be in use when all is over: what the allocators keep of some 220 MiB at most, seen to be
+# between 75 and 101 MiB.
+KEPT_BYTES = 160 << 20
 tried = {}
 
 
@@ -261,7 +262,9 @@ class Attack(unittest.TestCase):
                 TRAINING + "DeleteCompletedTrainingJob": ml.DeleteCompletedTrainingJobRequest(id=self.jobs[1]),
                 TRAINING + "GetTrainingJobLogs": ml.GetTrainingJobLogsRequest(id=self.jobs[0], page_token="AAAA"),
                 TRAINING + "ListSupportedContainers": ml.ListSupportedContainersRequest(),
-                "/trainyard.v1.LogService/FollowTrainingJobLogs": ml.GetTrainingJobRequest(id=self.jobs[0]),
+                "/trainyard.v1.LogService/Follow": ml.GetTrainingJobRequest(id=self.jobs[0]),
+                "/trainyard.v1.JobService/ListJobs": ml.ListTrainingJobsRequest(organization_id="nobody", status=1),
+                "/trainyard.v1.JobService/GetJob": ml.GetTrainingJobRequest(id=self.jobs[0]),
                 "/grpc.health.v1.Health/Check": ml.GetTrainingJobRequest(id="x"), "/grpc.health.v1.Health/Watch": ml.GetTrainingJobRequest(id="x"),
                 "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ml.GetTrainingJobRequest(id="x"),
                 "/proto.rpc.v1.AuthService/Authenticate": ml.GetTrainingJobRequest(id="x"),

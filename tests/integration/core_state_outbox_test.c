@@ -390,6 +390,29 @@ static void a_replay_that_dies_before_its_end_is_ended_by_the_next(void **state)
     STATE_RAW(&client, NULL, "DEL", "{ty:0}:p", "{ty:0}:w");
 }
 
+// A lost store gets a cancel again before the events bring its job: it counts when it is of the job's organization, or of any.
+static void what_was_asked_of_a_restored_job_counts_by_organization(void **state)
+{
+    static const char *const askers[] = {"acme", "rival", NULL};
+    (void)state;
+    outbox_of("p", LEASE_MS);
+    for (size_t i = 0; i < 3; i++) {
+        struct ty_id id = ty_id_new();
+        TY_BUF(record);
+        bool done = false;
+        struct ty_apply cancel = {.kind = TY_COMMAND_CANCEL, .job_id = id, .organization_id = askers[i]};
+        assert_int_equal(state_apply(&client, &cancel, 1, NULL).results[0], TY_APPLY_TOMBSTONE);
+        state_record(&client, &id, &(struct state_job){.organization = NULL}, &record);
+        struct ty_restore job = {.id = id, .version = 1, .record = record.data, .record_len = record.len};
+        ty_state_restore(client.state, 0, "p", TOPIC, 0, NULL, 0, &job, 1, on_restored, &done);
+        STATE_UNTIL(&client, done);
+        assert_int_equal(state_get(&client, &id).state == TY_JOB_PENDING, i == 1);
+        state_control(&client, TY_COMMAND_DELETE, &id);
+    }
+    replayed("p");
+    STATE_RAW(&client, NULL, "DEL", "{ty:0}:p", "{ty:0}:w", "{ty:0}:o");
+}
+
 // ---- what stands ----
 
 static void an_end_stands_when_kafka_has_it(void **state)
@@ -483,6 +506,7 @@ int main(void)
         cmocka_unit_test(a_store_that_went_back_is_not_told),
         cmocka_unit_test(what_is_no_record_is_said_and_can_be_passed),
         cmocka_unit_test(a_replay_that_dies_before_its_end_is_ended_by_the_next),
+        cmocka_unit_test(what_was_asked_of_a_restored_job_counts_by_organization),
         cmocka_unit_test(an_end_stands_when_kafka_has_it),
         cmocka_unit_test(who_gave_back_waits_for_kafka_or_the_next),
         cmocka_unit_test(an_end_that_another_took_over_waits_for_that_one),

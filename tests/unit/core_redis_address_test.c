@@ -81,13 +81,26 @@ static void a_file_gives_the_password(void **state)
     assert_null(text);
 }
 
+static void tls_is_understood_where_there_is_any(void **state)
+{
+    struct ty_redis_url url;
+    struct ty_err err;
+    (void)state;
+    int rc = ty_redis_url_parse("rediss://u:p@h:1/2", &url, &err);
+    assert_int_equal(rc, ty_redis_has_tls() ? 0 : -TY_EINVALID);
+    if (rc == 0)
+        assert_true(url.tls && url.port == 1 && url.database == 2 && !strcmp(url.user, "u"));
+    else
+        assert_non_null(strstr(err.message, "rediss:// is TLS"));
+    ty_redis_url_done(&url);
+}
+
 static void errors_say_what_is_wrong_and_no_secret(void **state)
 {
     static const struct {
         const char *text, *says;
     } cases[] = {
         {"", "starts with neither"},
-        {"rediss://h", "rediss:// is TLS"},
         {"hunter2", "starts with neither"},
         {"redis://", "host is missing"},
         {"redis://:6379", "host is missing"},
@@ -132,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_are_taken_apart),
         cmocka_unit_test(a_file_gives_the_password),
+        cmocka_unit_test(tls_is_understood_where_there_is_any),
         cmocka_unit_test(errors_say_what_is_wrong_and_no_secret),
         cmocka_unit_test(numeric_addresses_need_no_resolver),
     };

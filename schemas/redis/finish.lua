@@ -3,6 +3,8 @@
 -- (C completed, M completed with a model to be named, F failed, X stopped, H hand back, R retry), reason, patch.
 -- Answer, one each: 1 done, 2 already done by this token, 3 stale, 4 unknown, 5 done and deleted.
 local ttl_ms, site, now, out = ARGV[2], site_of(ARGV[3]), now_us(), {}
+-- Reasons of attempts that had begun to train, whether a renewal came to say so or not: script_exit, signal, empty_output, collect_failed.
+local TRAINED = { [1] = true, [2] = true, [6] = true, [9] = true }
 local EVENT = { C = 'complete', M = 'complete', F = 'fail', X = 'stopped', H = 'hand_back', R = 'retry' }
 local queued, ids, seen = false, {}, {}
 for i = 4, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
@@ -40,6 +42,7 @@ for n, id in ipairs(ids) do
             elseif to then
                 result = 1
                 h.state, h.reason = to, reason
+                if h.started == 0 and (to == COMPLETED or TRAINED[reason]) then h.started = now end
                 local held = ''
                 if to == CANCELED then
                     h.reason, patch = REASON_CANCELED, ''
@@ -49,8 +52,6 @@ for n, id in ipairs(ids) do
                         no_back_off(h, raw, now)
                 elseif event == 'quarantine' then
                     h.reason, patch = REASON_QUARANTINED, quarantine_patch(h)
-                elseif to == COMPLETED and h.started == 0 then
-                    h.started = now
                 end
                 if to == PENDING then h.lease_ms = 0 end
                 release(id, h, raw, from)

@@ -28,7 +28,7 @@ class Checklist(Wire, Access, Jobs, Logs, unittest.TestCase):
             yard.script(name, text)
         cls.messages = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2")
         cls.open_server = yard.another_responder("open")
-        cls.tls_server = yard.tls_responder() if "--tls-cert" in stack.responder_flags() else None
+        cls.tls_server = yard.tls_responder()
         cls.start_pings()
         yard.start_keyed_responder()
         yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "300")
@@ -39,7 +39,7 @@ class Checklist(Wire, Access, Jobs, Logs, unittest.TestCase):
         cls.open.open(cls.open_server)
         for client in (cls.api, cls.other, cls.open):
             cls.addClassCleanup(client.close)
-        cls.token = cls.api.metadata[0][1].removeprefix("Bearer ") if trip.HAS_AUTH else "any"
+        cls.token = cls.api.metadata[0][1].removeprefix("Bearer ")
         yard.cli("pause", cls.QUIET, cls.LARGE)
         for name in (cls.QUIET, cls.LARGE):
             stack.wait_until(lambda: yard.redis.ask("HEXISTS", "{ty:0}:g", f"pause/{name}") == ":1", "the pause is in force")

@@ -5,7 +5,6 @@ TRAINYARD_BUILD says which build (set by ctest). A suite is called with the brok
 """
 import contextlib
 import ctypes
-import functools
 import importlib
 import io
 import json
@@ -19,7 +18,6 @@ import sys
 import tarfile
 import tempfile
 import time
-import unittest
 import uuid
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -32,16 +30,6 @@ PREFIX = "mltraining."
 def skip(reason):
     print(f"skipped: {reason}", flush=True)
     sys.exit(SKIPPED)
-
-
-@functools.cache
-def responder_flags():
-    return subprocess.run([BUILD / "bin/trainyard-responder", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
-def needs(flag):
-    """For a test of what the responder has only with a flag that it may not have yet."""
-    return unittest.skipUnless(flag in responder_flags(), f"the responder has no {flag}")
 
 
 def report(suite, text):
@@ -249,15 +237,14 @@ class Messages:
         out.mkdir()
         protos = SOURCE / "proto"
         ours = ["google/rpc/status.proto", "trainyard/v1/job_service.proto", "viam/app/mltraining/v1/ml_training.proto", "trainyard/v1/command.proto",
-                "trainyard/v1/event.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto"]
-        log_in = [name for name in ("viam/app/v1/app", "proto/rpc/v1/auth") if (protos / f"{name}.proto").exists()]
-        ours += [f"{name}.proto" for name in log_in]
+                "trainyard/v1/event.proto", "trainyard/v1/log.proto", "trainyard/v1/log_service.proto", "viam/app/v1/app.proto",
+                "proto/rpc/v1/auth.proto"]
         if protoc.main(["protoc", f"-I{protos}", f"--python_out={out}", f"--grpc_python_out={out}", *ours]):
             raise AssertionError("protoc refused the protos")
         sys.path.insert(0, str(out))
         self.ml = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2")
-        for name in log_in:
-            importlib.import_module(name.replace("/", ".") + "_pb2")
+        for name in ("viam.app.v1.app_pb2", "proto.rpc.v1.auth_pb2"):
+            importlib.import_module(name)
         self.ml_grpc = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2_grpc")
         self.command = importlib.import_module("trainyard.v1.command_pb2")
         self.event = importlib.import_module("trainyard.v1.event_pb2")

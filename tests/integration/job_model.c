@@ -289,11 +289,19 @@ static void end_early(struct model *model, const struct model_site *site, struct
     }
 }
 
+// A reason that only an attempt has that had begun to train.
+static bool is_of_training(unsigned reason)
+{
+    return reason == TY_REASON_SCRIPT_EXIT || reason == TY_REASON_SIGNAL || reason == TY_REASON_EMPTY_OUTPUT ||
+           reason == TY_REASON_COLLECT_FAILED;
+}
+
 static void end_attempt(struct model *model, const struct model_site *site, struct model_job *job, const struct ty_finish *finish)
 {
     // Read before a loss is taken back: an attempt that was lost after it had started has started.
     bool has_started = job->stage > TY_STAGE_CLAIMED || job->reason == TY_REASON_WORKER_LOST;
     take_loss_back(job);
+    job->has_started = job->has_started || is_of_training(finish->reason);
     switch (finish->action) {
     case TY_FINISH_COMPLETED:
     case TY_FINISH_COMPLETED_MODEL:

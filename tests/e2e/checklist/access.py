@@ -25,7 +25,6 @@ class Access:
             return answer.status(), None
         return 0, auth_pb2.AuthenticateResponse.FromString(answer.body[5:]).access_token
 
-    @stack.needs("--auth")
     @shows(10)
     def test_log_in(self):
         status, token = self.authenticate(self.yard.server, self.key["key_id"], payload=self.key["key"])
@@ -36,7 +35,6 @@ class Access:
             self.assertEqual((status, bool(token)), (0, True), entity)
             self.assertEqual(self.authenticate(self.yard.server, entity)[0], UNAUTHENTICATED)
 
-    @stack.needs("--auth")
     @shows(11)
     def test_log_in_that_fails(self):
         key_id, key = self.key["key_id"], self.key["key"]
@@ -51,7 +49,6 @@ class Access:
         request = self.messages.ListTrainingJobsRequest(organization_id=stack.ORGANIZATION)
         return self.raw(server).call(LIST, request.SerializeToString(), [("authorization", value) for value in authorizations]).status()
 
-    @stack.needs("--auth")
     @shows(12)
     def test_one_bearer(self):
         good = f"Bearer {self.token}"
@@ -61,7 +58,6 @@ class Access:
         for anything in ((), ("bearer x",), ("Basic eA==",), (good,), ("Bearer x", "Bearer y")):
             self.assertEqual(self.list_with(self.open_server, *anything), 0, anything)
 
-    @stack.needs("--auth")
     @shows(13)
     def test_tokens_last(self):
         """Clients do not look into a token; this check does."""
@@ -69,7 +65,6 @@ class Access:
         expires = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
         self.assertGreater(expires - time.time(), 24 * HOUR_S)
 
-    @stack.needs("--auth")
     @shows(14)
     def test_tokens_of_others(self):
         head, claims, signature = self.token.split(".")
@@ -80,13 +75,11 @@ class Access:
                 self.assertEqual(self.list_with(self.yard.server, f"Bearer {token}"), UNAUTHENTICATED)
                 self.assertEqual(self.list_with(self.open_server, f"Bearer {token}"), 0)
 
-    @stack.needs("--auth")
     @shows(15)
     def test_organizations(self):
         self.assertEqual(self.api.organizations(), [{"id": stack.ORGANIZATION, "name": stack.ORGANIZATION}])
         self.assertEqual(self.other.organizations(), [{"id": OTHER, "name": OTHER}])
 
-    @stack.needs("--auth")
     @shows(28)
     def test_jobs_of_others(self):
         for id in (self.finished, self.sleeping):

@@ -15,10 +15,6 @@ def shows(*lines):
     return mark
 
 
-def marks(test):
-    return getattr(getattr(test, test._testMethodName), "lines", ())
-
-
 class Result(unittest.TextTestResult):
     """Keeps what became of each check."""
 
@@ -28,7 +24,7 @@ class Result(unittest.TextTestResult):
 
     def startTest(self, test):
         super().startTest(test)
-        for line in marks(test):
+        for line in getattr(getattr(test, test._testMethodName), "lines", ()):
             self.checks.setdefault(line, set()).add(test._testMethodName)
 
     def addSuccess(self, test):
@@ -41,9 +37,9 @@ class Result(unittest.TextTestResult):
             self.at_fault.add(test._testMethodName)
 
     def verdict(self, line):
-        checks = self.checks.get(line, set()) - {test._testMethodName for test, _ in self.skipped}
+        checks = self.checks.get(line, set())
         if not checks:
-            reason = LINES[line].get("not_applicable") or next((said for test, said in self.skipped if line in marks(test)), None)
+            reason = LINES[line].get("not_applicable")
             return f"not applicable: {reason}" if reason else "NO CHECK"
         return "passed" if checks <= self.passed - self.at_fault else "FAILED"
 

@@ -94,7 +94,6 @@ class Logs:
         newer = self.raw().call("/viam.app.mltraining.v1.MLTrainingService/ListSupportedContainers", b"\x0a\x24" + stack.ORGANIZATION.encode())
         self.assertEqual((newer.status(), len(newer.body) > 5), (0, True))
 
-    @stack.needs("--auth")
     @shows(39)
     def test_what_local_training_needs(self):
         """By the command line program itself in clients_long_test.py; here by what it calls, in a connection of its own."""

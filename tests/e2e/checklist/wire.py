@@ -14,9 +14,8 @@ from checklist.lines import shows
 from foreign import driver
 
 ML = "/viam.app.mltraining.v1.MLTrainingService/"
-ALL_SERVICES = [ML + "ListSupportedContainers", "/grpc.health.v1.Health/Check"]
-if "--auth" in stack.responder_flags():
-    ALL_SERVICES += ["/proto.rpc.v1.AuthService/Authenticate", "/viam.app.v1.AppService/ListOrganizations"]
+ALL_SERVICES = ("/proto.rpc.v1.AuthService/Authenticate", "/viam.app.v1.AppService/ListOrganizations", ML + "ListSupportedContainers",
+                "/grpc.health.v1.Health/Check")
 OFFERED = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"  # by the Python SDK; of it gRPC's server takes the first
 PING_S = 10  # a library's clients have at least this between two
 PINGS = 4  # gRPC's own servers end a connection at the third that comes too soon
@@ -44,7 +43,6 @@ class Wire:
             self.assertEqual(answer.header(":status"), ["200"], path)
             self.assertNotIn(answer.status(), (12, 14), path)  # neither UNIMPLEMENTED nor UNAVAILABLE
 
-    @stack.needs("--tls-cert")
     @shows(1)
     def test_tls(self):
         for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
@@ -82,7 +80,6 @@ class Wire:
             line.close()
         self.assertEqual(self.raw().call(ML + "ListSupportedContainers").status(), 0)
 
-    @stack.needs("--tls-cert")
     @shows(4)
     def test_handshakes_that_end_at_once(self):
         """As the Python SDK does before each connection, and ends of every other kind."""
@@ -192,7 +189,6 @@ class Wire:
             data = data[5 + length:]
         return answer, frames
 
-    @stack.needs("--http-listen")
     @shows(9)
     def test_grpc_web(self):
         token = {"authorization": f"Bearer {self.token}"}
@@ -206,7 +202,6 @@ class Wire:
         told = frames[-1][1].decode() if frames else "".join(f"{name.lower()}: {value}\r\n" for name, value in answer.getheaders())
         self.assertIn("grpc-status: 5\r\n", told)
 
-    @stack.needs("--http-listen")
     @shows(9)
     def test_preflight(self):
         answer = self.http("OPTIONS", ML + "GetTrainingJob", headers={

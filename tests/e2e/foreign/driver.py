@@ -101,8 +101,11 @@ class Grpcio(Rpcs):
         from google.protobuf import descriptor_pool
         self.grpc, self.pool, self.version, self.metadata = grpc, descriptor_pool.Default(), grpc.__version__, []
 
-    def open(self, server, key_id=None, key=None, **_):
-        self.channel = self.grpc.insecure_channel(server, [("grpc.use_local_subchannel_pool", 1)])
+    def open(self, server, key_id=None, key=None, cert=None, **_):
+        """`cert` is a file with the certificate of a server that speaks TLS."""
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel = self.grpc.insecure_channel(server, options) if cert is None else self.grpc.secure_channel(
+            server, self.grpc.ssl_channel_credentials(cert.read_bytes()), options)
         self.metadata = []
         if key is not None:
             self.metadata = [("authorization", "Bearer " + self.authenticate(key_id, key))]

@@ -18,7 +18,6 @@ TRAIN = """
 i=0; while [ $i -lt 3 ]; do echo "epoch $i"; i=$((i + 1)); done
 echo model > "$OUTPUT/model.txt"
 """
-HAS_AUTH = "--auth" in stack.responder_flags()
 TABLE = []  # what each client did: (client, version, verbs that were seen, verbs that it lacks)
 MISSING = []  # reasons why a client could not be had
 
@@ -45,10 +44,9 @@ class Yard(stack.Stack):
 
     def start_keyed_responder(self):
         """One that wants a log-in, with HTTP for pages of all origins."""
-        http, has_http = self.dir / "responder.http", "--http-listen" in stack.responder_flags()
-        flags = ["--http-listen", "127.0.0.1:0", "--http-port-file", http, "--http-origin", "*"]
-        self.start_responder(*(("--auth", "keys") if HAS_AUTH else ()), *(flags if has_http else ()))
-        self.url = f"http://{http.read_text().strip()}" if has_http else None
+        http = self.dir / "responder.http"
+        self.start_responder("--auth", "keys", "--http-listen", "127.0.0.1:0", "--http-port-file", http, "--http-origin", "*")
+        self.url = f"http://{http.read_text().strip()}"
 
     def another_responder(self, name, *flags, redis=None, kafka=None):
         """One beside the first, without a log-in; returns its address."""
@@ -60,24 +58,24 @@ class Yard(stack.Stack):
         stack.wait_until(port_file.exists, lambda: f"{name} listens:\n{process.tail()}")
         return port_file.read_text().strip()
 
-    def tls_responder(self):
-        """One with a certificate of its own making for localhost."""
+    def tls_responder(self, *flags):
+        """One with a certificate of its own making for localhost, which `cert` is then."""
         cert, key = self.dir / "tls.pem", self.dir / "tls.key"
+        self.cert = cert
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj",
                         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", cert, "-keyout", key],
                        check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return self.another_responder("tls", "--tls-cert", cert, "--tls-key", key)
+        return self.another_responder("tls", "--tls-cert", cert, "--tls-key", key, *flags)
 
     def key(self, organization=stack.ORGANIZATION, role="owner"):
         """A new key: what a client logs in with, once the responder knows it."""
-        if not HAS_AUTH:
-            return {"server": self.server, "url": self.url, "token": "any"}
         made = json.loads(self.cli("keys", "create", "--org", organization, "--role", role, "--json").stdout)
         words = {"server": self.server, "url": self.url, "key_id": made["id"], "key": made["secret"]}
-        stack.wait_until(lambda: self._is_known(words), "the responder knows the key")
+        stack.wait_until(lambda: self.knows(words), "the responder knows the key")
         return words
 
-    def _is_known(self, words):
+    def knows(self, words):
+        """Whether this key is taken already."""
         client = driver.Grpcio()
         try:
             client.open(**words)
@@ -96,6 +94,17 @@ class Trip(unittest.TestCase):
         cls.yard.start_worker("worker-1", "--slots", "2", "--grace-ms", "1000")
         cls.key = cls.yard.key()
 
+    @classmethod
+    def tls(cls):
+        """host:port of gRPC and of HTTP of a responder over TLS that wants a log-in, too."""
+        if not hasattr(cls, "tls_server"):
+            http = cls.yard.dir / "tls.http"
+            server = cls.yard.tls_responder("--auth", "keys", "--http-listen", "127.0.0.1:0", "--http-port-file", http)
+            cls.tls_server, cls.tls_http = (f"localhost:{place.rpartition(':')[2]}" for place in (server, http.read_text().strip()))
+            words = {**cls.key, "server": cls.tls_server, "cert": cls.yard.cert}
+            stack.wait_until(lambda: cls.yard.knows(words), "the responder knows the key")
+        return cls.tls_server, cls.tls_http
+
     def need(self, client):
         """Skips this client where it cannot be had; the suite ends as skipped then."""
         reason = os.environ.get(NEEDED[client])
@@ -105,11 +114,11 @@ class Trip(unittest.TestCase):
 
     # ---- the trip
 
-    def trip(self, client, lacks=(), url=None):
-        """The round trip of one client; `lacks` are the verbs that it is known not to have, `url` where to go if not to HTTP."""
+    def trip(self, client, lacks=(), **where):
+        """The round trip of one client; `lacks` are the verbs that it is known not to have, `where` what of its address is another."""
         self.addCleanup(client.close)
         self.client, self.seen, self.lacks = client, [], tuple(lacks)
-        self.address = {**self.key, **({"url": url} if url else {})}
+        self.address = {**self.key, **where}
         began = time.monotonic()
         self.log_in()
         self.containers()
@@ -122,9 +131,6 @@ class Trip(unittest.TestCase):
         print(f"{client.name} {client.version}: {', '.join(self.seen)} in {time.monotonic() - began:.1f} s", flush=True)
 
     def log_in(self):
-        if not HAS_AUTH:
-            self.call("open", **self.address)
-            return
         with self.assertRaises(driver.Refused) as caught:
             self.client.call("open", **{**self.address, "key": "wrong"})
             self.client.call("list", organization=stack.ORGANIZATION, status=0)

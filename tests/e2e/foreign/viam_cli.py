@@ -10,10 +10,10 @@ from foreign import driver
 class ViamCli:
     name = "Viam CLI"
 
-    def __init__(self, program, home, message):
+    def __init__(self, program, home, message, **env):
         """`message` is the class of TrainingJobMetadata: the text form is read with it."""
-        self.program, self.home, self.message = program, home, message
-        self.env = {**os.environ, "HOME": str(home), "NO_COLOR": "1"}
+        self.program, self.message = program, message
+        self.env = {**os.environ, "HOME": str(home), "NO_COLOR": "1", **env}
         self.version = driver.run([program, "version"], env=self.env).stdout.split()[1]
 
     def run(self, *words, env=None):

@@ -25,6 +25,8 @@ struct ty_access {
     struct ty_access_file *file;
     struct ty_access_secrets own; // without a file
     struct ty_login_limit limit;
+    uint64_t logged_ms;  // when a failed log-in was last said
+    unsigned not_logged; // since then
 };
 
 int ty_access_new(struct ty_loop *loop, struct ty_state *state, const struct ty_access_options *options,
@@ -185,11 +187,26 @@ static int check_type(const struct ty_access *access, const char *type, struct t
     return 0;
 }
 
+// At most one a second: whoever fails often does not write the log.
+static void say_failed(struct ty_access *access, const char *peer, const char *entity)
+{
+    uint64_t now_ms = ty_clock_mono_ms();
+    if (access->logged_ms && now_ms - access->logged_ms < 1000) {
+        access->not_logged++;
+        return;
+    }
+    ty_log(TY_LOG_WARN, "access.login_failed", TY_KV("peer", "%s", peer), TY_KV("key_id", "%.64s", entity),
+           TY_KV("not_logged_before", "%u", access->not_logged));
+    access->logged_ms = now_ms;
+    access->not_logged = 0;
+}
+
 // The same words whatever was wrong: whoever does not have the secret learns nothing of the key.
 static int refuse(struct ty_access *access, const char *peer, const char *entity, struct ty_err *err)
 {
     bool may = ty_login_limit_key_may(&access->limit, entity, ty_clock_mono_ms());
     ty_login_limit_failed(&access->limit, peer, entity, ty_clock_mono_ms());
+    say_failed(access, peer, entity);
     return may ? ty_err_set(err, TY_EUNAUTHENTICATED, "the key's id or its secret is wrong, or the key was revoked")
                : ty_err_set(err, TY_EEXHAUSTED, "too many log-ins with this key's id have failed; try again in a minute");
 }

@@ -416,6 +416,10 @@ static void failed_log_ins_are_limited(void **state)
     assert_string_equal(wrong[0], wrong[2]);
     assert_int_equal(authenticate(client, login.id, "api-key", "wrong", NULL, text, sizeof text), EXHAUSTED);
     assert_int_equal(try_log_in(client, &login), EXHAUSTED); // the address has had its failures
+    const char *log = responder_process_log(process);
+    assert_non_null(strstr(log, "access.login_failed"));
+    assert_non_null(strstr(log, login.id));
+    assert_null(strstr(log, revoked.secret)); // what was tried is in no log
     assert_int_equal(stop(process, client), 0);
 }
 

@@ -94,6 +94,31 @@ static void assert_tls(const char *listen, const char *cert, const char *key, co
         free(host);
 }
 
+// Keys are asked for: with TLS that is enough for any address, without it it is not.
+static void test_keys_and_tls(void **state)
+{
+    struct ty_responder_settings settings = {.listen = (char *)"0.0.0.0:1", .http_listen = (char *)"0.0.0.0:2", .auth = TY_AUTH_KEYS};
+    char *host = NULL;
+    unsigned port;
+    struct ty_err err;
+    (void)state;
+    assert_int_equal(ty_responder_listen_address(&settings, &host, &port, &err), -TY_EINVALID);
+    assert_non_null(strstr(err.message, "there is no TLS"));
+    assert_int_equal(ty_responder_http_address(&settings, &host, &port, &err), -TY_EINVALID);
+    settings.tls_cert = (char *)"c";
+    settings.tls_key = (char *)"k";
+    assert_int_equal(ty_responder_listen_address(&settings, &host, &port, &err), 0);
+    free(host);
+    settings.auth = TY_AUTH_NONE;
+    assert_int_equal(ty_responder_listen_address(&settings, &host, &port, &err), -TY_EINVALID);
+    assert_non_null(strstr(err.message, "nobody is asked"));
+    settings.auth = TY_AUTH_KEYS;
+    settings.tls_cert = settings.tls_key = NULL;
+    settings.insecure = true;
+    assert_int_equal(ty_responder_listen_address(&settings, &host, &port, &err), 0);
+    free(host);
+}
+
 static void test_tls_and_clients_that_are_asked(void **state)
 {
     (void)state;
@@ -143,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_only_loopback_unless_insecure),
         cmocka_unit_test(test_http_is_off_or_under_the_same_rule),
         cmocka_unit_test(test_tls_and_clients_that_are_asked),
+        cmocka_unit_test(test_keys_and_tls),
         cmocka_unit_test(test_malformed_addresses),
         cmocka_unit_test(test_flags_and_defaults),
     };

@@ -90,14 +90,38 @@ static void send_end(struct ty_grpc_call *call, grpc_metadata *trailing, const g
     ops[count].data.send_status_from_server.trailing_metadata = trailing;
     ops[count].data.send_status_from_server.trailing_metadata_count = call->rpc.trailing_count;
     ops[count++].data.send_status_from_server.status_details = (grpc_slice *)text;
-    // Of a stream the loop hears that the end has left, of a unary call only the completion queue's thread.
-    if (!is_stream)
+    // Of a stream, and of a large answer, the loop hears that the end has left, of others only the completion queue's thread.
+    bool is_heard = is_stream || call->large_bytes;
+    if (!is_heard)
         atomic_fetch_add(&call->refs, 1);
     bool started = start_batch(call, ops, count, &call->on_sent);
-    if (is_stream && started)
+    if (is_heard && started)
         ty_rpc_hold(&call->rpc);
-    else if (!is_stream && !started)
+    else if (!is_heard && !started)
         atomic_fetch_sub(&call->refs, 1);
+    if (call->large_bytes && !started)
+        ty_grpc_on_large_sent(call);
+}
+
+static void on_slow(void *context)
+{
+    struct ty_grpc_call *call = context;
+    ty_log(TY_LOG_WARN, "grpc.slow_client", TY_KV("bytes", "%zu", call->large_bytes), TY_KV("method", "%s", call->rpc.method->path));
+    grpc_call_cancel(call->call, NULL);
+}
+
+static void watch_large(struct ty_grpc_call *call, size_t bytes)
+{
+    call->large_bytes = bytes;
+    call->grpc->calls.unsent_bytes += bytes;
+    ty_loop_set_timer(call->grpc->calls.loop, &call->slow, TY_GRPC_SEND_MS, on_slow, call);
+}
+
+void ty_grpc_on_large_sent(struct ty_grpc_call *call)
+{
+    ty_loop_clear_timer(call->grpc->calls.loop, &call->slow);
+    call->grpc->calls.unsent_bytes -= call->large_bytes;
+    call->large_bytes = 0;
 }
 
 static void end(struct ty_rpc *rpc, struct ty_buf *message, const struct ty_err *err)
@@ -114,6 +138,8 @@ static void end(struct ty_rpc *rpc, struct ty_buf *message, const struct ty_err 
         ty_rpc_status_text(err, &words);
         text = grpc_slice_from_copied_buffer((const char *)words.data, words.len);
     } else if (!ty_rpc_is_stream(rpc)) {
+        if (message && message->len > TY_GRPC_LARGE_BYTES)
+            watch_large(call, message->cap);
         call->reply = take_message(message);
     }
     send_end(call, trailing, err ? &text : NULL, err ? err->code : TY_OK);

@@ -40,6 +40,8 @@ struct ty_grpc_call {
     atomic_int refs;
     int was_cancelled; // written by the library before on_closed
     bool initial_sent;
+    size_t large_bytes;   // of an answer that has not left; 0: none, or a small one
+    struct ty_timer slow; // until when it must have left
     struct ty_grpc_call *next; // in the pool
 };
 
@@ -67,6 +69,8 @@ extern const struct ty_rpc_transport ty_grpc_transport;
 
 // As the options ask for; the caller releases it.
 grpc_server_credentials *ty_grpc_credentials(struct ty_grpc *grpc);
+// A large answer has left, or never will.
+void ty_grpc_on_large_sent(struct ty_grpc_call *call);
 // Drops one of the references in call->refs; any thread.
 void ty_grpc_call_unref(struct ty_grpc_call *call);
 // Start a batch whose end comes back through the mailbox and holds the call until then.

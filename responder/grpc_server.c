@@ -101,7 +101,7 @@ static void handle_event(struct ty_grpc *grpc, struct ty_grpc_tag *tag, bool ok)
         request_call(grpc, call->slot);
     }
     // Of a unary call nobody waits for the answer to leave: it ends here.
-    if (tag->kind == TAG_SENT && !ty_rpc_is_stream(&call->rpc)) {
+    if (tag->kind == TAG_SENT && !ty_rpc_is_stream(&call->rpc) && !call->large_bytes) {
         ty_grpc_call_unref(call);
         return;
     }
@@ -206,7 +206,12 @@ static void deliver(struct ty_grpc *grpc, struct ty_grpc_tag *tag)
     switch (tag->kind) {
     case TAG_NEW: on_new_call(call); return;
     case TAG_MESSAGE: on_stream_message(call, tag->ok); break;
-    case TAG_SENT: on_stream_sent(call, tag->ok); break;
+    case TAG_SENT:
+        if (call->large_bytes)
+            ty_grpc_on_large_sent(call);
+        else
+            on_stream_sent(call, tag->ok);
+        break;
     case TAG_CLOSED: ty_rpc_on_closed(&call->rpc, call->was_cancelled != 0); break;
     case TAG_STOPPED:
         grpc->server_stopped = true;
@@ -248,13 +253,14 @@ static grpc_server *create_server(const struct ty_grpc_options *options)
         {.key = GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = (int)options->max_request_bytes},
         {.key = GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, .value.integer = -1},
         {.key = GRPC_ARG_ALLOW_REUSEPORT, .value.integer = 0},
-        {.key = GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, .value.integer = 9000},
+        {.key = GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, .value.integer = TY_GRPC_PING_INTERVAL_MS},
         {.key = GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, .value.integer = 1},
         // A client that has gone without a word is found out, though nothing is sent to it.
-        {.key = GRPC_ARG_KEEPALIVE_TIME_MS, .value.integer = 30000},
-        {.key = GRPC_ARG_KEEPALIVE_TIMEOUT_MS, .value.integer = 20000},
+        {.key = GRPC_ARG_KEEPALIVE_TIME_MS, .value.integer = TY_GRPC_KEEPALIVE_MS},
+        {.key = GRPC_ARG_KEEPALIVE_TIMEOUT_MS, .value.integer = TY_GRPC_KEEPALIVE_TIMEOUT_MS},
         {.key = GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, .value.integer = 0},
-        {.key = GRPC_ARG_MAX_CONCURRENT_STREAMS, .value.integer = 1000},
+        {.key = GRPC_ARG_MAX_CONCURRENT_STREAMS, .value.integer = TY_GRPC_STREAMS},
+        {.key = GRPC_ARG_MAX_METADATA_SIZE, .value.integer = TY_GRPC_METADATA_BYTES},
         {.key = GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, .value.integer = TY_GRPC_HANDSHAKE_MS},
         {.key = GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0},
         {.key = GRPC_ARG_HTTP2_BDP_PROBE, .value.integer = 0},

@@ -14,6 +14,18 @@ struct ty_tls;
 
 // How long a new connection has for its TLS handshake and the first frames of HTTP/2, together; then it is closed.
 #define TY_GRPC_HANDSHAKE_MS 10000
+// Calls at once on one connection: more are refused by the library.
+#define TY_GRPC_STREAMS 1000
+// All metadata of a call together: RESOURCE_EXHAUSTED by the library.
+#define TY_GRPC_METADATA_BYTES 16384
+// A client that has been silent for so long is pinged, and cut when it does not answer in time.
+#define TY_GRPC_KEEPALIVE_MS 30000
+#define TY_GRPC_KEEPALIVE_TIMEOUT_MS 20000
+// Clients may ping as often, with a call or without; the third that comes earlier ends the connection (GOAWAY).
+#define TY_GRPC_PING_INTERVAL_MS 9000
+// An answer larger than this must have been taken by the client within that time: else the call is cut, and the log says so.
+#define TY_GRPC_LARGE_BYTES 65536
+#define TY_GRPC_SEND_MS 30000
 
 struct ty_grpc_options {
     const char *host;    // "127.0.0.1", "::1", "localhost"

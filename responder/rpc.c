@@ -57,6 +57,70 @@ void ty_rpc_stop_calls(struct ty_rpc_calls *calls)
     }
 }
 
+// ---- heavy calls ----
+
+static bool has_room(struct ty_rpc *rpc)
+{
+    if (rpc->calls->unsent_bytes <= TY_RPC_UNSENT_BYTES)
+        return true;
+    refuse(rpc, TY_EEXHAUSTED, "too many answers wait for clients that do not take them; try again later");
+    return false;
+}
+
+// Its turn, and the end of the hold of the queue.
+static void begin_waiting(struct ty_rpc *rpc)
+{
+    ProtobufCMessage *message = rpc->request;
+    rpc->request = NULL;
+    if (!rpc->answered && !rpc->cancelled && has_room(rpc)) {
+        rpc->has_turn = true;
+        rpc->calls->heavy++;
+        rpc->method->on_request(rpc, message);
+    } else if (!rpc->answered) {
+        refuse(rpc, TY_EUNAVAILABLE, "the client has left");
+    }
+    protobuf_c_message_free_unpacked(message, NULL);
+    ty_rpc_release(rpc);
+}
+
+// What ends inside of its own turn gives no turns itself: a long queue is no deep stack.
+static void give_turns(struct ty_rpc_calls *calls)
+{
+    if (calls->is_giving_turns)
+        return;
+    calls->is_giving_turns = true;
+    while (calls->waiting && calls->heavy < TY_RPC_HEAVY_AT_ONCE) {
+        struct ty_rpc *rpc = calls->waiting;
+        calls->waiting = rpc->wait_next;
+        begin_waiting(rpc);
+    }
+    calls->is_giving_turns = false;
+}
+
+static void end_turn(struct ty_rpc *rpc)
+{
+    if (!rpc->has_turn)
+        return;
+    rpc->has_turn = false;
+    rpc->calls->heavy--;
+    give_turns(rpc->calls);
+}
+
+// Takes the message.
+static void wait_for_turn(struct ty_rpc *rpc, ProtobufCMessage *message)
+{
+    struct ty_rpc_calls *calls = rpc->calls;
+    ty_rpc_hold(rpc);
+    rpc->request = message;
+    rpc->wait_next = NULL;
+    if (calls->waiting)
+        calls->last_waiting->wait_next = rpc;
+    else
+        calls->waiting = rpc;
+    calls->last_waiting = rpc;
+    give_turns(calls);
+}
+
 // ---- beginning and end ----
 
 void ty_rpc_init(struct ty_rpc *rpc, struct ty_rpc_calls *calls, const struct ty_rpc_method *method)
@@ -141,6 +205,7 @@ void ty_rpc_answer(struct ty_rpc *rpc, struct ty_buf *message, const struct ty_e
     } else {
         rpc->calls->transport->end(rpc, message, err);
     }
+    end_turn(rpc);
     ty_rpc_release(rpc);
 }
 
@@ -160,8 +225,12 @@ void ty_rpc_dispatch(struct ty_rpc *rpc, const uint8_t *bytes, size_t len)
         return;
     }
     ty_rpc_hold(rpc);
-    rpc->method->on_request(rpc, message);
-    protobuf_c_message_free_unpacked(message, NULL);
+    if (rpc->method->is_heavy) {
+        wait_for_turn(rpc, message);
+    } else {
+        rpc->method->on_request(rpc, message);
+        protobuf_c_message_free_unpacked(message, NULL);
+    }
     ty_rpc_release(rpc);
 }
 

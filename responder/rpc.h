@@ -19,6 +19,11 @@ struct ty_rpc;
 
 // Room a handler has in the call itself, zeroed before its first callback.
 #define TY_RPC_SCRATCH_BYTES 384
+// Calls whose answers may be large (is_heavy) that are worked on at once; more wait for their turn, first come first served, within their
+// time limit: so that they cannot ask more of the store together than it gives within the time of one command.
+#define TY_RPC_HEAVY_AT_ONCE 8
+// Memory of large answers that clients have not taken yet; above it heavy calls are refused with RESOURCE_EXHAUSTED.
+#define TY_RPC_UNSENT_BYTES (192 * 1024 * 1024)
 // A call that is not answered by then gets on_timeout; what is left of TY_LIMIT_RPC_MS is for the answer's way.
 #define TY_RPC_TIMEOUT_MS (TY_LIMIT_RPC_MS - 300)
 // Calls of one transport being worked on at once; more are refused with RESOURCE_EXHAUSTED.
@@ -52,6 +57,7 @@ struct ty_rpc_method {
     bool is_stream;      // any number of messages both ways; no time limit
     bool takes_one;      // of a stream: one request, and the end of the client's side ends nothing
     bool tells_closed;   // ty_rpc_is_cancelled is kept up to date (always so for streams)
+    bool is_heavy;       // unary: see TY_RPC_HEAVY_AT_ONCE
     // A request that passed the wire check. The message is borrowed for the call.
     void (*on_request)(struct ty_rpc *rpc, const ProtobufCMessage *message);
     // Unary: the time is up or the client's deadline passed, and there is no answer. NULL: UNAVAILABLE.

@@ -30,6 +30,10 @@ struct ty_rpc_calls {
     const struct ty_rpc_transport *transport;
     size_t count;
     struct ty_rpc *streams;
+    struct ty_rpc *waiting, *last_waiting; // heavy calls that wait for their turn
+    unsigned heavy;                        // that are worked on
+    bool is_giving_turns;
+    size_t unsent_bytes; // kept by the transport: of large answers that have not left
     bool stopping;
     // The last call is done. NULL: nobody asks.
     void (*on_idle)(void *transport_context);
@@ -54,6 +58,9 @@ struct ty_rpc {
     struct ty_timer timer;
     struct ty_rpc_trailing trailing[TY_RPC_TRAILING_MAX];
     size_t trailing_count;
+    ProtobufCMessage *request;    // owned while the call waits for its turn
+    struct ty_rpc *wait_next;
+    bool has_turn;
     struct ty_rpc *stream_next, **stream_at; // among the open streams
     alignas(max_align_t) unsigned char scratch[TY_RPC_SCRATCH_BYTES];
 };

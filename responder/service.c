@@ -31,7 +31,7 @@
 
 const struct ty_rpc_method ty_service_methods[] = {
     {.path = TRAINING("GetTrainingJob"), .access = TY_NEEDS_READ, TRAINING_TYPES(get_training_job), .on_request = ty_get_on_request},
-    {.path = TRAINING("ListTrainingJobs"), .access = TY_NEEDS_READ, TRAINING_TYPES(list_training_jobs), .tells_closed = true,
+    {.path = TRAINING("ListTrainingJobs"), .access = TY_NEEDS_READ, TRAINING_TYPES(list_training_jobs), .tells_closed = true, .is_heavy = true,
      .on_request = ty_list_on_request, .on_done = ty_list_on_done},
     {.path = TRAINING("GetTrainingJobLogs"), .access = TY_NEEDS_READ, TRAINING_TYPES(get_training_job_logs),
      .on_request = ty_logs_on_request, .on_done = ty_logs_on_done},
@@ -39,7 +39,7 @@ const struct ty_rpc_method ty_service_methods[] = {
      .response = &trainyard__v1__follow_reply__descriptor, .is_stream = true, .takes_one = true,
      .on_request = ty_follow_on_request, .on_sent = ty_follow_on_sent, .on_done = ty_follow_on_done},
     {.path = JOBS("ListJobs"), .access = TY_NEEDS_READ, .request = &trainyard__v1__list_jobs_request__descriptor,
-     .response = &trainyard__v1__list_jobs_reply__descriptor, .tells_closed = true, .on_request = ty_job_list_on_request,
+     .response = &trainyard__v1__list_jobs_reply__descriptor, .tells_closed = true, .is_heavy = true, .on_request = ty_job_list_on_request,
      .on_done = ty_job_list_on_done},
     {.path = JOBS("GetJob"), .access = TY_NEEDS_READ, .request = &trainyard__v1__get_job_request__descriptor,
      .response = &trainyard__v1__get_job_reply__descriptor, .on_request = ty_job_get_on_request, .on_done = ty_job_get_on_done},

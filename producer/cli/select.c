@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "producer/cli/job_pages.h"
 #include "producer/cli/names.h"
 #include "producer/cli/when.h"
 
@@ -11,6 +12,7 @@ typedef Viam__App__Mltraining__V1__ListTrainingJobsRequest Request;
 typedef Viam__App__Mltraining__V1__ListTrainingJobsResponse Response;
 
 #define STATES_MAX 8
+#define PAGE_JOBS 1000 // held at once
 
 static const char *const keys[] = {"organization", "status", "model", "version", "script", "dataset", "container", "tag",
                                    "label", "older-than", NULL};
@@ -112,13 +114,16 @@ static bool labels_fit(const struct ty_filters *filters, const Trainyard__V1__Jo
     return fits;
 }
 
-// Lists do not tell labels: the job is asked for. 1: it fits, 0: not (or it has gone meanwhile).
-static int check_labels(const struct ty_select *select, struct ty_rpc_client *client, const char *id, struct ty_err *err)
+// The stock list does not tell labels: asked is NULL then, and the job is asked for. 1: it fits, 0: not (or it has gone meanwhile).
+static int check_labels(const struct ty_select *select, struct ty_rpc_client *client, const char *id,
+                        const Trainyard__V1__JobOptions *asked, struct ty_err *err)
 {
     TyJobAnswer *answer;
     Trainyard__V1__JobOptions *options;
     if (!ty_filters_get(&select->filters, "label", 0))
         return 1;
+    if (asked)
+        return labels_fit(&select->filters, asked);
     if (ty_job_fetch(client, id, &answer, err) < 0)
         return err->code == TY_ENOTFOUND ? 0 : -(int)err->code;
     int rc = ty_job_options(client, &options, err);
@@ -154,7 +159,7 @@ static bool was_seen(const struct ty_buf *seen, const struct ty_id *id)
     return seen->len && bsearch(id, seen->data, seen->len / sizeof *id, sizeof *id, compare_ids);
 }
 
-static int take_job(struct pass *pass, const TyJobMetadata *job, struct ty_err *err)
+static int take_job(struct pass *pass, const TyJobMetadata *job, const Trainyard__V1__JobOptions *asked, struct ty_err *err)
 {
     struct ty_id id;
     if (!metadata_fits(pass->select, job, pass->now_us))
@@ -162,7 +167,7 @@ static int take_job(struct pass *pass, const TyJobMetadata *job, struct ty_err *
     if (ty_id_parse(job->id, &id, err) < 0)
         return ty_err_prefix(err, "a job of the list");
     bool is_known = was_seen(&pass->select->seen, &id);
-    int fits = is_known ? 1 : check_labels(pass->select, pass->client, job->id, err);
+    int fits = is_known ? 1 : check_labels(pass->select, pass->client, job->id, asked, err);
     if (fits <= 0)
         return fits;
     pass->counts.fitting++;
@@ -174,7 +179,8 @@ static int take_job(struct pass *pass, const TyJobMetadata *job, struct ty_err *
     return 0;
 }
 
-static int read_list(struct pass *pass, const char *organization, int state, struct ty_err *err)
+// A responder before JobService: what is older than one answer holds cannot be reached.
+static int read_stock(struct pass *pass, const char *organization, int state, struct ty_err *err)
 {
     Request request = VIAM__APP__MLTRAINING__V1__LIST_TRAINING_JOBS_REQUEST__INIT;
     ProtobufCMessage *message;
@@ -188,8 +194,48 @@ static int read_list(struct pass *pass, const char *organization, int state, str
     const Response *response = (const Response *)message;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < response->n_jobs; i++)
-        rc = take_job(pass, response->jobs[i], err);
+        rc = take_job(pass, response->jobs[i], NULL, err);
     protobuf_c_message_free_unpacked(message, NULL);
+    return rc;
+}
+
+static int take_pages(struct pass *pass, const struct ty_job_pages *pages, struct ty_err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < pages->count; i++) {
+        const Trainyard__V1__ListJobsReply *reply = pages->replies[i];
+        for (size_t j = 0; rc == 0 && j < reply->n_jobs; j++)
+            if (reply->jobs[j]->metadata && reply->jobs[j]->options)
+                rc = take_job(pass, reply->jobs[j]->metadata, reply->jobs[j]->options, err);
+    }
+    return rc;
+}
+
+static int read_list(struct pass *pass, const char *organization, int state, struct ty_err *err)
+{
+    Trainyard__V1__ListJobsRequest request = TRAINYARD__V1__LIST_JOBS_REQUEST__INIT;
+    Viam__App__Mltraining__V1__TrainingStatus status = (Viam__App__Mltraining__V1__TrainingStatus)state;
+    char *token = NULL;
+    int rc;
+    request.organization_id = (char *)organization;
+    request.statuses = &status;
+    request.n_statuses = 1;
+    do {
+        struct ty_job_pages pages;
+        request.page_token = token ? token : (char *)"";
+        rc = ty_job_pages_read(pass->client, &request, PAGE_JOBS, &pages, err);
+        if (rc == -TY_EUNIMPLEMENTED && !token)
+            return read_stock(pass, organization, state, err);
+        free(token);
+        token = NULL;
+        if (rc < 0)
+            break;
+        rc = take_pages(pass, &pages, err);
+        if (pages.next)
+            token = ty_xstrdup(pages.next);
+        ty_job_pages_done(&pages);
+    } while (rc == 0 && token);
+    free(token);
     return rc;
 }
 

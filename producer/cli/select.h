@@ -24,7 +24,7 @@ void ty_select_free(struct ty_select *select);
 struct ty_select_pass {
     size_t fitting; // jobs that fit now, also those of earlier passes
     size_t fresh;   // of them for the first time
-    bool is_cut;    // a list was too long for one answer: there are older jobs that nobody looked at
+    bool is_cut;    // a list of a responder before JobService was too long for one answer: there are older jobs that nobody looked at
 };
 typedef void (*ty_select_fn)(void *context, const TyJobMetadata *job);
 int ty_select_pass(struct ty_select *select, struct ty_rpc_client *client, uint64_t now_us, ty_select_fn fn, void *context,

@@ -293,6 +293,12 @@ class Follow(unittest.TestCase):
             self.assertIn(job_id, yard.cli("get", job_id, env=env).stdout)
             self.assertIsNone(json.loads(yard.cli("get", "--json", job_id, env=env).stdout)["progress"])
             self.assertIn(job_id, yard.cli("list", "--org", stack.ORGANIZATION, env=env).stdout)
+            waiting, _ = self.start_job("waiting")
+            yard.wait_status(waiting, stack.IN_PROGRESS)
+            shown = yard.cli("cancel", "--filter", f"organization={stack.ORGANIZATION}", "--filter", "status=in-progress",
+                             "--filter", "model=waiting", "--dry-run", env=env)
+            self.assertIn("1 job would be canceled", shown.stderr)
+            yard.cli("cancel", waiting)
             refused = yard.cli("list", "--org", stack.ORGANIZATION, "--limit", "5", check=False, env=env)
             self.assertEqual(refused.returncode, 9)
             self.assertIn("--org and --status only", refused.stderr)

@@ -186,6 +186,32 @@ class Http(unittest.TestCase):
         self.assertEqual(self.call("DeleteCompletedTrainingJob", job), (200, {}))
         self.assertEqual(self.call("GetTrainingJob", job)[0], 404)
 
+    def test_our_service_with_json(self):
+        """Lists in pages, and a job with what it tells: labels are a map, times and numbers as proto3 says, NaN a text."""
+        def ask(method, message):
+            status, body, _ = self.ask("POST", "/trainyard.v1.JobService/" + method, json.dumps(message), JSON)
+            return status, json.loads(body)
+        self.yard.script("teller", """echo '{"trainyard": {"step": 3, "steps": 4, "metrics": {"loss": NaN}}}'
+echo model >"$OUTPUT/model.txt"
+""")
+        options = self.yard.messages.command.JobOptions(labels={"page": "one"})
+        ids = [self.yard.publish_custom(self.yard.custom_request("teller", f"teller-{i}"), options) for i in range(3)]
+        for job_id in ids:
+            self.assertEqual(self.yard.wait_end(job_id).status, stack.COMPLETED)
+        request = {"organizationId": stack.ORGANIZATION, "labels": {"page": "one"}, "order": "JOB_ORDER_ENDED", "limit": 2,
+                   "statuses": ["TRAINING_STATUS_COMPLETED"], "endedSince": "2020-01-01T00:00:00Z"}
+        _, first = ask("ListJobs", request)
+        _, second = ask("ListJobs", {**request, "pageToken": first["nextPageToken"]})
+        self.assertNotIn("nextPageToken", second)
+        self.assertEqual(sorted(job["metadata"]["id"] for job in first["jobs"] + second["jobs"]), sorted(ids))
+        self.assertEqual(ask("ListJobs", {**request, "pageToken": "AAAA"})[1]["code"], "invalid_argument")
+        _, got = ask("GetJob", {"id": ids[0]})
+        self.assertEqual((got["job"]["options"]["labels"], got["job"]["attempt"]), ({"page": "one"}, 1))
+        self.assertEqual((got["progress"]["fraction"], got["progress"]["steps"]), (0.75, "4"))
+        self.assertEqual((got["progress"]["metrics"][0]["name"], got["progress"]["metrics"][0]["value"]), ("loss", "NaN"))
+        self.assertEqual(got["history"][-1]["status"], "TRAINING_STATUS_COMPLETED")
+        self.assertEqual(ask("GetJob", {"id": "no-such-job"})[0], 404)
+
     def test_every_unary_method_takes_json_and_bytes(self):
         ml = self.yard.messages.ml
         for method in ("SubmitTrainingJob", "SubmitCustomTrainingJob", "GetTrainingJob", "ListTrainingJobs", "CancelTrainingJob",

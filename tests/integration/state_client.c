@@ -414,6 +414,17 @@ static bool is_member(struct state_client *client, const struct ty_id *id, const
     return STATE_RAW(client, id, "ZSCORE", key, "%").type != TY_REDIS_NIL;
 }
 
+// Where it is there, at the time of its end, which a list's tokens are made of; an older program does not put it there. ended_us 0: it
+// has not ended.
+static void check_place_among_ended(struct state_client *client, const struct ty_id *id, const char *organization, uint64_t ended_us)
+{
+    char key[192];
+    snprintf(key, sizeof key, "{ty:%u}:t:%s", ty_state_shard_of(client->state, id), organization);
+    struct state_raw raw = STATE_RAW(client, id, "ZSCORE", key, "%");
+    if (raw.type == TY_REDIS_BYTES)
+        assert_true(ended_us && (uint64_t)strtod(raw.text, NULL) == ended_us);
+}
+
 void state_check(struct state_client *client, const struct ty_id *id, const char *organization)
 {
     struct state_view view = state_get(client, id);
@@ -435,6 +446,7 @@ void state_check(struct state_client *client, const struct ty_id *id, const char
     bool terminal = view.state == TY_JOB_COMPLETED || view.state == TY_JOB_FAILED || view.state == TY_JOB_CANCELED;
     if (view.found)
         assert_int_equal(view.ended_us != 0, terminal);
+    check_place_among_ended(client, id, organization, view.found && terminal ? view.ended_us : 0);
 }
 
 struct list_call {

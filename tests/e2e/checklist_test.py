@@ -7,7 +7,7 @@ import unittest
 import stack
 from checklist import lines
 from checklist.access import OTHER, Access
-from checklist.jobs import ARGUMENTS, STUBBORN, Jobs
+from checklist.jobs import ARGUMENTS, STAYS, STUBBORN, Jobs
 from checklist.logs import CHATTY, COUNTS, NOISE, Logs
 from checklist.wire import Wire
 from foreign import driver, trip
@@ -23,7 +23,8 @@ class Checklist(Wire, Access, Jobs, Logs, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         yard = cls.yard = cls.enterClassContext(trip.Yard(trip.KINDS[0]))
-        for name, text in {"stays": 'trap "" TERM; echo started; sleep 600', "fails": "exit 3", "stubborn": STUBBORN, "chatty": CHATTY,
+        cls.gate = yard.dir / "gate"
+        for name, text in {"stays": STAYS.format(gate=cls.gate), "fails": "exit 3", "stubborn": STUBBORN, "chatty": CHATTY,
                            "arguments": ARGUMENTS, "counts": COUNTS, "noise": NOISE}.items():
             yard.script(name, text)
         cls.messages = importlib.import_module("viam.app.mltraining.v1.ml_training_pb2")
@@ -31,7 +32,7 @@ class Checklist(Wire, Access, Jobs, Logs, unittest.TestCase):
         cls.tls_server = yard.tls_responder()
         cls.start_pings()
         yard.start_keyed_responder()
-        yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "300")
+        yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "30000")
         cls.key = yard.key()
         cls.api, cls.other, cls.open = driver.Grpcio(), driver.Grpcio(), driver.Grpcio()
         cls.api.open(**cls.key)

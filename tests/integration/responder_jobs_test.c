@@ -552,6 +552,36 @@ static void test_a_token_stays_good_while_the_log_grows(void **state)
     free_message(page);
 }
 
+// A job that prints faster than its reader reads has a last page all the same, until it has ended: then all of the log is there.
+static void test_a_reading_ends_where_the_log_ended(void **state)
+{
+    Submit request;
+    struct ty_id job_id;
+    struct store_attempt attempt;
+    struct ty_err err;
+    char id[TY_ID_TEXT_BYTES], token[128];
+    (void)state;
+    redis_server_ask(redis, "FLUSHALL");
+    init_submit(&request, "acme");
+    submit(&request, NULL, id);
+    assert_int_equal(ty_id_parse(id, &job_id, &err), 0);
+    store_claim(store, &job_id, &attempt);
+    store_log(store, &attempt, "x", 1001, 0);
+    Logs *page = logs(id, NULL);
+    snprintf(token, sizeof token, "%s", page->next_page_token);
+    free_message(page);
+    store_log(store, &attempt, "x", 3000, 0);
+    page = logs(id, token);
+    assert_int_equal(page->n_logs, 1000);
+    assert_string_equal(page->next_page_token, "");
+    free_message(page);
+    store_finish(store, &attempt, TY_FINISH_COMPLETED);
+    page = logs(id, token);
+    assert_int_equal(page->n_logs, 1000);
+    assert_string_not_equal(page->next_page_token, "");
+    free_message(page);
+}
+
 // What the last page says in trailing metadata; fails unless it has `count` entries. Returns whether the log has ended.
 static bool last_page(const char *id, char token[128], size_t count)
 {
@@ -630,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_cancel_and_delete_by_state),
         cmocka_unit_test(test_log_pages),
         cmocka_unit_test(test_a_token_stays_good_while_the_log_grows),
+        cmocka_unit_test(test_a_reading_ends_where_the_log_ended),
         cmocka_unit_test(test_a_log_can_be_followed_from_where_it_ended),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -15,6 +15,8 @@ def timestamp(text):
 
 RESERVED = ("dataset_file", "model_output_directory", "binary_data_file", "tabular_data_file", "sequences_file")
 VALUES = {"empty": "", "spaces": "a b  c", "quotes": "'\"`$(touch /tmp/x);\\", "equals": "k=v==", "signs": "schön ☃", "dashes": "--x", "A-b_9": "1"}
+# Goes on although it is told to stop, for as long as it is wanted.
+STAYS = 'trap "" TERM; echo started; while [ ! -e {gate} ]; do sleep 0.05; done'
 # Ends well although it is told to stop.
 STUBBORN = 'trap "echo model > $OUTPUT/m; exit 0" TERM; echo started; while :; do sleep 0.05; done'
 ARGUMENTS = 'echo model > "$OUTPUT/m"; for word in "$@"; do printf "[%s]\\n" "$word"; done'
@@ -107,6 +109,7 @@ class Jobs:
             job = self.open.get(id)
             self.assertEqual({name for name in ("createdOn", "lastModified", "trainingStarted", "trainingEnded", "errorStatus")
                               if name in job}, set(names), job)
+        stack.wait_until(lambda: "trainingStarted" in self.open.get(self.sleeping), "it trains")
         there(self.waiting, "createdOn", "lastModified")
         there(self.sleeping, "createdOn", "lastModified", "trainingStarted")
         there(self.finished, "createdOn", "lastModified", "trainingStarted", "trainingEnded")
@@ -135,10 +138,11 @@ class Jobs:
     @shows(29, 30)
     def test_cancel(self):
         id = self.submit("stays", "canceled")
-        self.reaches(id, "IN_PROGRESS")
+        stack.wait_until(lambda: any(entry["message"] == "started" for entry in self.api.logs(id)), "it is up")
         self.assertIsNone(self.api.cancel(id))
         self.assertEqual(self.api.get(id)["status"], "TRAINING_STATUS_CANCELING")
         self.assertIsNone(self.api.cancel(id))  # once more
+        self.gate.touch()
         self.ends(id, "CANCELED")
         for unknown in self.UNKNOWN:
             self.refused("NOT_FOUND", self.api.cancel, id=unknown)
@@ -160,7 +164,7 @@ class Jobs:
 
     @shows(32)
     def test_delete(self):
-        canceled = self.submit("stays", "to-delete")
+        canceled = self.submit("sleeper", "to-delete")
         self.api.cancel(canceled)
         self.ends(canceled, "CANCELED")
         finished, failed = self.submit("train", "to-delete-2"), self.submit("fails", "to-delete-3")

@@ -48,18 +48,17 @@ class BadInput(unittest.TestCase):
         return self.expect_letter_of(self.yard.publish(topic, key, value).get(30), topic, key, reason)
 
     def expect_letter_of(self, sent, topic, key, reason):
-
         def mine():
             for record in self.dead_letters():
                 headers = {name: data.decode(errors="replace") for name, data in record.headers}
-                if headers.get("trainyard-origin-topic") == stack.PREFIX + topic and (
+                # By its key too: there are letters here whose places are made up.
+                if record.key == (key.encode() if key else key) and headers.get("trainyard-origin-topic") == stack.PREFIX + topic and (
                         headers.get("trainyard-origin-partition"), headers.get("trainyard-origin-offset")) == (
                             str(sent.partition), str(sent.offset)):
                     return record, headers
             return None
         record, headers = stack.wait_until(mine, f"a dead letter for {topic} {key}")
         self.assertIn(reason, headers["trainyard-origin-reason"])
-        self.assertEqual(record.key, key.encode() if key else key)
         return record, headers
 
     def test_records_that_are_no_command(self):

@@ -54,6 +54,29 @@ static void claim_twice(struct ty_id *ret_id, struct state_claim *ret_old, struc
     assert_int_equal(state_log_append(&client, ret_new, 0, 1, false).next, 1);
 }
 
+// Who meets the new process first need not be who knows of a later time: nothing is claimed before the events were read.
+static void another_process_is_not_trusted(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_client first; // it has seen no tick of the lease clock
+    struct ty_token token = ty_token_new();
+    struct state_claim claim;
+    (void)state;
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done", "read", "1");
+    save();
+    state_client_open(&first, server, 1);
+    assert_string_equal(STATE_RAW(&first, NULL, "HGET", "{ty:0}:m", "replay").text, "done"); // the same one as before
+    state_client_close(&first);
+    restore();
+    state_client_open(&first, server, 1);
+    assert_string_equal(STATE_RAW(&first, NULL, "HGET", "{ty:0}:m", "replay").text, "needed");
+    assert_int_equal(state_claim(&first, 0, &token, 1, STATE_LEASE_MS, &claim), 0);
+    STATE_RAW(&first, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    assert_int_equal(state_claim(&first, 0, &token, 1, STATE_LEASE_MS, &claim), 1);
+    state_client_close(&first);
+}
+
 static void the_old_holder_is_refused_everywhere(void **state)
 {
     struct ty_id id;
@@ -144,6 +167,7 @@ static int done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(another_process_is_not_trusted, empty, done),
         cmocka_unit_test_setup_teardown(the_old_holder_is_refused_everywhere, empty, done),
         cmocka_unit_test_setup_teardown(and_after_the_end, empty, done),
         cmocka_unit_test_setup_teardown(without_another_claim_the_job_goes_on, empty, done),

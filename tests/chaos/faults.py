@@ -118,14 +118,22 @@ class Faults:
                 os.kill(self.random.choice(found), signal.SIGKILL)
 
     def publisher_overtaken(self):
-        """The publisher is frozen with a transaction of events under way, and goes on when another one has the shard and has
+        """Its events are on their way, and arrive behind what another publisher has written meanwhile."""
+        self.overtake(proxy.KAFKA_PRODUCE)
+
+    def commit_overtaken(self):
+        """Its events are there, and its word that they count arrives when another publisher has the shard."""
+        self.overtake(proxy.KAFKA_END_TXN)
+
+    def overtake(self, request):
+        """The publisher is frozen with this request on its way to Kafka, and goes on when another one has the shard and has
         written on: first what it had sent arrives, then it wakes."""
         name = self.yard.publisher()
         if not name:
             raise Missed("no publisher")
         with self.one(name) as machine:
             line = self.yard.kafka_line
-            line.holds = self.random.choice([proxy.KAFKA_PRODUCE, proxy.KAFKA_END_TXN])
+            line.holds = request
             try:
                 held = self.until(lambda: line.held, 5)
                 machine.process.signal(signal.SIGSTOP)
@@ -252,6 +260,7 @@ KINDS = {
     "machine_frozen": (Faults.machine_frozen, 2),
     "supervisor_killed": (Faults.supervisor_killed, 2),
     "publisher_overtaken": (Faults.publisher_overtaken, 1),
+    "commit_overtaken": (Faults.commit_overtaken, 1),
     "redis_line_cut": (Faults.redis_line_cut, 2),
     "kafka_lines_cut": (Faults.kafka_lines_cut, 1),
     "worker_cut_off": (Faults.worker_cut_off, 2),

@@ -292,6 +292,7 @@ const char *ty_reason_name(unsigned reason)
         [TY_REASON_QUARANTINED] = "quarantined",
         [TY_REASON_BACKOFF] = "backoff",
         [TY_REASON_NOT_STARTED] = "not_started",
+        [TY_REASON_NO_ATTEMPT_LEFT] = "no_attempt_left",
     };
     return name_at(names, TY_REASONS, reason);
 }

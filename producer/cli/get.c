@@ -51,6 +51,7 @@ static void put_wait(const struct wait *wait, struct ty_buf *out)
         {"fleet_paused", "`trainyard resume --all`: nothing starts"},
         {"organization_paused", "`trainyard resume`: its organization is paused"},
         {"organization_limit", "the end of another job: its organization has as many running as it may"},
+        {"ending", "its end: no attempt is left"},
         {"store_rebuild", "the job store, which is being made again from Kafka"},
     };
     const char *words = wait->reason;
@@ -137,8 +138,8 @@ const struct ty_cli_verb ty_cli_get = {
                "  And retry_of: the id of the job that this one does again (trainyard retry).\n"
                "  And, null where the responder is of a version that does not tell them:\n" TY_JOB_DETAILS_HELP
                "  And pending, null but for a job that has not begun: {reason, position, not_before, limit}. reason is queued (for a\n"
-               "  free worker), back_off, organization_limit, organization_paused, fleet_paused or store_rebuild; position says how\n"
-               "  many jobs of its container begin until it has, if no more come.\n",
+               "  free worker), back_off, organization_limit, organization_paused, fleet_paused, store_rebuild or ending (no attempt\n"
+               "  is left); position says how many jobs of its container begin until it has, if no more come.\n",
     .examples = "  trainyard get 0d3ba45b-6e6d-4a80-8c9f-1d0f2f3f4a5b\n"
                 "  trainyard get --json \"$id\" | jq -r .status\n",
     .run = run,

@@ -21,7 +21,7 @@ if ids then
     end
     return out
 end
-if is_paused('*') then return out end
+if is_paused('*') or is_coming_back(now) then return out end
 
 -- How many more jobs an organization may have running, by organization; false: nobody is limited.
 local rooms = redis.call('EXISTS', K .. 'g') == 1 and {}

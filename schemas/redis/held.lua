@@ -1,17 +1,26 @@
 #!lua flags=allow-oom
--- Cancels that were held are done: nobody who may have had the job has said so. ARGV: prefix, publisher, tombstone_ms, limit.
+-- Held jobs end: cancels that nobody who may have had the job has spoken for in time, and what the lease clock has ended. Each is
+-- disowned first (see `disown`), and ends when Kafka knows that. ARGV: prefix, publisher, tombstone_ms, limit.
 -- Answer: {how many ended, (id, latest attempt) of each...}: the caller removes the logs, or where the attempt is negative has them say
 -- that no other comes. {0} while the store is being brought back, for a lease after that, and when another publisher has the lease.
 local ttl_ms, now, out = ARGV[3], now_us(), { 0 }
-local back = redis.call('HMGET', K .. 'm', 'back_at', 'back_lease')
-if redis.call('GET', K .. 'p') ~= ARGV[2] or must_wait(0) or now < tonumber(back[1] or 0) + tonumber(back[2] or 0) then return out end
+if redis.call('GET', K .. 'p') ~= ARGV[2] or must_wait(0) or is_coming_back(now) then return out end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'h', '-inf', int(now), 'LIMIT', 0, ARGV[4])) do
-    redis.call('ZREM', K .. 'h', id)
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)
-    if h and h.state == CANCELING then
-        h.state = T.expire[h.state]
-        raw = put(id, h, raw, CANCELING, '', now)
+    if not h or not (h.state == CANCELING or is_doomed(h)) then
+        redis.call('ZREM', K .. 'h', id)
+    elseif h.token ~= NOBODY then
+        disown(id, h, raw, now)
+    elseif not redis.call('ZSCORE', K .. 'o', id) then
+        local from, extra = h.state, ''
+        redis.call('ZREM', K .. 'h', id)
+        if from == PENDING then
+            extra = tail(2, h.reason == REASON_QUARANTINED and quarantine_patch(h) or last_loss_patch(h))
+            if h.reason == REASON_NO_ATTEMPT_LEFT then h.reason = REASON_WORKER_LOST end
+        end
+        h.state = T.end_disowned[from]
+        raw = put(id, h, raw, from, extra, now)
         out[1] = out[1] + 1
         if has(h.flags, FLAG_DELETE) then
             forget(id, h, raw, ttl_ms)

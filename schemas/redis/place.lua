@@ -7,6 +7,7 @@ local id = ARGV[2]
 local raw = redis.call('GET', K .. 'j:' .. id)
 local h = raw and decode(raw)
 if not h or h.state ~= PENDING then return {} end
+if is_doomed(h) then return { 'ending', 0, 0, 0 } end
 local pool, org, due = pool_of(h, raw), org_of(h, raw), 0
 local rank = redis.call('ZRANK', queue_of(pool, org), id)
 if not rank then
@@ -27,7 +28,7 @@ end
 local cap = cap_of(org)
 local state = redis.call('HGET', K .. 'm', 'replay')
 local why = 'queued'
-if state == 'needed' or state == 'asked' then
+if state == 'needed' or state == 'asked' or is_coming_back(now_us()) then
     why = 'store_rebuild'
 elseif is_paused('*') then
     why = 'fleet_paused'

@@ -3,7 +3,7 @@
 -- Jobs whose back-off is over go to their queues; leases that passed are taken.
 -- Nothing expires until the store has been in contact for one whole lease: a gap between ticks (the store was away, went
 -- back, or is new) starts that time. Answer: {how many leases were taken, this tick (0 where the store has no publisher who could
--- bring it back), (id, latest attempt, 0 in the queue again | 1 ended | 2 removed) of each job whose lease it was...}: the caller
+-- bring it back), (id, latest attempt, 0 in the queue again, or disowned | 1 ended | 2 removed) of each job whose lease it was...}: the caller
 -- seals their logs, or removes them.
 local ttl_ms, site, lease_us = ARGV[2], site_of(ARGV[3]), tonumber(ARGV[4]) * 1000
 local DUE_LIMIT = 1000
@@ -43,31 +43,37 @@ for _, id in ipairs(ids) do
         -- An attempt that has reported a stage has started; one that has not is no fault of the job's, and counts nothing.
         local started, event = h.stage > 1, 'expire'
         if started then event = strike(h, site, true, 'expire', 'expire_last') end
-        local from, extra = h.state, ''
-        h.state, h.reason = T[event][from], started and REASON_WORKER_LOST or REASON_NOT_STARTED
-        if h.state == FAILED and event == 'quarantine' then
-            h.reason, extra = REASON_QUARANTINED, tail(2, quarantine_patch(h))
-        elseif h.state == FAILED then
-            extra = tail(2, error_patch(14, 'worker lost: no heartbeat for one lease, and no attempt is left after ' ..
-                h.losses .. ' lost workers and ' .. h.errors .. ' errors'))
-        elseif h.state == CANCELED then
-            h.reason = REASON_CANCELED
-        else
-            -- The token stays: as long as nobody else claims it, the attempt that still runs may renew.
-            h.stage = 0
-            local _, unstarted = back_off_of(h, raw)
-            unstarted = started and 0 or unstarted + 1
-            extra = back_off(id, h, raw, site, started and h.losses + h.errors or unstarted, unstarted, now)
-        end
-        raw = put(id, h, raw, from, extra, now)
-        local what = 1
-        if h.state == PENDING then
-            enqueue(id, h, raw)
-            queued = true
+        local from, to, extra, what = h.state, T[event][h.state], '', 1
+        if tick > 0 and terminal(to) then
+            -- An end that Kafka could lose is told to nobody: it comes when Kafka knows that nobody has the job.
+            h.reason = from == CANCELING and REASON_CANCELED or
+                (event == 'quarantine' and REASON_QUARANTINED or REASON_NO_ATTEMPT_LEFT)
+            disown(id, h, raw, now)
             what = 0
-        elseif has(h.flags, FLAG_DELETE) then
-            forget(id, h, raw, ttl_ms)
-            what = 2
+        else
+            h.state, h.reason = to, started and REASON_WORKER_LOST or REASON_NOT_STARTED
+            if to == FAILED and event == 'quarantine' then
+                h.reason, extra = REASON_QUARANTINED, tail(2, quarantine_patch(h))
+            elseif to == FAILED then
+                extra = tail(2, last_loss_patch(h))
+            elseif to == CANCELED then
+                h.reason = REASON_CANCELED
+            else
+                -- The token stays: as long as nobody else claims it, the attempt that still runs may renew.
+                h.stage = 0
+                local _, unstarted = back_off_of(h, raw)
+                unstarted = started and 0 or unstarted + 1
+                extra = back_off(id, h, raw, site, started and h.losses + h.errors or unstarted, unstarted, now)
+            end
+            raw = put(id, h, raw, from, extra, now)
+            if to == PENDING then
+                enqueue(id, h, raw)
+                queued = true
+                what = 0
+            elseif has(h.flags, FLAG_DELETE) then
+                forget(id, h, raw, ttl_ms)
+                what = 2
+            end
         end
         local at = #out
         out[at + 1], out[at + 2], out[at + 3] = id, h.attempt, what

@@ -27,11 +27,11 @@ end
 
 local function list(id, h, raw)
     if h.org_len > 0 then redis.call('ZADD', K .. 's:' .. h.state .. ':' .. org_of(h, raw), int(h.created), id) end
-    if h.state == PENDING then
+    if is_doomed(h) or (h.state == CANCELING and h.lease_ms == 0) then
+        hold(id, now)
+    elseif h.state == PENDING then
         enqueue(id, h, raw)
         queued = true
-    elseif h.state == CANCELING and h.lease_ms == 0 then
-        hold(id, now)
     elseif not terminal(h.state) then
         redis.call('ZADD', K .. 'l', int(now + h.lease_ms * 1000), id)
     else

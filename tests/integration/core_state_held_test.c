@@ -1,5 +1,5 @@
 // A store that went back may have forgotten who has a job, and even its end: a cancel of a pending one is held until whoever has
-// it has said so, or had a lease's time to.
+// it has said so, or had a lease's time to, and so long nothing is claimed.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -125,6 +125,12 @@ static void on_replayed(void *context, const struct ty_err *err, enum ty_replaye
     *(int *)context = (int)result;
 }
 
+// As when the publisher has written everything.
+static void publish_all(void)
+{
+    STATE_RAW(&client, NULL, "DEL", "{ty:0}:o");
+}
+
 static int replayed(const struct ty_topic_end *ends, size_t count)
 {
     int result = -1;
@@ -166,6 +172,7 @@ static void when_nobody_has_it_it_ends_after_a_lease(void **state)
         while (!end_held("p")) {
             assert_int_equal(state_get(&client, &id).state, TY_JOB_CANCELING);
             assert_int_equal(end_held("q"), 0);
+            publish_all();
             if (ty_clock_mono_ms() > until)
                 fail_msg("it is held for ever");
         }
@@ -210,6 +217,32 @@ static void a_new_job_is_not_held(void **state)
     assert_int_equal(state_get(&client, &old).state, TY_JOB_CANCELING);
 }
 
+// A worker may know of the end of a job that the store takes for a pending one, and has a lease's time to say so.
+static void claims_wait_a_lease(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct ty_token token = ty_token_new();
+    struct state_claim claim;
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "events/0", "7");
+    set_replay("needed");
+    uint64_t before_us = ty_clock_wall_us(), until = ty_clock_mono_ms() + 20000;
+    assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
+    while (!state_claim(&client, 0, &token, 1, STATE_LEASE_MS, &claim))
+        if (ty_clock_mono_ms() > until)
+            fail_msg("nothing is claimed any more");
+    assert_true(claim.fence >= before_us + LEASE_MS * 1000);
+    // Where nothing ever became of a job there is nothing to wait for.
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    id = ty_id_new();
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+    set_replay("needed");
+    assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
+    state_claim_one(&client, &id, STATE_LEASE_MS);
+}
+
 static void claims_wait_for_what_was_asked_before(void **state)
 {
     static const struct ty_topic_end ends[] = {{"cancel/3", 10}, {"settings/0", 2}};
@@ -249,6 +282,7 @@ int main(void)
         cmocka_unit_test(the_later_attempt_has_the_job),
         cmocka_unit_test(when_nobody_has_it_it_ends_after_a_lease),
         cmocka_unit_test(a_new_job_is_not_held),
+        cmocka_unit_test(claims_wait_a_lease),
         cmocka_unit_test(claims_wait_for_what_was_asked_before),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

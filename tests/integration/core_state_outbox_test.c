@@ -411,6 +411,7 @@ static void what_was_asked_of_a_restored_job_counts_by_organization(void **state
     }
     replayed("p");
     STATE_RAW(&client, NULL, "DEL", "{ty:0}:p", "{ty:0}:w", "{ty:0}:o");
+    STATE_RAW(&client, NULL, "HDEL", "{ty:0}:m", "back_at"); // a lease has passed since
 }
 
 // ---- what stands ----

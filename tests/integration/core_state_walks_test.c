@@ -321,7 +321,7 @@ static void on_held(void *context, const struct ty_err *err, unsigned ended)
     walk.on_way--;
 }
 
-// Of some held cancels the time is over.
+// Of some held jobs the time is over.
 static void go_held(void)
 {
     unsigned ended = 0, must = 0, first = 0;
@@ -332,14 +332,15 @@ static void go_held(void)
     for (unsigned i = 0; i < MODEL_JOBS && !waits; i++)
         if (walk.model.jobs[i].is_held && walk_by_chance(50)) {
             STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:h", "XX", "1", "%");
-            model_end_held(&walk.site, &walk.model.jobs[i]);
-            walk_note(i, "nobody had it");
-            first = must++ ? first : i;
+            bool ends = model_end_held(&walk.model, &walk.site, i);
+            walk_note(i, "nobody had it: %d", ends);
+            first = must ? first : i;
+            must += ends;
         }
     walk.on_way++;
     ty_state_end_held(walk.client->state, 0, walk_publisher_name(walk.model.publisher == 1), on_held, &ended);
     walk_wait_all();
-    walk_check(first, "held cancels ended", ended, must);
+    walk_check(first, "held jobs ended", ended, must);
     held += must;
 }
 

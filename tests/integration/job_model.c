@@ -51,10 +51,29 @@ static void change(struct model_site *site, struct model_job *job)
         job->is_held = false;
 }
 
+// No attempt has it any more: it ends when Kafka knows that.
+static bool is_doomed(const struct model_job *job)
+{
+    return job->state == TY_JOB_PENDING && (job->reason == TY_REASON_QUARANTINED || job->reason == TY_REASON_NO_ATTEMPT_LEFT);
+}
+
+static void disown(struct model_site *site, struct model_job *job)
+{
+    if (job->state == TY_JOB_IN_PROGRESS)
+        job->state = TY_JOB_PENDING;
+    job->stage = TY_STAGE_NONE;
+    job->lease_ms = 0;
+    memset(&job->token, 0xff, sizeof job->token);
+    job->fence++;
+    change(site, job);
+    job->is_held = true;
+}
+
 // What was asked of a job is done to it; one that somebody may have whom the store forgot is held.
 static void cancel(const struct model *model, struct model_site *site, struct model_job *job)
 {
-    bool is_unsure = model->must_replay || (model->has_been_back && job->version == 1); // in a walk all jobs are of long ago
+    bool is_unsure = model->must_replay || (model->has_been_back && job->version == 1) || // in a walk all jobs are of long ago
+                     is_doomed(job);
     if (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS) {
         job->is_held = job->state == TY_JOB_PENDING && is_unsure;
         job->state = job->state == TY_JOB_PENDING && !is_unsure ? TY_JOB_CANCELED : TY_JOB_CANCELING;
@@ -158,7 +177,7 @@ static int first_in_queue(const struct model *model)
     int first = -1;
     for (int i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &model->jobs[i];
-        if (job->exists && job->state == TY_JOB_PENDING && !job->in_backoff &&
+        if (job->exists && job->state == TY_JOB_PENDING && !job->in_backoff && !is_doomed(job) &&
             (first < 0 || job->ready < model->jobs[first].ready))
             first = i;
     }
@@ -380,12 +399,29 @@ void model_back_off_ends(struct model *model, unsigned job)
     model->jobs[job].in_backoff = false;
 }
 
-void model_end_held(struct model_site *site, struct model_job *job)
+bool model_end_held(struct model *model, struct model_site *site, unsigned number)
 {
-    job->state = TY_JOB_CANCELED;
+    struct model_job *job = &model->jobs[number];
+    struct ty_token nobody;
+    memset(&nobody, 0xff, sizeof nobody);
+    if (!same_token(&job->token, &nobody)) {
+        disown(site, job);
+        return false;
+    }
+    if (job->in_outbox)
+        return false;
+    if (job->state == TY_JOB_PENDING) {
+        model->quarantined += job->reason == TY_REASON_QUARANTINED;
+        job->state = TY_JOB_FAILED;
+        if (job->reason == TY_REASON_NO_ATTEMPT_LEFT)
+            job->reason = TY_REASON_WORKER_LOST;
+    } else {
+        job->state = TY_JOB_CANCELED;
+    }
     change(site, job);
     if (job->flags & TY_FLAG_DELETE)
         forget(job);
+    return true;
 }
 
 void model_expire(struct model *model, struct model_site *site, unsigned number)
@@ -393,12 +429,17 @@ void model_expire(struct model *model, struct model_site *site, unsigned number)
     struct model_job *job = &model->jobs[number];
     bool has_started = job->stage > TY_STAGE_CLAIMED;
     enum early_end end = has_started ? count_early_end(site, job, true) : AGAIN;
+    model->leases_taken++;
+    if (model->has_publisher && (job->state == TY_JOB_CANCELING || end != AGAIN)) {
+        job->reason = job->state == TY_JOB_CANCELING ? TY_REASON_CANCELED : end == QUARANTINE ? TY_REASON_QUARANTINED : TY_REASON_NO_ATTEMPT_LEFT;
+        disown(site, job);
+        return;
+    }
     end_early(model, site, job, end, has_started ? TY_REASON_WORKER_LOST : TY_REASON_NOT_STARTED);
     change(site, job);
     job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back;
     if (job->state != TY_JOB_PENDING && (job->flags & TY_FLAG_DELETE))
         forget(job);
-    model->leases_taken++;
 }
 
 bool model_retire(struct model *model, unsigned number)
@@ -509,8 +550,8 @@ static void take_event(const struct model *model, struct model_site *site, struc
                      ? old.token
                      : no_token;
     job->flags = flags;
-    job->is_held = job->state == TY_JOB_CANCELING && !job->lease_ms;
-    job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back;
+    job->is_held = (job->state == TY_JOB_CANCELING && !job->lease_ms) || is_doomed(job);
+    job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back && !is_doomed(job);
     job->in_unlinked = job->state == TY_JOB_COMPLETED;
     if ((flags & TY_FLAG_CANCEL) && (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS)) {
         cancel(model, site, job);

@@ -26,7 +26,8 @@ struct model_job {
     unsigned body;     // which submit it is of
     bool is_kept_back; // its record says that it is due in some days
     bool has_started, has_ended;
-    // is_held: canceled, and whoever may have it whom the store forgot has a lease's time to say so.
+    // is_held: canceled, and whoever may have it whom the store forgot has a lease's time to say so; or nobody has it any more, and it
+    // ends when Kafka knows that.
     // Where it stands, besides what follows from its state:
     bool in_backoff, is_held, in_outbox, in_nulls, in_unlinked;
     bool is_null_due; // in_nulls, and now
@@ -87,8 +88,8 @@ enum ty_finished model_finish(struct model *model, struct model_site *site, unsi
 // The store's clock ticks. Returns false when nothing expires now.
 bool model_tick(struct model *model, struct model_site *site);
 void model_back_off_ends(struct model *model, unsigned job);
-// A held cancel is done.
-void model_end_held(struct model_site *site, struct model_job *job);
+// The time of a held job is over. Returns whether it ends now: it is disowned before, and Kafka must know that.
+bool model_end_held(struct model *model, struct model_site *site, unsigned job);
 void model_expire(struct model *model, struct model_site *site, unsigned job);
 // Whether the store's sweep takes a job that ended long enough ago, and takes it.
 bool model_retire(struct model *model, unsigned job);

@@ -167,7 +167,7 @@ static void check_places(void)
     for (unsigned i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &walk.model.jobs[i];
         bool is_pending = job->state == TY_JOB_PENDING;
-        walk_check(i, "in the queue", places[QUEUE][i], is_pending && !job->in_backoff);
+        walk_check(i, "in the queue", places[QUEUE][i], is_pending && !job->in_backoff && !job->is_held);
         walk_check(i, "in back-off", places[BACKOFF][i], is_pending && job->in_backoff);
         walk_check(i, "among the held", places[HELD][i], job->is_held);
         walk_check(i, "among the leases", places[LEASES][i], (job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING) && !job->is_held);

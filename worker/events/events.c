@@ -14,7 +14,7 @@
 #define BATCH_JOBS 1000u
 #define IDLE_MS 100u    // between looks at an outbox that was empty
 #define AGAIN_MS 500u   // after something failed
-#define HELD_MS 1000u   // between looks at the cancels that are held
+#define HELD_MS 200u    // between looks at the jobs that are held
 #define LOG_EVERY_MS 30000u
 
 static void look(void *context);

@@ -302,7 +302,7 @@ static void settled(struct ty_attempt *attempt)
     ty_finish_link(attempt);
 }
 
-// The log first, as always: the store may have lost that, too.
+// The log first, as always: the store may have lost that, too. Meanwhile a renewal takes the job up again.
 static void tell_again(struct ty_attempt *attempt)
 {
     ty_log(TY_LOG_WARN, "attempt.tell_again", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt));
@@ -318,6 +318,7 @@ static void tell_again(struct ty_attempt *attempt)
     attempt->log_progress = ty_ship_progress(attempt->ship);
     ty_ship_end(attempt->ship);
     enter(attempt, TY_ATTEMPT_SHIPPING);
+    ty_lease_renew_soon(attempt);
 }
 
 // What is not in the table does not happen in that state.

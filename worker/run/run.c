@@ -311,6 +311,7 @@ void ty_run_on_store(struct ty_run *run, bool up)
     if (!up)
         return;
     ty_lease_renew_all(run);
+    ty_settle_soon(run);
     claim(run);
 }
 

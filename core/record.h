@@ -62,7 +62,7 @@ enum ty_job_reason {
     TY_REASON_QUARANTINED = 17, // it took too many workers with it
     TY_REASON_BACKOFF = 18,     // never stored: why a job is pending that ty_record_due_us says is kept back
     TY_REASON_NOT_STARTED = 19, // the lease passed before the attempt had started
-    TY_REASON_NO_ATTEMPT_LEFT = 20, // of a pending job: it fails when Kafka knows so; its reason is worker_lost then
+    TY_REASON_NO_ATTEMPT_LEFT = 20, // of a job that has not ended yet: it does when Kafka knows that
     TY_REASONS
 };
 

@@ -144,6 +144,7 @@ enum ty_finished {
     TY_FINISH_STALE,     // refused: another attempt owns the job
     TY_FINISH_UNKNOWN,   // the store does not know the job
     TY_FINISH_DELETED,   // done, and the job was to be deleted: it is gone
+    TY_FINISH_LATER,     // the store is being brought back from Kafka: tell it again
 };
 struct ty_finish {
     struct ty_id id;

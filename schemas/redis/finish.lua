@@ -1,12 +1,19 @@
 #!lua flags=allow-oom
 -- An attempt ends. ARGV: prefix, tombstone_ms, site (see site_of), then for each job: id, token, attempt, action
 -- (C completed, M completed with a model to be named, F failed, X stopped, H hand back, R retry), reason, patch.
--- Answer, one each: 1 done, 2 already done by this token, 3 stale, 4 unknown, 5 done and deleted.
+-- Answer, one each: 1 done, 2 already done by this token, 3 stale, 4 unknown, 5 done and deleted, 6 later: the store went back, and
+-- Kafka may know of a later attempt, or that none has the job any more.
 local ttl_ms, site, now, out = ARGV[2], site_of(ARGV[3]), now_us(), {}
 -- Reasons of attempts that had begun to train, whether a renewal came to say so or not: script_exit, signal, empty_output, collect_failed.
 local TRAINED = { [1] = true, [2] = true, [6] = true, [9] = true }
 local EVENT = { C = 'complete', M = 'complete', F = 'fail', X = 'stopped', H = 'hand_back', R = 'retry' }
 local queued, ids, seen = false, {}, {}
+local known = redis.call('HMGET', K .. 'm', 'read', 'replay')
+local is_coming = known[1] and (known[2] == 'needed' or known[2] == 'asked')
+-- What an attempt tells of a job that has ended: what it has told before, or it is too late.
+local function already(state, action)
+    return (state == COMPLETED or not (action == 'C' or action == 'M')) and 2 or 3
+end
 for i = 4, #ARGV, 6 do ids[#ids + 1] = ARGV[i] end
 local raws = fetch(ids)
 gather()
@@ -26,6 +33,10 @@ for n, id in ipairs(ids) do
         local h = decode(raw)
         if h.state == 0 then
             result = has(h.flags, FLAG_DELETE) and 2 or 4
+        elseif is_disowned(h) then
+            result = 3
+        elseif is_coming then
+            result = 6
         elseif is_owner(h, token, attempt) then
             local event = EVENT[action]
             if not terminal(h.state) then
@@ -37,7 +48,9 @@ for n, id in ipairs(ids) do
                 end
             end
             local from, to = h.state, T[event][h.state]
-            if terminal(from) or given_back(h) then
+            if terminal(from) then
+                result = already(from, action)
+            elseif given_back(h) then
                 result = 2
             elseif to then
                 result = 1
@@ -69,7 +82,7 @@ for n, id in ipairs(ids) do
             end
         elseif h.token == NO_TOKEN and attempt > 0 and attempt == h.attempt then
             -- Made again from its event: the attempt's renewal says whose it is. An end stands.
-            result = terminal(h.state) and 2 or 4
+            result = terminal(h.state) and already(h.state, action) or 4
         elseif T.adopt_forgotten[h.state] and attempt > h.attempt then
             -- The store went back to before this attempt's claim; its renewal will take the job up again first.
             result = 4

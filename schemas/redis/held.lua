@@ -8,16 +8,19 @@ if redis.call('GET', K .. 'p') ~= ARGV[2] or must_wait(0) or is_coming_back(now)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'h', '-inf', int(now), 'LIMIT', 0, ARGV[4])) do
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)
-    if not h or not (h.state == CANCELING or is_doomed(h)) then
+    if not h or not (h.state == CANCELING or is_disowned(h)) then
         redis.call('ZREM', K .. 'h', id)
-    elseif h.token ~= NOBODY then
-        disown(id, h, raw, now)
+    elseif not is_disowned(h) then
+        disown(id, h, raw, REASON_NO_ATTEMPT_LEFT, now)
     elseif not redis.call('ZSCORE', K .. 'o', id) then
         local from, extra = h.state, ''
         redis.call('ZREM', K .. 'h', id)
-        if from == PENDING then
-            extra = tail(2, h.reason == REASON_QUARANTINED and quarantine_patch(h) or last_loss_patch(h))
-            if h.reason == REASON_NO_ATTEMPT_LEFT then h.reason = REASON_WORKER_LOST end
+        if from == CANCELING then
+            h.reason = REASON_CANCELED
+        elseif h.reason == REASON_QUARANTINED then
+            extra = tail(2, quarantine_patch(h))
+        else
+            h.reason, extra = REASON_WORKER_LOST, tail(2, last_loss_patch(h))
         end
         h.state = T.end_disowned[from]
         raw = put(id, h, raw, from, extra, now)

@@ -7,7 +7,7 @@ local id = ARGV[2]
 local raw = redis.call('GET', K .. 'j:' .. id)
 local h = raw and decode(raw)
 if not h or h.state ~= PENDING then return {} end
-if is_doomed(h) then return { 'ending', 0, 0, 0 } end
+if is_disowned(h) then return { 'ending', 0, 0, 0 } end
 local pool, org, due = pool_of(h, raw), org_of(h, raw), 0
 local rank = redis.call('ZRANK', queue_of(pool, org), id)
 if not rank then

@@ -46,9 +46,8 @@ for _, id in ipairs(ids) do
         local from, to, extra, what = h.state, T[event][h.state], '', 1
         if tick > 0 and terminal(to) then
             -- An end that Kafka could lose is told to nobody: it comes when Kafka knows that nobody has the job.
-            h.reason = from == CANCELING and REASON_CANCELED or
-                (event == 'quarantine' and REASON_QUARANTINED or REASON_NO_ATTEMPT_LEFT)
-            disown(id, h, raw, now)
+            local is_too_often = from == IN_PROGRESS and event == 'quarantine'
+            disown(id, h, raw, is_too_often and REASON_QUARANTINED or REASON_NO_ATTEMPT_LEFT, now)
             what = 0
         else
             h.state, h.reason = to, started and REASON_WORKER_LOST or REASON_NOT_STARTED

@@ -19,7 +19,7 @@ for i = 2, #ARGV, 5 do
     elseif h then
         if owner and given_back(h) then
             if stands then result = 1 end
-        elseif owner or (T.adopt_forgotten[h.state] and attempt > h.attempt) then
+        elseif owner or (T.adopt_forgotten[h.state] and attempt > h.attempt and not is_disowned(h)) then
             result = 3
         elseif kind == 'B' then
             result = 1 -- the next one has it

@@ -77,9 +77,13 @@ static void an_end_that_was_told_stands(void **state)
         set_replay("needed");
         STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "read", "1"); // a store with a publisher
         assert_int_equal(settled(&claim), TY_SETTLED_TELL_AGAIN);
+        assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_LATER);
+        set_replay("done");
         assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_UNKNOWN);
+        set_replay("needed");
         assert_int_equal(state_renew(&client, &claim, 0), TY_RENEW_CANCEL);
         state_check(&client, &id, "acme");
+        set_replay("done");
         assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
         assert_int_equal(state_get(&client, &id).state, TY_JOB_COMPLETED);
         state_check(&client, &id, "acme");

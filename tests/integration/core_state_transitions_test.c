@@ -12,6 +12,7 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "schemas/schemas.h"
+#include "core/state_outbox.h"
 #include "tests/integration/state_client.h"
 
 static struct redis_server *server;
@@ -129,6 +130,39 @@ static void expire_by(struct state_client *clock, struct job *job)
 static void force_expire(struct job *job) { expire_by(&client, job); }
 static void expire_strictly(struct job *job) { expire_by(&strict, job); }
 
+// The lease clock of a store that has a publisher.
+static void disown(struct job *job)
+{
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "read", "1");
+    force_expire(job);
+    STATE_RAW(&client, NULL, "HDEL", "{ty:0}:m", "read");
+}
+
+static void on_held(void *context, const struct ty_err *err, unsigned ended)
+{
+    assert_null(err);
+    (void)ended; // others from before may have waited, too
+    *(bool *)context = true;
+}
+
+// It is marked and held by hand, in whatever state it is.
+static void end_disowned(struct job *job)
+{
+    char *queue TY_FREE = ty_xasprintf("{ty:0}:f:%s|acme", state_pool(&client));
+    int state = (int)state_get(&client, &job->id).state;
+    bool done = false;
+    if (state == TY_JOB_PENDING || state == TY_JOB_CANCELING) {
+        STATE_RAW(&client, &job->id, "ZREM", queue, "%");
+        STATE_RAW(&client, &job->id, "ZREM", "{ty:0}:l", "%");
+        STATE_RAW(&client, &job->id, "EVAL", "return redis.call('SETRANGE', KEYS[1], 3, string.char(20))", "1", "{ty:0}:j:%");
+    }
+    STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:h", "1", "%");
+    STATE_RAW(&client, NULL, "DEL", "{ty:0}:o"); // Kafka knows
+    STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
+    ty_state_end_held(client.state, 0, "p", on_held, &done);
+    STATE_UNTIL(&client, done);
+}
+
 static const struct event {
     const char *name;
     void (*run)(struct job *job);
@@ -144,6 +178,7 @@ static const struct event {
     {"give_up", retry, 1, 0},        {"expire", force_expire, 100, 0},
     {"expire_last", force_expire, 1, 0},
     {"quarantine", quarantine, 100, 0}, {"quarantine", expire_strictly, 100, TY_JOB_PENDING},
+    {"disown", disown, 1, 0}, {"end_disowned", end_disowned, 100, 0},
 };
 
 // ---- the table ----

@@ -184,7 +184,8 @@ static void assert_goes_on(struct rig *rig, struct jobs *jobs)
     assert_int_equal(state_finish(client, &jobs->claims[CANCELING], TY_FINISH_CANCELED, TY_REASON_CANCELED), TY_FINISHED);
     // Who has ended is told so, and not heard twice.
     assert_int_equal(state_finish(client, &jobs->claims[COMPLETED], TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_ALREADY);
-    assert_int_equal(state_finish(client, &jobs->claims[FAILED], TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_ALREADY);
+    assert_int_equal(state_finish(client, &jobs->claims[FAILED], TY_FINISH_FAILED, TY_REASON_SCRIPT_EXIT), TY_FINISH_ALREADY);
+    assert_int_equal(state_finish(client, &jobs->claims[FAILED], TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISH_STALE);
     assert_int_equal(state_get(client, &jobs->ids[FAILED]).state, TY_JOB_FAILED);
     struct state_claim stranger = jobs->claims[CANCELING];
     stranger.fence++;

@@ -23,14 +23,21 @@ static bool same_token(const struct ty_token *a, const struct ty_token *b)
     return !memcmp(a, b, sizeof *a);
 }
 
+// No attempt has it any more: it ends when Kafka knows that.
+static bool is_disowned(const struct model_job *job)
+{
+    return ((job->state == TY_JOB_PENDING || job->state == TY_JOB_CANCELING) && job->reason == TY_REASON_NO_ATTEMPT_LEFT) ||
+           (job->state == TY_JOB_PENDING && job->reason == TY_REASON_QUARANTINED);
+}
+
 static bool is_owner(const struct model_site *site, const struct model_job *job, const struct ty_token *token, uint32_t attempt)
 {
-    return job->attempt == attempt && (site->ignores_tokens || same_token(&job->token, token));
+    return job->attempt == attempt && !is_disowned(job) && (site->ignores_tokens || same_token(&job->token, token));
 }
 
 static bool is_restored_owner(const struct model_job *job, uint32_t attempt, uint64_t fence)
 {
-    return same_token(&job->token, &no_token) && attempt > 0 && job->attempt == attempt && job->fence == fence;
+    return !is_disowned(job) && same_token(&job->token, &no_token) && attempt > 0 && job->attempt == attempt && job->fence == fence;
 }
 
 static bool was_given_back(const struct model_job *job)
@@ -51,19 +58,14 @@ static void change(struct model_site *site, struct model_job *job)
         job->is_held = false;
 }
 
-// No attempt has it any more: it ends when Kafka knows that.
-static bool is_doomed(const struct model_job *job)
-{
-    return job->state == TY_JOB_PENDING && (job->reason == TY_REASON_QUARANTINED || job->reason == TY_REASON_NO_ATTEMPT_LEFT);
-}
-
-static void disown(struct model_site *site, struct model_job *job)
+static void disown(struct model_site *site, struct model_job *job, unsigned reason)
 {
     if (job->state == TY_JOB_IN_PROGRESS)
         job->state = TY_JOB_PENDING;
+    job->reason = reason;
     job->stage = TY_STAGE_NONE;
     job->lease_ms = 0;
-    memset(&job->token, 0xff, sizeof job->token);
+    job->token = no_token;
     job->fence++;
     change(site, job);
     job->is_held = true;
@@ -72,8 +74,13 @@ static void disown(struct model_site *site, struct model_job *job)
 // What was asked of a job is done to it; one that somebody may have whom the store forgot is held.
 static void cancel(const struct model *model, struct model_site *site, struct model_job *job)
 {
-    bool is_unsure = model->must_replay || (model->has_been_back && job->version == 1) || // in a walk all jobs are of long ago
-                     is_doomed(job);
+    bool is_unsure = model->must_replay || (model->has_been_back && job->version == 1); // in a walk all jobs are of long ago
+    if (is_disowned(job)) {
+        bool is_held = job->is_held;
+        change(site, job);
+        job->is_held = is_held;
+        return;
+    }
     if (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS) {
         job->is_held = job->state == TY_JOB_PENDING && is_unsure;
         job->state = job->state == TY_JOB_PENDING && !is_unsure ? TY_JOB_CANCELED : TY_JOB_CANCELING;
@@ -177,7 +184,7 @@ static int first_in_queue(const struct model *model)
     int first = -1;
     for (int i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &model->jobs[i];
-        if (job->exists && job->state == TY_JOB_PENDING && !job->in_backoff && !is_doomed(job) &&
+        if (job->exists && job->state == TY_JOB_PENDING && !job->in_backoff && !is_disowned(job) &&
             (first < 0 || job->ready < model->jobs[first].ready))
             first = i;
     }
@@ -238,7 +245,7 @@ enum ty_renewed model_renew(struct model *model, struct model_site *site, unsign
         return job->flags & TY_FLAG_DELETE ? TY_RENEW_DELETED : TY_RENEW_UNKNOWN;
     bool is_back = is_restored_owner(job, renewal->attempt, renewal->fence);
     bool owner = is_back || is_owner(site, job, &renewal->token, renewal->attempt);
-    bool is_newer = renewal->attempt > job->attempt && renewal->fence > job->fence;
+    bool is_newer = renewal->attempt > job->attempt && renewal->fence > job->fence && !is_disowned(job);
     bool has_changed = is_back;
     if ((job->state == TY_JOB_PENDING && owner && !was_given_back(job)) || (!model_is_terminal(job) && is_newer)) {
         if (owner)
@@ -352,6 +359,18 @@ static void end_attempt(struct model *model, const struct model_site *site, stru
     }
 }
 
+static enum ty_finished refuse(struct model *model)
+{
+    model->stale_refused++;
+    return TY_FINISH_STALE;
+}
+
+static enum ty_finished tell_late(struct model *model, const struct model_job *job, enum ty_finish_action action)
+{
+    bool completes = action == TY_FINISH_COMPLETED || action == TY_FINISH_COMPLETED_MODEL;
+    return completes && job->state != TY_JOB_COMPLETED ? refuse(model) : TY_FINISH_ALREADY;
+}
+
 enum ty_finished model_finish(struct model *model, struct model_site *site, unsigned number, const struct ty_finish *finish)
 {
     struct model_job *job = &model->jobs[number];
@@ -359,15 +378,20 @@ enum ty_finished model_finish(struct model *model, struct model_site *site, unsi
         return TY_FINISH_UNKNOWN;
     if (job->state == TY_JOB_TOMBSTONE)
         return job->flags & TY_FLAG_DELETE ? TY_FINISH_ALREADY : TY_FINISH_UNKNOWN;
+    if (is_disowned(job))
+        return refuse(model);
+    if (model->has_publisher && model->must_replay)
+        return TY_FINISH_LATER;
     if (!is_owner(site, job, &finish->token, finish->attempt)) {
         if (same_token(&job->token, &no_token) && finish->attempt > 0 && finish->attempt == job->attempt)
-            return model_is_terminal(job) ? TY_FINISH_ALREADY : TY_FINISH_UNKNOWN;
+            return model_is_terminal(job) ? tell_late(model, job, finish->action) : TY_FINISH_UNKNOWN;
         if (!model_is_terminal(job) && finish->attempt > job->attempt)
             return TY_FINISH_UNKNOWN;
-        model->stale_refused++;
-        return TY_FINISH_STALE;
+        return refuse(model);
     }
-    if (model_is_terminal(job) || was_given_back(job))
+    if (model_is_terminal(job))
+        return tell_late(model, job, finish->action);
+    if (was_given_back(job))
         return TY_FINISH_ALREADY;
     end_attempt(model, site, job, finish);
     change(site, job);
@@ -402,21 +426,20 @@ void model_back_off_ends(struct model *model, unsigned job)
 bool model_end_held(struct model *model, struct model_site *site, unsigned number)
 {
     struct model_job *job = &model->jobs[number];
-    struct ty_token nobody;
-    memset(&nobody, 0xff, sizeof nobody);
-    if (!same_token(&job->token, &nobody)) {
-        disown(site, job);
+    if (!is_disowned(job)) {
+        disown(site, job, TY_REASON_NO_ATTEMPT_LEFT);
         return false;
     }
     if (job->in_outbox)
         return false;
-    if (job->state == TY_JOB_PENDING) {
+    if (job->state == TY_JOB_CANCELING) {
+        job->state = TY_JOB_CANCELED;
+        job->reason = TY_REASON_CANCELED;
+    } else {
         model->quarantined += job->reason == TY_REASON_QUARANTINED;
         job->state = TY_JOB_FAILED;
         if (job->reason == TY_REASON_NO_ATTEMPT_LEFT)
             job->reason = TY_REASON_WORKER_LOST;
-    } else {
-        job->state = TY_JOB_CANCELED;
     }
     change(site, job);
     if (job->flags & TY_FLAG_DELETE)
@@ -431,8 +454,7 @@ void model_expire(struct model *model, struct model_site *site, unsigned number)
     enum early_end end = has_started ? count_early_end(site, job, true) : AGAIN;
     model->leases_taken++;
     if (model->has_publisher && (job->state == TY_JOB_CANCELING || end != AGAIN)) {
-        job->reason = job->state == TY_JOB_CANCELING ? TY_REASON_CANCELED : end == QUARANTINE ? TY_REASON_QUARANTINED : TY_REASON_NO_ATTEMPT_LEFT;
-        disown(site, job);
+        disown(site, job, job->state == TY_JOB_IN_PROGRESS && end == QUARANTINE ? TY_REASON_QUARANTINED : TY_REASON_NO_ATTEMPT_LEFT);
         return;
     }
     end_early(model, site, job, end, has_started ? TY_REASON_WORKER_LOST : TY_REASON_NOT_STARTED);
@@ -520,7 +542,7 @@ enum ty_settled model_settled(const struct model *model, const struct model_site
         return !stands ? TY_SETTLED_NOT_YET : owner ? TY_SETTLED : TY_SETTLED_OTHER;
     if (owner && was_given_back(job))
         return stands ? TY_SETTLED : TY_SETTLED_NOT_YET;
-    if (owner || settling->attempt > job->attempt)
+    if (owner || (settling->attempt > job->attempt && !is_disowned(job)))
         return TY_SETTLED_TELL_AGAIN;
     return settling->is_given_back ? TY_SETTLED : TY_SETTLED_NOT_YET;
 }
@@ -550,8 +572,8 @@ static void take_event(const struct model *model, struct model_site *site, struc
                      ? old.token
                      : no_token;
     job->flags = flags;
-    job->is_held = (job->state == TY_JOB_CANCELING && !job->lease_ms) || is_doomed(job);
-    job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back && !is_doomed(job);
+    job->is_held = (job->state == TY_JOB_CANCELING && !job->lease_ms) || is_disowned(job);
+    job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back && !is_disowned(job);
     job->in_unlinked = job->state == TY_JOB_COMPLETED;
     if ((flags & TY_FLAG_CANCEL) && (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS)) {
         cancel(model, site, job);
@@ -576,11 +598,12 @@ static bool restore(const struct model *model, struct model_site *site, struct m
         return false;
     if (job->exists && job->version == event->version && job->state == event->state && job->stamp == event->stamp)
         return false;
-    // An end that Kafka knows; else an end that the record has; else the higher version, and of two the event.
+    // An end that Kafka knows; else an end that the record has; else the later fence; else the higher version, and of two the event.
     if (job->exists && job->state != TY_JOB_TOMBSTONE && !model_is_terminal(event)) {
-        if (job->version > event->version)
-            return false;
-        if (model_is_terminal(job)) {
+        bool is_later = job->fence > event->fence || (job->fence == event->fence && job->version > event->version);
+        if (model_is_terminal(job) || is_later) {
+            if (job->version > event->version)
+                return false;
             job->version = event->version;
             change(site, job);
             return true;

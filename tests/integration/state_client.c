@@ -429,13 +429,13 @@ void state_check(struct state_client *client, const struct ty_id *id, const char
 {
     struct state_view view = state_get(client, id);
     char name[160], older[96];
-    bool is_doomed = view.found && view.state == TY_JOB_PENDING &&
-                     (view.reason == TY_REASON_NO_ATTEMPT_LEFT || view.reason == TY_REASON_QUARANTINED);
-    bool is_held = is_doomed || (view.found && view.state == TY_JOB_CANCELING && is_member(client, id, "h"));
+    bool is_disowned = view.found && view.state == TY_JOB_PENDING &&
+                       (view.reason == TY_REASON_NO_ATTEMPT_LEFT || view.reason == TY_REASON_QUARANTINED);
+    bool is_held = is_disowned || (view.found && view.state == TY_JOB_CANCELING && is_member(client, id, "h"));
     bool has_lease = view.found && (view.state == TY_JOB_IN_PROGRESS || view.state == TY_JOB_CANCELING) && !is_held;
     snprintf(name, sizeof name, "f:%s|%s", state_pool(client), organization);
     snprintf(older, sizeof older, "q:%s", state_pool(client));
-    bool is_pending = view.found && view.state == TY_JOB_PENDING && !is_doomed;
+    bool is_pending = view.found && view.state == TY_JOB_PENDING && !is_disowned;
     assert_int_equal(is_member(client, id, name) + is_member(client, id, older) + is_member(client, id, "d"), is_pending);
     assert_int_equal(is_member(client, id, "h"), is_held);
     if (!view.due_us)

@@ -11,6 +11,10 @@
  * -DLINK_EARLY      a model is linked before the outcome is known to Kafka
  * -DPROMPT          no lease of an attempt that runs passes, and who has ended the job tells a store that went back so before a lease has passed: until then nobody
  *                   else claims, takes or ends it, and cancels are held. Then what it told is the end
+ * -DCLOCK         the end that was told is one that the lease clock gave, though the worker may live; nothing is claimed and no end is
+ *                   taken while the store is being brought back
+ * -DTELL_EARLY      but ends are taken
+ * -DEND_AT_ONCE     but the lease clock ends the job before Kafka knows that nobody has it
  * -DCANCEL_AT_ONCE  but cancels are not held
  * -DCLAIM_EARLY     but a store that went back has jobs claimed before it has the cancels again
  */
@@ -51,6 +55,8 @@ typedef Store {
     byte attempt;
     byte token;
     bit back;       /* given back by its last attempt */
+    bit disowned;   /* no attempt has it any more */
+    bit goes_back;  /* it went back, and the events are to be read */
     byte losses;
     byte version;
     bit submit_mark, cancel_mark; /* the intake's watermarks: whether the one record of each topic is in */
@@ -66,13 +72,22 @@ bit submitted = false, cancel_sent = false;
 bit submit_believed = false, cancel_believed = false; /* the intake's own idea of its offsets */
 byte events = 0;                                      /* how many there are; the last one: */
 byte last_state = UNKNOWN, last_attempt, last_token, last_losses, last_version;
-bit last_cancel, last_back;
+bit last_cancel, last_back, last_disowned;
 
 byte claims = 0, rollbacks = 0, duplicates = 0, crashes = 0, deaths = 0;
 byte busy = 0; /* workers that have an attempt */
+byte told = UNKNOWN; /* the end that was told first, which a client may have seen */
+#ifdef CLOCK
+#define may_claim (!now.goes_back)
+#ifndef TELL_EARLY
+#define may_end (!now.goes_back)
+#endif
+#endif
+#ifndef may_end
+#define may_end true
+#endif
 #ifdef PROMPT
 bit has_end[2]; /* of each worker: the store had the end that it told */
-byte told = UNKNOWN; /* the end that a worker told first, which a client may have seen */
 #define late ((has_end[0] || has_end[1]) && !terminal(now.state))
 #define may_act(worker) (!late || has_end[worker])
 #define may_expire (busy == 0)
@@ -82,10 +97,17 @@ byte told = UNKNOWN; /* the end that a worker told first, which a client may hav
 #define may_claim (!late && now.event_mark == events && !(rollbacks > 0 && cancel_is_due))
 #endif
 #else
+#ifdef CLOCK
+#define late (rollbacks > 0)
+#define may_expire (!now.goes_back)
+#else
 #define late false
-#define may_act(worker) true
 #define may_expire true
+#endif
+#define may_act(worker) true
+#ifndef may_claim
 #define may_claim true
+#endif
 #endif
 byte effect = NOBODY;    /* the attempt whose model has the public name */
 byte outcome = UNKNOWN;  /* the terminal state that Kafka knows */
@@ -100,10 +122,12 @@ inline put(to) {
 inline end_or_hold(from) {
     if
 #ifndef CANCEL_AT_ONCE
-    :: rollbacks > 0 && TO_cancel_unsure(from) != NOWHERE -> put(TO_cancel_unsure(from))
-    :: !late || TO_cancel_unsure(from) == NOWHERE -> put(TO_cancel(from))
+    :: now.disowned && from == PENDING /* it fails, whatever is asked */
+    :: !now.disowned && rollbacks > 0 && TO_cancel_unsure(from) != NOWHERE -> put(TO_cancel_unsure(from))
+    :: (!late && !now.disowned) || TO_cancel_unsure(from) == NOWHERE -> put(TO_cancel(from))
 #else
-    :: put(TO_cancel(from))
+    :: now.disowned && from == PENDING
+    :: !now.disowned || from != PENDING -> put(TO_cancel(from))
 #endif
     fi
 }
@@ -161,15 +185,15 @@ active proctype Client() {
 #ifdef NO_TOKEN
 #define is_owner(w_token, w_attempt) true
 #else
-#define is_owner(w_token, w_attempt) (now.token == w_token && now.attempt == w_attempt)
+#define is_owner(w_token, w_attempt) (now.token == w_token && now.attempt == w_attempt && !now.disowned)
 #endif
 #define is_forgotten(w_token, w_attempt) \
-    (TO_adopt_forgotten(now.state) != NOWHERE && w_attempt > now.attempt && w_token > now.token)
+    (TO_adopt_forgotten(now.state) != NOWHERE && !now.disowned && w_attempt > now.attempt && w_token > now.token)
 #define can_adopt(w_token, w_attempt) \
     ((TO_adopt(now.state) != NOWHERE && is_owner(w_token, w_attempt) && !now.back) || is_forgotten(w_token, w_attempt))
 
 inline adopt() {
-    now.token = token; now.attempt = attempt; now.back = 0;
+    now.token = token; now.attempt = attempt; now.back = 0; now.disowned = 0;
     put(TO_adopt_forgotten(now.state))
 }
 
@@ -188,7 +212,7 @@ inline renew() {
 /* finish.lua. ended: it was taken. */
 #define FINISH(event) \
     if \
-    :: now.state == UNKNOWN || (TO_adopt_forgotten(now.state) != NOWHERE && attempt > now.attempt) -> skip /* told again after a renewal */ \
+    :: now.state == UNKNOWN || (TO_adopt_forgotten(now.state) != NOWHERE && !now.disowned && attempt > now.attempt) -> skip /* told again after a renewal */ \
     :: else -> \
         if \
         :: is_owner(token, attempt) && !terminal(now.state) && !now.back && TO_##event(now.state) != NOWHERE -> \
@@ -213,7 +237,7 @@ inline drop() {
 #define has_next \
     ((is_owner(token, attempt) && now.back && !terminal(now.state) && is_published) || \
      (!is_owner(token, attempt) && now.state != UNKNOWN && !terminal(now.state) && \
-      !(TO_adopt_forgotten(now.state) != NOWHERE && attempt > now.attempt)))
+      !(TO_adopt_forgotten(now.state) != NOWHERE && !now.disowned && attempt > now.attempt)))
 
 mtype = { idle, running, telling, unsettled };
 mtype = { at_rest, has_read, has_sent };
@@ -225,7 +249,7 @@ active [WORKERS] proctype Worker() {
     bit stop = 0, was_taken = 0, ended = 0, refused = 0;
 end:
     do
-    :: atomic { phase == idle && claims < CLAIMS && may_claim && TO_claim(now.state) != NOWHERE ->
+    :: atomic { phase == idle && claims < CLAIMS && may_claim && !now.disowned && TO_claim(now.state) != NOWHERE ->
         claims++;
         now.attempt++;
         now.token = claims; now.back = 0;
@@ -242,7 +266,7 @@ end:
         :: verdict = hand_back
         fi;
         phase = telling }
-    :: atomic { phase == telling && may_act(_pid - 2) ->
+    :: atomic { phase == telling && may_end && may_act(_pid - 2) ->
         if
         :: is_forgotten(token, attempt) -> adopt()
         :: else ->
@@ -282,40 +306,60 @@ end:
         fi;
         drop() }
     /* The store went back: it is told again. */
-    :: atomic { phase == unsettled && ((is_owner(token, attempt) && !now.back && !terminal(now.state)) || (TO_adopt_forgotten(now.state) != NOWHERE && attempt > now.attempt)) -> phase = telling }
+    :: atomic { phase == unsettled && ((is_owner(token, attempt) && !now.back && !terminal(now.state)) || (TO_adopt_forgotten(now.state) != NOWHERE && !now.disowned && attempt > now.attempt)) -> phase = telling }
     /* Its machine is lost, with the disk. */
     :: atomic { phase != idle && crashes < CRASHES -> crashes++; drop() }
     od
 }
 
-/* The lease clock. A lease may run out at any time: its holder may have been paused. */
+inline disown() {
+    put(TO_disown(now.state));
+    now.disowned = 1
+}
+
+#ifdef END_AT_ONCE
+#define may_end_disowned true
+#else
+#define may_end_disowned is_published
+#endif
+
+/* The lease clock, and the publisher's part of it. A lease may run out at any time: its holder may have been paused. */
 active proctype Clock() {
 end:
     do
-    :: atomic { now.state == CANCELING && may_expire -> put(TO_expire(now.state)) }
+    :: atomic { now.state == CANCELING && !now.disowned && may_expire -> disown() }
     :: atomic { now.state == IN_PROGRESS && now.losses < LOSSES && may_expire ->
         now.losses++;
         if
-        :: now.losses >= LOSSES -> put(TO_expire_last(now.state))
+        :: now.losses >= LOSSES -> disown()
         :: else -> put(TO_expire(now.state))
         fi }
+    /* Held jobs. */
+    :: atomic { now.disowned && TO_end_disowned(now.state) != NOWHERE && !now.goes_back && may_end_disowned ->
+        put(TO_end_disowned(now.state));
+        told = (told == UNKNOWN -> now.state : told) }
     od
 }
 
 /* What the publisher read, until it is in Kafka and the store knows. */
 byte sent_state = UNKNOWN, sent_version = 0, sent_attempt = 0, sent_token = NOBODY, sent_losses = 0, stamp = 0;
-bit sent_cancel = 0, sent_back = 0;
+bit sent_cancel = 0, sent_back = 0, sent_disowned = 0;
 
 inline publish() {
     events++;
     last_state = sent_state; last_version = sent_version; last_attempt = sent_attempt; last_token = sent_token;
-    last_losses = sent_losses; last_cancel = sent_cancel; last_back = sent_back;
-    sent_state = UNKNOWN; sent_version = 0; sent_attempt = 0; sent_token = NOBODY; sent_losses = 0; sent_cancel = 0; sent_back = 0;
+    last_losses = sent_losses; last_cancel = sent_cancel; last_back = sent_back; last_disowned = sent_disowned;
+    sent_state = UNKNOWN; sent_version = 0; sent_attempt = 0; sent_token = NOBODY; sent_losses = 0; sent_cancel = 0; sent_back = 0; sent_disowned = 0;
     if
     :: terminal(last_state) -> assert(outcome == UNKNOWN || outcome == last_state); outcome = last_state
     :: else -> assert(outcome == UNKNOWN)
     fi
 }
+
+/* What the event says is behind what the record has: by the fence, which tells claims, and being disowned, apart. */
+#define is_later_event \
+    (last_token > now.token || (last_token == now.token && last_disowned > now.disowned) || \
+     (last_token == now.token && last_disowned == now.disowned && last_version >= now.version))
 
 /* The publisher of events. It reads the outbox under a stamp that does not come twice, and tells the store what is in Kafka
  * only while the store has that stamp and is where it should be. A store that went back, or over which a publisher died,
@@ -328,7 +372,7 @@ end:
         stamp++;
         now.read = stamp;
         sent_state = now.state; sent_version = now.version; sent_attempt = now.attempt; sent_token = now.token;
-        sent_losses = now.losses; sent_cancel = now.cancel; sent_back = now.back;
+        sent_losses = now.losses; sent_cancel = now.cancel; sent_back = now.back; sent_disowned = now.disowned;
         step = has_read }
     :: atomic { step == has_read -> publish(); step = has_sent }
     :: atomic { step == has_sent ->
@@ -351,9 +395,10 @@ end:
             :: now.version <= last_version -> now.version = last_version; put(now.state)
             :: else
             fi
-        :: terminal(last_state) || (!terminal(now.state) && last_version >= now.version) ->
+        :: terminal(last_state) || (!terminal(now.state) && is_later_event) ->
             now.state = last_state; now.attempt = last_attempt; now.token = last_token; now.losses = last_losses;
-            now.back = last_back; now.cancel = now.cancel | last_cancel;
+            now.back = last_back; now.disowned = last_disowned;
+            now.cancel = now.cancel | last_cancel;
             now.unpublished = 0;
             if
             :: now.version < last_version -> now.version = last_version
@@ -363,15 +408,22 @@ end:
             :: now.cancel && TO_cancel(now.state) != NOWHERE -> end_or_hold(now.state)
             :: else
             fi
-        :: else
+        :: else ->
+            /* Readers must see it behind what they have. */
+            if
+            :: !terminal(now.state) && now.state != UNKNOWN && now.version <= last_version -> now.version = last_version; put(now.state)
+            :: else
+            fi
         fi;
+        now.goes_back = 0;
         now.event_mark = events }
+    :: atomic { step == at_rest && now.goes_back && now.event_mark == events -> now.goes_back = 0 }
     od
 }
 
 inline copy(to, from) {
     to.state = from.state; to.cancel = from.cancel; to.attempt = from.attempt; to.token = from.token; to.back = from.back;
-    to.losses = from.losses; to.version = from.version; to.submit_mark = from.submit_mark; to.cancel_mark = from.cancel_mark;
+    to.disowned = from.disowned; to.goes_back = from.goes_back; to.losses = from.losses; to.version = from.version; to.submit_mark = from.submit_mark; to.cancel_mark = from.cancel_mark;
     to.event_mark = from.event_mark; to.read = from.read; to.unpublished = from.unpublished
 }
 
@@ -380,7 +432,7 @@ active proctype Disaster() {
 end:
     do
     :: atomic { !is_saved && ROLLBACKS > 0 -> is_saved = true; copy(old, now) }
-    :: atomic { is_saved && rollbacks < ROLLBACKS -> rollbacks++; copy(now, old); copy(old, nothing) }
+    :: atomic { is_saved && rollbacks < ROLLBACKS -> rollbacks++; copy(now, old); copy(old, nothing); now.goes_back = 1 }
     od
 }
 
@@ -389,12 +441,12 @@ end:
 active proctype Judge() {
     timeout;
     assert(submitted);
-    assert(terminal(now.state) || (TO_claim(now.state) != NOWHERE && claims == CLAIMS));
+    assert(terminal(now.state) || (TO_claim(now.state) != NOWHERE && !now.disowned && claims == CLAIMS));
     assert(!now.unpublished && now.event_mark == events && last_state == now.state);
     assert(!cancel_sent || terminal(now.state));
     assert(crashes > 0 || now.state != COMPLETED || effect == now.token);
     assert(effect == NOBODY || (now.state == COMPLETED && now.token == effect));
-#ifdef PROMPT
+#if defined(PROMPT) || defined(CLOCK)
     assert(told == UNKNOWN || told == now.state);
 #endif
     assert(busy == 0 || !terminal(now.state))

@@ -111,6 +111,10 @@ static void take_answer(struct ty_attempt *attempt, enum ty_finished finished)
     case TY_FINISH_UNKNOWN:
         wait_for_job(attempt);
         break;
+    case TY_FINISH_LATER:
+        ty_lease_renew_soon(attempt);
+        set_again(attempt);
+        break;
     default:
         ty_attempt_on(attempt, TY_ATTEMPT_ON_REFUSED);
         break;

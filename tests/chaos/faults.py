@@ -1,19 +1,20 @@
 """The faults: one function each, drawn from a seeded deck so that every kind comes as often as the others."""
 import contextlib
+import math
 import os
 import random
 import signal
 import threading
 import time
 
+import checker
 import proxy
-import stack
 import yard as yards
 
 LEASE = yards.LEASE_MS / 1000
 EVENTS_LEASE = 5.0
 RESTART_SECONDS = 5     # until a worker that was started again speaks for what it has
-COMEBACK_SECONDS = 25  # after a restore: until the store must show what it had shown
+KILLED_LOSES_SECONDS = 3  # a Redis that is killed has not written its last second, or with a slow disk two
 
 
 class Missed(Exception):
@@ -27,7 +28,7 @@ class Faults:
         self.counts = {name: 0 for name in KINDS if name not in gated}
         self.deck, self.dealt, self.misses = [], False, 0
         self.over = threading.Event()
-        self.lingering = []  # of faults that last, while others strike
+        self.kind = ""  # of the fault that strikes
 
     def next_kind(self):
         if not self.deck:
@@ -41,6 +42,8 @@ class Faults:
 
     def strike(self, kind):
         """One fault. False: it missed."""
+        self.yard.check_alive()
+        self.kind = kind
         try:
             KINDS[kind][0](self)
         except Missed as why:
@@ -53,10 +56,6 @@ class Faults:
 
     def wait(self, seconds):
         self.over.wait(seconds)
-
-    def settle(self):
-        for thread in self.lingering:
-            thread.join(120)
 
     # ---- workers
 
@@ -72,7 +71,10 @@ class Faults:
             try:
                 yield machine
             finally:
-                self.yard.away.append((machine.name, began, time.time() + RESTART_SECONDS))
+                self.note_away(machine.name, began)
+
+    def note_away(self, name, began):
+        self.yard.away.append(checker.Away(name, began, time.time() + RESTART_SECONDS, self.kind))
 
     def worker_killed(self):
         with self.one() as machine:
@@ -82,7 +84,7 @@ class Faults:
 
     def worker_stopped(self):
         with self.one() as machine:
-            machine.process.stop(40)
+            machine.stop(40)
             machine.start(wait=False)
 
     def machine_killed(self):
@@ -158,12 +160,17 @@ class Faults:
     # ---- lines
 
     def redis_line_cut(self):
-        if not self.random.choice(self.yard.lines_of_redis()).cut():
+        began, line = time.time(), self.random.choice(self.yard.lines_of_redis())
+        if not line.cut():
             raise Missed("no connection")
+        if line is self.yard.responder_line:
+            self.note_away("responder", began)
 
     def kafka_lines_cut(self):
+        began = time.time()
         if not self.yard.kafka_line.cut():
             raise Missed("no connection")
+        self.note_away("kafka", began)
 
     def worker_cut_off(self):
         """No way to Redis for longer than a lease, while jobs run on."""
@@ -186,17 +193,24 @@ class Faults:
     def redis_restarted(self):
         with self.yard.redis_busy:
             self.yard.count()
-            if self.random.random() < 0.5:
+            began, is_killed = time.time(), self.random.random() < 0.5
+            if is_killed:
                 self.yard.redis.process.kill()
             else:
                 self.yard.redis.stop()
             self.wait(self.random.choice([0, LEASE]))
             self.yard.redis.start()
+            if is_killed:
+                self.yard.was_out("killed", began, began - KILLED_LOSES_SECONDS)
+            else:
+                self.yard.was_out("stopped", began, math.inf)
 
     def kafka_restarted(self):
+        began = time.time()
         self.yard.broker.stop(now=self.random.random() < 0.5)
         self.wait(self.random.choice([0, 2]))
         self.yard.broker.start()
+        self.note_away("kafka", began)
 
     def restore(self, youngest, oldest):
         """The power goes, and what comes back is so old; jobs have ended, been claimed and been deleted since."""
@@ -213,7 +227,7 @@ class Faults:
             self.yard.count()
             # What lies between is no past of this store any more.
             self.snapshots.taken = [kept for kept in self.snapshots.taken if kept[0] <= when]
-            self.yard.outages.append((began, time.time() + COMEBACK_SECONDS))
+            self.yard.was_out("restored", began, when)
 
     def redis_back_10_s(self):
         self.restore(*RESTORES["redis_back_10_s"])
@@ -226,7 +240,7 @@ class Faults:
         line = self.yard.kafka_line
         with self.yard.redis_busy:
             self.yard.count()
-            data = self.yard.redis.snapshot()
+            taken, data = time.time(), self.yard.redis.snapshot()
             line.holds = proxy.KAFKA_END_TXN
             try:
                 if not self.until(lambda: line.held, 5):
@@ -239,7 +253,7 @@ class Faults:
                 self.yard.redis.restore(data)
                 self.yard.count()
                 self.snapshots.taken = [kept for kept in self.snapshots.taken if kept[0] < began - 5]
-                self.yard.outages.append((began, time.time() + COMEBACK_SECONDS))
+                self.yard.was_out("restored", began, taken)
             finally:
                 line.release()
 
@@ -248,8 +262,8 @@ class Faults:
 RESTORES = {"redis_back_10_s": (10, 25), "redis_back_60_s": (60, 120)}
 
 # Of a short run: what it takes to bring out all that a run must show.
-SHORT = ("worker_killed", "machine_frozen", "worker_cut_off", "supervisor_killed", "publisher_overtaken", "reply_lost",
-         "redis_back_10_s", "redis_back_unpublished")
+SHORT = ("worker_killed", "worker_stopped", "machine_frozen", "worker_cut_off", "supervisor_killed", "publisher_overtaken",
+         "reply_lost", "redis_restarted", "redis_back_10_s", "redis_back_unpublished")
 
 # The function, and how many of it are in a deck.
 KINDS = {

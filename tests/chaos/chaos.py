@@ -72,7 +72,7 @@ class Run:
         self.feed.start()
         yard.start_all()
         self.clients = clients.Clients(yard, args.jobs, args.seed + 1, args.job_seconds)
-        self.faults.since = self.since
+        self.faults.since, self.faults.wanted, self.faults.fragile_on = self.since, self.clients.wanted, self.fragile_on
         self.counting = threading.Event()
         self.counter = threading.Thread(target=self.count, daemon=True)
         self.began = time.monotonic()
@@ -92,6 +92,15 @@ class Run:
         return (sum(at > when for at in list(self.clients.ends.values())),
                 sum(told.seen > when and told.status == checker.IN_PROGRESS for told in self.feed.told[-2000:]),
                 sum((job.deleted or 0) > when for job in self.clients.jobs[-2000:]))
+
+    def fragile_on(self, place):
+        """The machines where a job with one attempt has begun, behind this place of what the jobs wrote down, and not ended."""
+        fragile = {job.id for job in self.clients.jobs[-2000:] if job.max_attempts == 1}
+        found = {}
+        for word, job, _attempt, _fence, when, where in self.yard.witnessed(place):
+            if job in fragile:
+                found[job] = (int(when) / 1e9, self.yard.machine_of(where)) if word == "start" else None
+        return [seen for seen in found.values() if seen]
 
     def go(self):
         self.counter.start()
@@ -181,8 +190,7 @@ class Run:
 
     def history(self):
         witnesses = []
-        for line in self.yard.witness.read_text().splitlines():
-            word, job, attempt, fence, ns, where = line.split()
+        for word, job, attempt, fence, ns, where in self.yard.witnessed():
             witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9, self.yard.machine_of(where)))
         models = {job.id: self.model(job) for job in self.clients.jobs}
         return checker.History(self.clients.jobs, self.clients.replies, self.feed.told, witnesses, self.final, models,

@@ -60,7 +60,7 @@ class Witness:
 class Outage:
     """The store was away."""
     begin: float
-    end: float                   # it may show what was until then: brought back, and a lease for those who know more
+    end: float                   # it may show what was until then: brought back, and a lease and more for those who know
     lost_from: float = math.inf  # what it was told from then on it may have lost; by default nothing
     kind: str = "restored"       # or killed, stopped: it was restarted
 
@@ -133,10 +133,17 @@ class Checker:
     def first_end(self, job):
         return next((reply for reply in self.replies[job.id] if reply.status in TERMINAL), None)
 
+    def may_have_lost(self, ended):
+        """The outages in which the store may have lost an end that a client was told; one of the next may find it lost still."""
+        until = ended.answered
+        for outage in sorted(self.history.outages, key=lambda outage: outage.begin):
+            if outage.begin >= ended.asked - CLOCK_SECONDS and outage.lost_from <= until:
+                yield outage
+                until = max(until, outage.end)
+
     def is_shown_late(self, ended, reply):
         """While the store comes back it may show what was before."""
-        return any(outage.lost_from <= ended.answered and reply.answered >= outage.begin and reply.asked <= outage.end
-                   for outage in self.history.outages)
+        return any(reply.answered >= outage.begin and reply.asked <= outage.end for outage in self.may_have_lost(ended))
 
     def may_be_forgotten(self, job, ended, until):
         """The store went back to before an end that a client was told, Kafka did not know it, and the worker that does could not
@@ -148,9 +155,8 @@ class Checker:
         for seen in self.witnesses[job.id]:
             if seen.word == "end" and seen.time <= ended.answered:
                 knows.setdefault(seen.machine, seen.time)
-        for outage in self.history.outages:
-            if (outage.begin < ended.asked - CLOCK_SECONDS or outage.begin >= until or outage.lost_from > ended.answered
-                    or kafka_knew < outage.begin):
+        for outage in self.may_have_lost(ended):
+            if outage.begin >= until or kafka_knew < outage.begin:
                 continue
             if any(machine in knows and knows[machine] <= wiped < until for machine, wiped in self.history.wipes):
                 return True
@@ -300,11 +306,14 @@ class Checker:
 
     def was_only_stopped(self, job, told):
         """Of all faults only the stop of its worker met the last attempt."""
-        machine = next((seen.machine for seen in self.witnesses[job.id] if (seen.attempt, seen.fence) == (told.attempt, told.fence)), "")
+        claims = [seen for seen in self.witnesses[job.id] if seen.attempt == told.attempt and seen.fence <= told.fence]
+        if not claims:
+            return False
+        last = max(claims, key=lambda seen: seen.fence)
 
         def meets(fault):
-            return fault.begin <= told.seen and fault.end >= told.fence / 1e6
-        met = {away.kind for away in self.history.away if away.machine == machine and meets(away)}
+            return fault.begin <= told.seen and fault.end >= last.fence / 1e6
+        met = {away.kind for away in self.history.away if away.machine == last.machine and meets(away)}
         return met == {"worker_stopped"} and not any(meets(outage) for outage in self.history.outages)
 
 

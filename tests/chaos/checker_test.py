@@ -115,6 +115,16 @@ class CheckerTest(unittest.TestCase):
         self.expect(made, "changed")
         made.outages = [checker.Outage(1002.7, 1002.8, 1001.0)]  # and has it again
         self.expect(made, "changed")
+        made.outages = [checker.Outage(1001.0, 1010.0, 990.0)]  # it went back before that, and not again
+        self.expect(made, "changed")
+
+    def test_a_store_that_goes_back_again_before_it_has_come_back(self):
+        made = history()
+        made.replies.insert(3, checker.Reply("j", 1007.0, 1007.1, IN_PROGRESS))
+        made.outages = [checker.Outage(1006.0, 1010.0, 1004.0), checker.Outage(1002.9, 1005.0, 1001.0)]
+        self.expect(made)
+        made.outages[0].lost_from = 1005.5
+        self.expect(made, "changed")
 
     def test_another_end_is_shown_at_no_time(self):
         for status in (FAILED, CANCELED, NOT_FOUND):
@@ -373,6 +383,8 @@ class CheckerTest(unittest.TestCase):
     def test_a_worker_that_was_only_stopped(self):
         made = fragile()
         made.away = [checker.Away("w1", 1001.0, 1008.0, "worker_stopped"), checker.Away("w2", 1001.0, 1008.0, "worker_killed")]
+        self.expect(made, "lost")
+        made.feed[2].fence += 1  # as of one that was taken from its worker
         self.expect(made, "lost")
         made.outages = [checker.Outage(1001.0, 1003.0)]
         self.expect(made)

@@ -2,6 +2,7 @@
 
 A command is tried again until it is acknowledged; each of these is allowed to happen any number of times.
 """
+import collections
 import queue
 import random
 import threading
@@ -41,6 +42,7 @@ class Clients:
         self.submitted = 0  # acknowledged
         self.by_kafka = 0   # jobs that the intake may be the first to hear of
         self.allowed = IN_FLIGHT  # submits so far, but for those that keep ALWAYS_OPEN; the run moves it
+        self.wanted = collections.deque()  # plans that a fault asks for
         self.ends = {}      # id -> when it was first seen to have ended, by the wall clock
         self.producer = Producer({"bootstrap.servers": yard.broker.address, "enable.idempotence": True,
                                   "message.timeout.ms": 120000, "linger.ms": 1})
@@ -122,11 +124,14 @@ class Clients:
             if self.over.is_set():
                 return
             # The first of each kind, so that a short run has them all.
-            self.submit(names[number] if number < len(names) else self.random.choices(names, weights)[0])
+            if number < len(names):
+                self.submit(names[number])
+            else:
+                self.submit(self.wanted.popleft() if self.wanted else self.random.choices(names, weights)[0])
             number += 1
 
     def may_submit(self):
-        return len(self.open) < (IN_FLIGHT if self.submitted < self.allowed else ALWAYS_OPEN)
+        return bool(self.wanted) or len(self.open) < (IN_FLIGHT if self.submitted < self.allowed else ALWAYS_OPEN)
 
     def submit(self, plan):
         job = checker.Job(str(uuid.UUID(int=self.random.getrandbits(128), version=4)),

@@ -13,6 +13,9 @@ import yard as yards
 
 LEASE = yards.LEASE_MS / 1000
 EVENTS_LEASE = 5.0
+FRAGILE_AT_ONCE = 6     # a fault that is for them asks for so many
+TOLD_SECONDS = 0.7      # until clients have seen what became of a job
+STARTED_SECONDS = 0.6   # until the store knows that an attempt has started
 RESTART_SECONDS = 5     # until a worker that was started again speaks for what it has
 KILLED_LOSES_SECONDS = 3  # a Redis that is killed has not written its last second, or with a slow disk two
 
@@ -25,6 +28,7 @@ class Faults:
     def __init__(self, yard, snapshots, seed, gated=()):
         self.yard, self.snapshots, self.random = yard, snapshots, random.Random(seed)
         self.since = None  # the run's: from a time, how many jobs have (ended, been claimed, been deleted) since
+        self.wanted, self.fragile_on = None, None  # the run's: plans of jobs to be submitted, see Run.fragile_on
         self.counts = {name: 0 for name in KINDS if name not in gated}
         self.deck, self.dealt, self.misses = [], False, 0
         self.over = threading.Event()
@@ -76,6 +80,14 @@ class Faults:
     def note_away(self, name, began):
         self.yard.away.append(checker.Away(name, began, time.time() + RESTART_SECONDS, self.kind))
 
+    def where_fragile_begins(self, but=None):
+        """The name of a machine where a job that has one attempt only has just begun, and when; None: there is none."""
+        place, found = self.yard.witness.stat().st_size, []
+        self.wanted.extend(["fragile"] * FRAGILE_AT_ONCE)
+        self.until(lambda: found.extend(seen for seen in self.fragile_on(place) if seen[1] != but) or found, 5)
+        self.wanted.clear()
+        return found[-1] if found else None
+
     def worker_killed(self):
         with self.one() as machine:
             machine.process.kill()
@@ -83,7 +95,9 @@ class Faults:
             machine.start(wait=False)
 
     def worker_stopped(self):
-        with self.one() as machine:
+        """With a job on it that must not pay for that with its only attempt."""
+        _, name = self.where_fragile_begins() or (0, None)
+        with self.one(name) as machine:
             machine.stop(40)
             machine.start(wait=False)
 
@@ -258,6 +272,37 @@ class Faults:
                 line.release()
 
 
+    def redis_back_given_up(self):
+        """Back to before a lease passed and its job, with no attempt left, was given up, which Kafka does not know yet. The
+        attempt runs on, on a machine that has no way to Redis meanwhile, and then tells another end."""
+        line, publisher = self.yard.kafka_line, self.yard.publisher()
+        when, name = self.where_fragile_begins(but=publisher) or (0, None)
+        if not name:
+            raise Missed("no job with one attempt began")
+        self.wait(max(when + STARTED_SECONDS - time.time(), 0))
+        with self.one(name) as machine, self.yard.redis_busy:
+            self.yard.count()
+            line.holds = proxy.KAFKA_END_TXN
+            try:
+                machine.line.refuse()
+                taken, data = time.time(), self.yard.redis.snapshot()
+                before = self.yard.leases_taken()
+                if not self.until(lambda: line.held, 5):
+                    raise Missed("no transaction was under way")
+                if not self.until(lambda: self.yard.leases_taken() > before, 4 * LEASE):
+                    raise Missed("no lease passed")
+                self.wait(TOLD_SECONDS)
+                self.yard.count()
+                began = time.time()
+                self.yard.redis.restore(data)
+                self.yard.count()
+                self.snapshots.taken = [kept for kept in self.snapshots.taken if kept[0] < began - 5]
+                self.yard.was_out("restored", began, taken)
+            finally:
+                line.release()
+                machine.line.heal()
+
+
 # How old the snapshot is, in seconds: at least, at most.
 RESTORES = {"redis_back_10_s": (10, 25), "redis_back_60_s": (60, 120)}
 
@@ -284,4 +329,5 @@ KINDS = {
     "redis_back_10_s": (Faults.redis_back_10_s, 1),
     "redis_back_60_s": (Faults.redis_back_60_s, 1),
     "redis_back_unpublished": (Faults.redis_back_unpublished, 1),
+    "redis_back_given_up": (Faults.redis_back_given_up, 1),
 }

@@ -19,6 +19,7 @@ import stack  # noqa: E402
 
 LEASE_MS = 1500
 COMEBACK_SECONDS = 25  # after an outage: by then the store must show what it had shown
+TELL_SECONDS = 1.5     # workers tell what they know, and the publisher ends what was held, once a second
 REPORT_SECONDS = 1.0   # so often the workers log their figures
 COUNTERS = ("gaps", "leases_taken", "stale_refused", "publisher_fenced", "rollbacks")
 
@@ -226,7 +227,7 @@ class Yard(stack.Stack):
 
     def look_whether_back(self):
         """Notes when the store was brought back: this Redis has been met, and says that the events were read. Then who knows
-        more has a lease to say so."""
+        more has a lease to say so, and looks once a second."""
         if not self.coming_back:
             return
         with contextlib.suppress(OSError):
@@ -235,12 +236,23 @@ class Yard(stack.Stack):
             if facts[0] and facts[1] == b"done" and b"run_id:" + facts[0] in info:
                 for outage in waiting:
                     print(f"  the store is whole {time.time() - outage.begin:.1f} s after it was {outage.kind}", flush=True)
-                    outage.end = min(outage.end, time.time() + LEASE_MS / 1000)
+                    outage.end = min(outage.end, time.time() + LEASE_MS / 1000 + TELL_SECONDS)
                     self.coming_back.remove(outage)
 
     def machine_of(self, path):
         """The name of the machine that a job's directory is of."""
         return next(machine.name for machine in self.machines if pathlib.Path(path).is_relative_to(machine.work))
+
+    def witnessed(self, place=0):
+        """What the jobs wrote down behind this place, word by word."""
+        with open(self.witness) as lines:
+            lines.seek(place)
+            return [words for words in map(str.split, lines.read().splitlines()) if len(words) == 6]
+
+    def leases_taken(self):
+        with contextlib.suppress(OSError):
+            return int(resp.ask(self.redis.port, "HGET", "{ty:0}:m", "leases_taken") or 0)
+        return 0
 
     def publisher(self):
         with contextlib.suppress(OSError):

@@ -43,12 +43,17 @@ def quiet_port():
             return port
 
 
+def last_words(process):
+    lines = [line for line in process.text().splitlines() if ".figures " not in line]
+    return "\n".join(lines[-20:])
+
+
 def how_it_ended(process, status):
     """What is to be said of a program that ended, with the end of its log; None: it ended as it should."""
     if status == 0:
         return None
     how = f"of signal {signal.Signals(-status).name}" if status < 0 else f"with {status}"
-    return f"{process.name} ended {how}:\n{process.tail(20)}"
+    return f"{process.name} ended {how}:\n{last_words(process)}"
 
 
 def died(process):
@@ -56,7 +61,7 @@ def died(process):
     status = process.child.poll()
     if status is None:
         return None
-    return how_it_ended(process, status) or f"{process.name} ended by itself:\n{process.tail(20)}"
+    return how_it_ended(process, status) or f"{process.name} ended by itself:\n{last_words(process)}"
 
 
 class Machine:
@@ -195,7 +200,7 @@ class Yard(stack.Stack):
 
     def troubled_by(self, what):
         if what and what not in self.troubles:
-            print(f"  TROUBLE {what}", flush=True)
+            print(f"  TROUBLE {what.splitlines()[0]}", flush=True)
             self.troubles.append(what)
 
     def check_alive(self):

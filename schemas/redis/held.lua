@@ -17,6 +17,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'h', '-inf', int(now), 'LIM
         redis.call('ZREM', K .. 'h', id)
         if from == CANCELING then
             h.reason = REASON_CANCELED
+        elseif h.reason == REASON_WAIT_LIMIT then
+            extra = tail(2, wait_patch(h, wait_end_of(h, raw) or h.created))
         elseif h.reason == REASON_QUARANTINED then
             extra = tail(2, quarantine_patch(h))
         else

@@ -234,6 +234,37 @@ static void a_cancel_changes_nothing(void **state)
     ty_buf_done(&sent.bytes);
 }
 
+// What has waited too long for its first claim ends in the same way.
+static void a_wait_that_is_over_is_told_when_kafka_knows(void **state)
+{
+    Trainyard__V1__JobOptions options = TRAINYARD__V1__JOB_OPTIONS__INIT;
+    struct ty_id id = ty_id_new();
+    struct ty_token token = ty_token_new();
+    struct state_claim claim;
+    (void)state;
+    set_up_store();
+    options.max_wait_s = 1;
+    uint64_t created_us = ty_clock_wall_us() - 3600 * UINT64_C(1000000), until = ty_clock_mono_ms() + 20000;
+    assert_int_equal(state_submit(&client, &id, &(struct state_job){.created_us = created_us, .options = &options}), TY_APPLIED);
+    while (state_get(&client, &id).reason != TY_REASON_WAIT_LIMIT) {
+        state_reclaim(&client, 0, 1);
+        assert_true(ty_clock_mono_ms() < until);
+    }
+    assert_int_equal(state_get(&client, &id).state, TY_JOB_PENDING);
+    state_check(&client, &id, "acme");
+    assert_int_equal(state_claim(&client, 0, &token, 1, STATE_LEASE_MS, &claim), 0);
+    assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &id), TY_APPLIED);
+    assert_int_equal(end_held(), 0);
+    struct sent sent = publish();
+    assert_int_equal(end_held(), 1);
+    struct state_view view = state_get(&client, &id);
+    assert_int_equal(view.state, TY_JOB_FAILED);
+    assert_int_equal(view.reason, TY_REASON_WAIT_LIMIT);
+    assert_string_equal(view.error, "waited 1 s for a worker, as long as max_wait allows");
+    state_check(&client, &id, "acme");
+    ty_buf_done(&sent.bytes);
+}
+
 static void on_wait(void *context, const struct ty_err *err, const struct ty_wait *wait)
 {
     assert_null(err);
@@ -277,6 +308,7 @@ int main(void)
         cmocka_unit_test(it_is_told_when_kafka_knows),
         cmocka_unit_test(it_stands_when_the_store_goes_back),
         cmocka_unit_test(a_cancel_changes_nothing),
+        cmocka_unit_test(a_wait_that_is_over_is_told_when_kafka_knows),
         cmocka_unit_test(why_it_waits_is_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -27,7 +27,7 @@ static bool same_token(const struct ty_token *a, const struct ty_token *b)
 static bool is_disowned(const struct model_job *job)
 {
     return ((job->state == TY_JOB_PENDING || job->state == TY_JOB_CANCELING) && job->reason == TY_REASON_NO_ATTEMPT_LEFT) ||
-           (job->state == TY_JOB_PENDING && job->reason == TY_REASON_QUARANTINED);
+           (job->state == TY_JOB_PENDING && (job->reason == TY_REASON_QUARANTINED || job->reason == TY_REASON_WAIT_LIMIT));
 }
 
 static bool is_owner(const struct model_site *site, const struct model_job *job, const struct ty_token *token, uint32_t attempt)
@@ -128,6 +128,7 @@ enum ty_applied model_submit(struct model *model, struct model_site *site, const
     *job = (struct model_job){.exists = true, .state = TY_JOB_PENDING, .version = 1, .body = submit->body, .ready = submit->ready,
                               .organization = submit->organization, .max_attempts = submit->max_attempts, .in_outbox = true,
                               .in_nulls = old.in_nulls, .is_null_due = old.is_null_due};
+    job->wait = submit->is_refused ? MODEL_WAIT_ANY : submit->wait;
     job->stamp = UINT64_C(1) << 63 | submit->ready; // the same submit once more has the same times
     if (submit->is_refused) {
         job->state = TY_JOB_FAILED;
@@ -442,6 +443,29 @@ void model_back_off_ends(struct model *model, unsigned job)
     model->jobs[job].in_backoff = false;
 }
 
+bool model_is_limited(const struct model_job *job)
+{
+    return job->state == TY_JOB_PENDING && !job->attempt && job->wait != MODEL_WAIT_ANY && !is_disowned(job);
+}
+
+bool model_is_overdue(const struct model_job *job)
+{
+    return model_is_limited(job) && job->wait == MODEL_WAIT_OVER;
+}
+
+void model_end_wait(struct model *model, struct model_site *site, unsigned number)
+{
+    struct model_job *job = &model->jobs[number];
+    if (model->has_publisher) {
+        disown(site, job, TY_REASON_WAIT_LIMIT);
+        return;
+    }
+    job->state = TY_JOB_FAILED;
+    job->reason = TY_REASON_WAIT_LIMIT;
+    job->patch.error = MODEL_ERROR_WAITED;
+    change(site, job);
+}
+
 bool model_end_held(struct model *model, struct model_site *site, unsigned number)
 {
     struct model_job *job = &model->jobs[number];
@@ -455,14 +479,18 @@ bool model_end_held(struct model *model, struct model_site *site, unsigned numbe
         job->state = TY_JOB_CANCELED;
         job->reason = TY_REASON_CANCELED;
     } else {
-        bool is_too_often = job->reason == TY_REASON_QUARANTINED;
-        model->quarantined += is_too_often;
         job->state = TY_JOB_FAILED;
-        job->patch.error = is_too_often ? MODEL_ERROR_QUARANTINED : MODEL_ERROR_LOST;
         job->patch.error_number = job->losses;
-        job->patch.errors = is_too_often ? job->patch.errors : job->errors;
-        if (job->reason == TY_REASON_NO_ATTEMPT_LEFT)
+        if (job->reason == TY_REASON_WAIT_LIMIT) {
+            job->patch.error = MODEL_ERROR_WAITED;
+        } else if (job->reason == TY_REASON_QUARANTINED) {
+            job->patch.error = MODEL_ERROR_QUARANTINED;
+            model->quarantined++;
+        } else {
+            job->patch.error = MODEL_ERROR_LOST;
+            job->patch.errors = job->errors;
             job->reason = TY_REASON_WORKER_LOST;
+        }
     }
     change(site, job);
     if (job->flags & TY_FLAG_DELETE)

@@ -17,6 +17,7 @@
  * -DEND_AT_ONCE     but the lease clock ends the job before Kafka knows that nobody has it
  * -DCANCEL_AT_ONCE  but cancels are not held
  * -DCLAIM_EARLY     but a store that went back has jobs claimed before it has the cancels again
+ * -DWAITS           the job may wait only so long for its first claim
  */
 #include "guards.pml"
 
@@ -90,7 +91,7 @@ byte told = UNKNOWN; /* the end that was told first, which a client may have see
 bit has_end[2]; /* of each worker: the store had the end that it told */
 #define late ((has_end[0] || has_end[1]) && !terminal(now.state))
 #define may_act(worker) (!late || has_end[worker])
-#define may_expire (busy == 0)
+#define may_expire (busy == 0 && !now.goes_back)
 #ifdef CLAIM_EARLY
 #define may_claim (!late && now.event_mark == events)
 #else
@@ -109,8 +110,21 @@ bit has_end[2]; /* of each worker: the store had the end that it told */
 #define may_claim true
 #endif
 #endif
+#ifdef WAITS
+bit overdue = false;     /* it has waited too long: time does not go back with the store */
+#define may_take (!overdue || now.attempt > 0)
+#else
+#define may_take true
+#endif
 byte effect = NOBODY;    /* the attempt whose model has the public name */
 byte outcome = UNKNOWN;  /* the terminal state that Kafka knows */
+
+inline tell() {
+#if defined(PROMPT) || defined(CLOCK)
+    told = (told == UNKNOWN && terminal(now.state) -> now.state : told);
+#endif
+    skip
+}
 
 inline put(to) {
     now.state = to;
@@ -249,7 +263,7 @@ active [WORKERS] proctype Worker() {
     bit stop = 0, was_taken = 0, ended = 0, refused = 0;
 end:
     do
-    :: atomic { phase == idle && claims < CLAIMS && may_claim && !now.disowned && TO_claim(now.state) != NOWHERE ->
+    :: atomic { phase == idle && claims < CLAIMS && may_claim && may_take && !now.disowned && TO_claim(now.state) != NOWHERE ->
         claims++;
         now.attempt++;
         now.token = claims; now.back = 0;
@@ -283,7 +297,7 @@ end:
         :: ended ->
 #ifdef PROMPT
             has_end[_pid - 2] = terminal(now.state);
-            told = (told == UNKNOWN && terminal(now.state) -> now.state : told);
+            tell();
 #endif
 #ifdef LINK_EARLY
             if
@@ -327,6 +341,10 @@ inline disown() {
 active proctype Clock() {
 end:
     do
+#ifdef WAITS
+    :: atomic { !overdue && submitted -> overdue = true }
+    :: atomic { overdue && now.state == PENDING && now.attempt == 0 && !now.disowned && may_expire && !late -> disown() }
+#endif
     :: atomic { now.state == CANCELING && !now.disowned && may_expire -> disown() }
     :: atomic { now.state == IN_PROGRESS && now.losses < LOSSES && may_expire ->
         now.losses++;
@@ -337,7 +355,7 @@ end:
     /* Held jobs. */
     :: atomic { now.disowned && TO_end_disowned(now.state) != NOWHERE && !now.goes_back && may_end_disowned ->
         put(TO_end_disowned(now.state));
-        told = (told == UNKNOWN -> now.state : told) }
+        tell() }
     od
 }
 
@@ -432,7 +450,11 @@ active proctype Disaster() {
 end:
     do
     :: atomic { !is_saved && ROLLBACKS > 0 -> is_saved = true; copy(old, now) }
-    :: atomic { is_saved && rollbacks < ROLLBACKS -> rollbacks++; copy(now, old); copy(old, nothing); now.goes_back = 1 }
+    :: atomic { is_saved && rollbacks < ROLLBACKS -> rollbacks++; copy(now, old); copy(old, nothing)
+#if defined(PROMPT) || defined(CLOCK)
+        ; now.goes_back = 1
+#endif
+        }
     od
 }
 

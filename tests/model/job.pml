@@ -343,7 +343,7 @@ end:
     do
 #ifdef WAITS
     :: atomic { !overdue && submitted -> overdue = true }
-    :: atomic { overdue && now.state == PENDING && now.attempt == 0 && !now.disowned && may_expire && !late -> disown() }
+    :: atomic { overdue && now.state == PENDING && now.attempt == 0 && !now.disowned && may_expire -> disown() }
 #endif
     :: atomic { now.state == CANCELING && !now.disowned && may_expire -> disown() }
     :: atomic { now.state == IN_PROGRESS && now.losses < LOSSES && may_expire ->

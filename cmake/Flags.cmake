@@ -19,7 +19,7 @@ if(TY_SANITIZE)
     target_link_options(ty_flags_generated INTERFACE -fsanitize=address,undefined)
 endif()
 if(TY_FUZZ)
-    target_compile_options(ty_flags_generated INTERFACE -fsanitize=fuzzer-no-link,address,undefined)
+    target_compile_options(ty_flags_generated INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all)
     target_link_options(ty_flags_generated INTERFACE -fsanitize=address,undefined)
 endif()
 

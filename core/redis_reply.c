@@ -53,7 +53,7 @@ void ty_redis_reply_convert(const redisReply *from, struct ty_redis_reply *to, s
         free(nodes->items);
         *nodes = (struct ty_redis_nodes){0};
     }
-    if (count > nodes->cap) {
+    if (!nodes->items || count > nodes->cap) {
         free(nodes->items);
         nodes->cap = count < 64 ? 64 : count;
         nodes->items = ty_xmalloc(nodes->cap * sizeof *nodes->items);

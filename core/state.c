@@ -368,7 +368,8 @@ static void on_waits(void *context, const struct ty_redis_reply *reply, const st
     bool is_good = ty_state_check_array(reply, cause, 0, &err) == 0;
     if (is_good && reply->count >= 4 && reply->items[0].type == TY_REDIS_BYTES) {
         wait = (struct ty_wait){.is_waiting = true, .why = reply->items[0].bytes, .position = (uint64_t)reply->items[1].integer,
-                                .due_us = (uint64_t)reply->items[2].integer, .limit = (uint64_t)reply->items[3].integer};
+                                .due_us = (uint64_t)reply->items[2].integer, .limit = (uint64_t)reply->items[3].integer,
+                                .is_least = reply->count >= 5 && reply->items[4].integer == 1};
     }
     call->fn.wait(call->context, is_good ? NULL : &err, is_good ? &wait : NULL);
     free(call);

@@ -261,6 +261,7 @@ struct ty_wait {
     bool is_waiting;   // false: it is not pending, or not there
     const char *why;   // "queued", ...: see "Whose turn it is" in schemas/redis/README.md; borrowed
     uint64_t position; // how many jobs of its pool begin until it has begun, if none comes meanwhile; 0: it is not in its queue
+    bool is_least;     // position is at least that: so many organizations wait that not all were looked at
     uint64_t due_us;   // the end of its back-off; 0: none
     uint64_t limit;    // how many jobs its organization may have running; 0: no limit
 };

@@ -226,6 +226,8 @@ static void on_attached(void *context, const struct ty_redis_reply *reply, const
     struct ty_err err;
     if (ty_state_check_array(reply, cause, 3, &err) < 0) {
         attach->err = err;
+    } else if (reply->items[1].type != TY_REDIS_BYTES) {
+        ty_err_set(&attach->err, TY_EINTERNAL, "Redis: an incarnation that is none");
     } else {
         int64_t stored = reply->items[0].integer;
         attach->stored = stored < attach->stored ? stored : attach->stored;

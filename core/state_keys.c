@@ -11,9 +11,25 @@ static uint64_t number(const struct ty_redis_reply *reply)
     return reply->type == TY_REDIS_BYTES ? strtoull(reply->bytes, NULL, 10) : (uint64_t)reply->integer;
 }
 
+static bool is_whole(const struct ty_redis_reply *reply)
+{
+    if (reply->items[1].type != TY_REDIS_BYTES)
+        return false;
+    for (size_t i = HEAD; i + 2 < reply->count; i += 3)
+        if (reply->items[i + 1].type != TY_REDIS_BYTES || reply->items[i + 2].type != TY_REDIS_BYTES)
+            return false;
+    return true;
+}
+
 static void deliver(struct ty_call *call, const struct ty_redis_reply *reply)
 {
     size_t count = (reply->count - HEAD) / 3;
+    struct ty_err err;
+    if (!is_whole(reply)) {
+        ty_err_set(&err, TY_EINTERNAL, "Redis: keys in another shape");
+        call->fn.keys(call->context, &err, NULL);
+        return;
+    }
     struct ty_stored_key *keys = ty_xcalloc(count + 1, sizeof *keys);
     for (size_t i = 0; i < count; i++) {
         const struct ty_redis_reply *items = &reply->items[HEAD + 3 * i];

@@ -21,6 +21,8 @@ static int take_page(const struct ty_redis_reply *reply, const struct ty_err *ca
         return 0;
     if (id->len != sizeof page->last.id.bytes)
         return ty_err_set(err, TY_EDATALOSS, "Redis: an id of %zu bytes", id->len);
+    if (reply->items[AT_TIME].type != TY_REDIS_BYTES)
+        return ty_err_set(err, TY_EINTERNAL, "Redis: a page of jobs without a time");
     memcpy(page->last.id.bytes, id->bytes, id->len);
     page->last.time_us = strtoull(reply->items[AT_TIME].bytes, NULL, 10);
     return 0;

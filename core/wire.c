@@ -230,8 +230,10 @@ static int check_message(struct walk *walk, const ProtobufCMessageDescriptor *de
 
 int ty_wire_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len, struct ty_err *err)
 {
+    if (!len)
+        return 0; // bytes may be NULL
     struct walk walk = {.at = bytes, .end = bytes + len, .err = err};
-    return len ? check_message(&walk, descriptor) : 0;
+    return check_message(&walk, descriptor);
 }
 
 int ty_wire_unpack(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len,

@@ -26,14 +26,14 @@ static void add_options(struct ty_rpc *rpc, const struct ty_record *record)
 // What a call remembers while the store is asked.
 struct get {
     struct ty_id id;
-    bool is_waiting;
+    bool is_waiting, is_least;
     uint64_t position, due_us, limit;
     char why[32];
 };
 
 _Static_assert(sizeof(struct get) <= TY_RPC_SCRATCH_BYTES, "get fits a call");
 
-// With the options' entry at most four, which is all that an answer takes.
+// With the options' entry at most five of the TY_RPC_TRAILING_MAX that an answer takes.
 static void add_wait(struct ty_rpc *rpc, const struct get *get)
 {
     char number[24];
@@ -41,6 +41,8 @@ static void add_wait(struct ty_rpc *rpc, const struct get *get)
     snprintf(number, sizeof number, "%" PRIu64, get->position);
     if (get->position)
         ty_rpc_add_trailing(rpc, "trainyard-pending-position", number);
+    if (get->is_least)
+        ty_rpc_add_trailing(rpc, "trainyard-pending-position-least", "true");
     snprintf(number, sizeof number, "%" PRIu64, get->due_us ? get->due_us : get->limit);
     if (get->due_us)
         ty_rpc_add_trailing(rpc, "trainyard-pending-due-us", number);
@@ -88,6 +90,7 @@ static void on_wait(void *context, const struct ty_err *err, const struct ty_wai
     if (!err && wait->is_waiting) {
         get->is_waiting = true;
         get->position = wait->position;
+        get->is_least = wait->is_least;
         get->due_us = wait->due_us;
         get->limit = wait->limit;
         snprintf(get->why, sizeof get->why, "%s", wait->why);

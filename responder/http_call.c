@@ -154,11 +154,11 @@ static size_t envelope_len(const uint8_t *envelope)
 // Takes the next envelope off the body. False: there is none; *ret_wrong: since what is there is not one.
 static bool take_envelope(struct ty_http_request *request, const uint8_t **ret_bytes, size_t *ret_len, const char **ret_wrong)
 {
-    const uint8_t *at = request->body.data + request->body_at;
     size_t left = request->body.len - request->body_at;
     *ret_wrong = NULL;
     if (!left)
         return false;
+    const uint8_t *at = request->body.data + request->body_at;
     if (left < ENVELOPE_BYTES || envelope_len(at) > left - ENVELOPE_BYTES)
         *ret_wrong = "the body ends inside a message";
     else if (at[0] & FLAG_COMPRESSED)

@@ -42,7 +42,7 @@ static void on_readable(void *context, int fd, unsigned events)
     run(context);
 }
 
-static void on_library_log(void *context, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_library_log(void *context, const char *format, va_list args)
 {
     char text[512];
     (void)context;

@@ -9,7 +9,7 @@
 #include "trainyard/v1/job_service.pb-c.h"
 
 enum { REPLY_JOB = 1, REPLY_WAIT = 2, REPLY_HISTORY = 3, REPLY_PROGRESS = 4 };
-enum { WAIT_REASON = 1, WAIT_POSITION = 2, WAIT_NOT_BEFORE = 3, WAIT_LIMIT = 4 };
+enum { WAIT_REASON = 1, WAIT_POSITION = 2, WAIT_NOT_BEFORE = 3, WAIT_LIMIT = 4, WAIT_POSITION_IS_LEAST = 5 };
 
 // What a call remembers while the store is asked.
 struct job_get {
@@ -64,6 +64,8 @@ static void on_wait(void *context, const struct ty_err *err, const struct ty_wai
             ty_buf_add_tag_time(&get->wait, WAIT_NOT_BEFORE, wait->due_us);
         if (wait->limit)
             ty_buf_add_tag_varint(&get->wait, WAIT_LIMIT, wait->limit);
+        if (wait->is_least)
+            ty_buf_add_tag_varint(&get->wait, WAIT_POSITION_IS_LEAST, 1);
     }
     ty_state_get(service->state, &get->id, on_job, rpc);
 }

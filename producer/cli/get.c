@@ -24,6 +24,7 @@ static const char *retry_of(const Trainyard__V1__JobOptions *options)
 struct wait {
     char *reason; // owned; NULL: none
     uint64_t position, due_us, limit;
+    bool is_least; // position is at least that
 };
 
 static uint64_t number_of(const struct ty_rpc_client *client, const char *key)
@@ -38,7 +39,8 @@ static struct wait wait_of(const struct ty_rpc_client *client)
     return (struct wait){.reason = reason ? ty_xstrdup(reason) : NULL,
                          .position = number_of(client, "trainyard-pending-position"),
                          .due_us = number_of(client, "trainyard-pending-due-us"),
-                         .limit = number_of(client, "trainyard-pending-limit")};
+                         .limit = number_of(client, "trainyard-pending-limit"),
+                         .is_least = ty_rpc_client_trailing(client, "trainyard-pending-position-least") != NULL};
 }
 
 static void put_wait(const struct wait *wait, struct ty_buf *out)
@@ -66,7 +68,7 @@ static void put_wait(const struct wait *wait, struct ty_buf *out)
     if (wait->limit)
         ty_buf_add_format(out, " (limit %" PRIu64 ")", wait->limit);
     if (wait->position)
-        ty_buf_add_format(out, "; number %" PRIu64 " in its queue", wait->position);
+        ty_buf_add_format(out, "; number %s%" PRIu64 " in its queue", wait->is_least ? "at least " : "", wait->position);
 }
 
 static json_t *wait_json(const struct wait *wait)
@@ -74,8 +76,8 @@ static json_t *wait_json(const struct wait *wait)
     char when[TY_WHEN_BYTES];
     if (!wait->reason)
         return json_null();
-    return json_pack("{s:s, s:o, s:o, s:o}", "reason", wait->reason, "position",
-                     wait->position ? json_integer((json_int_t)wait->position) : json_null(), "not_before",
+    return json_pack("{s:s, s:o, s:b, s:o, s:o}", "reason", wait->reason, "position",
+                     wait->position ? json_integer((json_int_t)wait->position) : json_null(), "position_is_least", wait->is_least, "not_before",
                      wait->due_us ? json_string(ty_when_rfc3339((int64_t)wait->due_us, when)) : json_null(), "limit",
                      wait->limit ? json_integer((json_int_t)wait->limit) : json_null());
 }
@@ -136,9 +138,10 @@ const struct ty_cli_verb ty_cli_get = {
                TY_JOB_JSON_HELP
                "  And retry_of: the id of the job that this one does again (trainyard retry).\n"
                "  And, null where the responder is of a version that does not tell them:\n" TY_JOB_DETAILS_HELP
-               "  And pending, null but for a job that has not begun: {reason, position, not_before, limit}. reason is queued (for a\n"
-               "  free worker), back_off, organization_limit, organization_paused, fleet_paused or store_rebuild; position says how\n"
-               "  many jobs of its container begin until it has, if no more come.\n",
+               "  And pending, null but for a job that has not begun: {reason, position, position_is_least, not_before, limit}. reason\n"
+               "  is queued (for a free worker), back_off, organization_limit, organization_paused, fleet_paused or store_rebuild;\n"
+               "  position says how many jobs of its container begin until it has, if no more come: at least that many where\n"
+               "  position_is_least is true, since more than a thousand organizations wait.\n",
     .examples = "  trainyard get 0d3ba45b-6e6d-4a80-8c9f-1d0f2f3f4a5b\n"
                 "  trainyard get --json \"$id\" | jq -r .status\n",
     .run = run,

@@ -1,7 +1,7 @@
 #!lua
--- Why a job waits. ARGV: prefix, id. Answer: {} for a job that does not, else {why, position, due, limit}: the word for why (see
--- schemas/redis/README.md); how many jobs of its pool start before it if none comes, ends or is canceled meanwhile, and itself;
--- when its back-off is over, µs, or 0; how many jobs its organization may have running, or 0.
+-- Why a job waits. ARGV: prefix, id. Answer: {} for a job that does not, else {why, position, due, limit, 1 when the position is at
+-- least that}: the word for why (see schemas/redis/README.md); how many jobs of its pool start before it if none comes, ends or is
+-- canceled meanwhile, and itself; when its back-off is over, µs, or 0; how many jobs its organization may have running, or 0.
 local LIMIT = 1000 -- so many organizations are looked at; what more of them have is not in the position
 local id = ARGV[2]
 local raw = redis.call('GET', K .. 'j:' .. id)
@@ -17,13 +17,17 @@ end
 
 -- Round for round each organization has its turn: one before ours has one job more by then than one behind.
 local position, is_before = rank + 1, true
-for _, other in ipairs(redis.call('ZRANGEBYSCORE', K .. 'r:' .. pool, '-inf', '(inf', 'LIMIT', 0, LIMIT)) do
+local turns = redis.call('ZRANGEBYSCORE', K .. 'r:' .. pool, '-inf', '(inf', 'LIMIT', 0, LIMIT + 1)
+for i = 1, math.min(#turns, LIMIT) do
+    local other = turns[i]
     if other == org then
         is_before = false
     else
         position = position + math.min(redis.call('ZCARD', queue_of(pool, other)), is_before and rank + 1 or rank)
     end
 end
+-- Of those behind it none begins before an organization's first job.
+local is_least = #turns > LIMIT and (is_before or rank > 0)
 local cap = cap_of(org)
 local state = redis.call('HGET', K .. 'm', 'replay')
 local why = 'queued'
@@ -36,4 +40,4 @@ elseif is_paused(org) then
 elseif cap > 0 and running_of(org) >= cap then
     why = 'organization_limit'
 end
-return { why, position, 0, cap }
+return { why, position, 0, cap, is_least and 1 or 0 }

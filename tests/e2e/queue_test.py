@@ -127,6 +127,18 @@ class Queue(unittest.TestCase):
         order = sorted(ended, key=lambda job_id: ended[job_id].training_started.ToMicroseconds())
         self.assertEqual(order, [single, urgent, *backlog])
 
+    def test_a_place_among_very_many_organizations(self):
+        self.rule("pause", "--all")
+        job_id = self.submit("quick")
+        wait = self.wait_reason(job_id, "fleet_paused")
+        self.assertEqual((wait["position"], wait["position_is_least"]), (1, False))
+        # Their jobs are missing, which costs them their turn when it comes.
+        self.yard.redis.ask("EVAL", "for i = 1, 1001 do redis.call('ZADD', '{ty:0}:r:shell:1', -i, 'org-' .. i) end", "0")
+        self.assertTrue(self.pending(job_id)["position_is_least"])
+        self.assertIn("; number at least 1 in its queue", self.yard.cli("get", job_id).stdout)
+        self.rule("resume", "--all")
+        self.assertEqual(self.yard.wait_end(job_id).status, stack.COMPLETED)
+
     def test_what_is_no_rule_is_refused(self):
         for words, text in ((["pause"], "no organization is named"), (["pause", "--all", "acme"], "takes no organizations"),
                             (["limit", "acme"], "one of --max-running and --none"), (["resume", "a/b"], "organization"),

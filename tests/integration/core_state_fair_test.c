@@ -347,6 +347,31 @@ static void a_place_holds(void **state)
     }
 }
 
+// More organizations wait than are looked at: a position is exact, or said to be the least that it can be.
+static void a_place_among_very_many(void **state)
+{
+    enum { MANY = 1001 };
+    char name[16];
+    (void)state;
+    struct ty_id first = submit("first", 0), second = submit("first", 0);
+    for (int i = 0; i < MANY - 1; i++) {
+        snprintf(name, sizeof name, "org-%d", i);
+        submit(name, 0);
+    }
+    struct ty_id last = submit("last", 0);
+    struct wait_call call = wait_of(&first);
+    assert_true(call.wait.position == 1 && !call.wait.is_least);
+    call = wait_of(&second);
+    assert_true(call.wait.position == 1001 && call.wait.is_least); // and in truth MANY + 2
+    call = wait_of(&last);
+    assert_true(call.wait.position == 1001 && call.wait.is_least);
+    struct state_claim got;
+    next(&got);
+    next(&got);
+    call = wait_of(&last); // the thousandth of the rotation now
+    assert_true(call.wait.position == 1000 && !call.wait.is_least);
+}
+
 // ---- upgrades ----
 
 static void what_is_in_the_one_queue_of_before_is_claimed(void **state)
@@ -406,6 +431,7 @@ int main(void)
         cmocka_unit_test_setup(a_rule_that_is_read_again_changes_nothing, empty),
         cmocka_unit_test_setup(a_place_says_why, empty),
         cmocka_unit_test_setup(a_place_holds, empty),
+        cmocka_unit_test_setup(a_place_among_very_many, empty),
         cmocka_unit_test_setup(what_is_in_the_one_queue_of_before_is_claimed, empty),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,7 +1,8 @@
 // Random walks: events of every kind, late, repeated and out of order, on many jobs of a real store that now and then goes back in
-// time. Each answer, and every so often the whole state, must be what the small model of tests/integration/job_model.h says.
-// TRAINYARD_WALK_EVENTS: how many; TRAINYARD_WALK_SEED: the seed, which is printed; TRAINYARD_WALK_BREAK=token: the model
-// ignores tokens, so that the test must fail.
+// time. Each answer, and every so often the whole state, must be what the small model of tests/integration/job_model.h says; and
+// when jobs are claimed until there is no more, none that may run is left.
+// TRAINYARD_WALK_EVENTS: how many; TRAINYARD_WALK_SEED: the seed, which is printed; TRAINYARD_WALK_SHARDS: of the store, of which the
+// last one is walked on; TRAINYARD_WALK_BREAK=token: the model ignores tokens, so that the test must fail.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,26 +37,34 @@ static struct command *commands; // the topic
 static size_t command_count, command_cap, position;
 static size_t event_first;    // what is before it was freed
 static struct reading older;  // one that is told late
-static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, held, retired;
+static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, held, retired, drains, drained, rules;
 
 // ---- what comes next ----
+
+// That of the job, mostly.
+static unsigned some_organization(unsigned job)
+{
+    return walk_by_chance(80) ? job % MODEL_ORGANIZATIONS : walk_below(MODEL_ORGANIZATIONS);
+}
 
 static void append_command(void)
 {
     static uint64_t clock_us = UINT64_C(1700000000000000);
     unsigned job = walk_below(MODEL_JOBS);
     const struct model_job *m = &walk.model.jobs[job];
-    struct command command = {.job = job, .kind = TY_COMMAND_SUBMIT_CUSTOM};
+    struct command command = {.job = job, .kind = TY_COMMAND_SUBMIT_CUSTOM, .organization = MODEL_ANY};
     bool is_new = !m->exists || (m->state == TY_JOB_TOMBSTONE && !(m->flags & TY_FLAG_DELETE));
     if (!walk_by_chance(is_new ? 90 : 12))
         command.kind = walk_by_chance(model_is_terminal(m) ? 70 : 25) ? TY_COMMAND_DELETE : TY_COMMAND_CANCEL;
+    if (command.kind != TY_COMMAND_SUBMIT_CUSTOM && walk_by_chance(50))
+        command.organization = some_organization(job);
     if (command.kind == TY_COMMAND_SUBMIT_CUSTOM && !is_new && latest[job].created_us && walk_by_chance(70)) {
         command = latest[job]; // the same again
     } else {
         command.created_us = clock_us += 1 + walk_below(1000);
         command.priority = walk_by_chance(20) ? walk_below(8) : 0;
         command.submit = (struct model_submit){
-            .job = job, .body = ++generations[job], .max_attempts = walk_below(5), .is_refused = walk_by_chance(2),
+            .job = job, .body = ++generations[job], .organization = some_organization(job), .max_attempts = walk_below(5), .is_refused = walk_by_chance(2),
             .ready = (7 - command.priority) * UINT64_C(1000000000000000) + command.created_us - UINT64_C(1577836800000000)};
         if (command.kind == TY_COMMAND_SUBMIT_CUSTOM)
             latest[job] = command;
@@ -109,6 +118,33 @@ static unsigned go_commands(void)
     return count;
 }
 
+// A pause or a limit is set, or lifted.
+static unsigned go_rule(void)
+{
+    struct model_rule rule = {.organization = walk_below(MODEL_ORGANIZATIONS + 1), .is_pause = walk_by_chance(40), .limit = walk_below(7)};
+    rule.is_lifted = walk_by_chance(!rule.is_pause ? 30 : rule.organization == MODEL_ANY ? 90 : 70);
+    struct call call = {.kind = APPLY, .count = 1, .commands = {{.kind = TY_APPLY_RULE, .rule = rule}}};
+    send_and_keep(&call);
+    rules++;
+    return 1;
+}
+
+// Of each kind a number of its own, so that a patch that is lost or comes twice is seen.
+static struct model_patch some_patch(void)
+{
+    static uint32_t number;
+    struct model_patch patch = {0};
+    if (walk_by_chance(60))
+        return patch;
+    if (walk_by_chance(50)) {
+        patch.error = MODEL_ERROR_TOLD;
+        patch.error_number = ++number;
+    }
+    patch.model = walk_by_chance(50) ? ++number : 0;
+    patch.version = walk_by_chance(30) ? ++number : 0;
+    return patch;
+}
+
 static const struct attempt *some_attempt(unsigned *ret_job)
 {
     for (int tries = 0; tries < 20; tries++) {
@@ -140,6 +176,7 @@ static unsigned go_attempts(enum walk_kind kind)
         if (walk_by_chance(2))
             a.fence += walk_below(3) - 1u;
         call.jobs[call.count] = job;
+        call.patches[call.count] = some_patch();
         call.renewals[call.count] = (struct ty_renewal){.id = walk.ids[job], .token = a.token, .attempt = a.attempt, .fence = a.fence,
                                                         .lease_ms = LEASE_MS, .stage = (uint8_t)walk_below(6), .worker = "v"};
         enum ty_finish_action action = (enum ty_finish_action)actions[walk_below(sizeof actions)];
@@ -202,7 +239,7 @@ static unsigned go_again(void)
 static unsigned go(void)
 {
     unsigned chance = walk_below(100);
-    return chance < 22 ? go_commands() : chance < 40 ? go_claim() : chance < 58 ? go_attempts(RENEW)
+    return chance < 2 ? go_rule() : chance < 22 ? go_commands() : chance < 40 ? go_claim() : chance < 58 ? go_attempts(RENEW)
            : chance < 76 ? go_attempts(FINISH) : chance < 82 ? go_attempts(SETTLED) : chance < 88 ? go_publish() : go_again();
 }
 
@@ -222,7 +259,7 @@ static void tick(const unsigned *expired, unsigned count)
     for (;;) {
         unsigned taken = 0;
         walk.on_way++;
-        ty_state_reclaim(walk.client->state, 0, 1, on_reclaimed, &taken);
+        ty_state_reclaim(walk.client->state, walk.shard, 1, on_reclaimed, &taken);
         walk_wait_all();
         bool expires = model_tick(&walk.model, &walk.site);
         if (taken || !count) {
@@ -260,10 +297,10 @@ static void go_sweep(void)
     uint64_t until = ty_clock_mono_ms() + WAIT_MS;
     STATE_RAW(walk.client, NULL, "EVAL",
               "for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], 9e15, m) end return 1", "1",
-              "{ty:0}:e");
+              walk_key("e"));
     for (unsigned i = 0; i < MODEL_JOBS && count < 8; i++)
         if (model_is_terminal(&walk.model.jobs[i]) && walk_by_chance(10)) {
-            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:e", "XX", "1", "%");
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", walk_key("e"), "XX", "1", "%");
             chosen[count++] = i;
         }
     bool waits = waits_for_events();
@@ -274,7 +311,7 @@ static void go_sweep(void)
     }
     for (unsigned removed = 0, passed = 0; count;) { // what has ended in this very millisecond is taken in the next
         walk.on_way++;
-        ty_state_retire(walk.client->state, 0, 0, on_retired, counts);
+        ty_state_retire(walk.client->state, walk.shard, 0, on_retired, counts);
         walk_wait_all();
         removed += counts[0];
         passed += counts[1];
@@ -293,20 +330,20 @@ static void go_clock(void)
     // What is in back-off for days is never due by itself, in whatever days those are.
     STATE_RAW(walk.client, NULL, "EVAL",
               "for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], 9e15, m) end return 1", "1",
-              "{ty:0}:d");
+              walk_key("d"));
     for (unsigned i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &walk.model.jobs[i];
         bool has_lease = job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING;
         if (has_lease && !job->is_held && count < 16 && walk_by_chance(10) && !waits_for_events()) {
-            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:l", "XX", "1", "%");
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", walk_key("l"), "XX", "1", "%");
             expired[count++] = i;
         } else if (job->in_backoff && walk_by_chance(50)) {
-            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:d", "XX", "1", "%");
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", walk_key("d"), "XX", "1", "%");
             model_back_off_ends(&walk.model, i);
             walk_note(i, "back-off ends");
         } else if (job->exists && job->state == TY_JOB_TOMBSTONE && !job->in_outbox && walk_by_chance(50)) {
-            STATE_RAW(walk.client, &walk.ids[i], "DEL", "{ty:0}:j:%");
-            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:x", "XX", "1", "%");
+            STATE_RAW(walk.client, &walk.ids[i], "DEL", walk_key("j:%%"));
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", walk_key("x"), "XX", "1", "%");
             model_forget(&walk.model, i);
             walk_note(i, "tombstone expires");
         }
@@ -328,16 +365,16 @@ static void go_held(void)
     bool waits = waits_for_events() || walk.model.publisher < 0;
     STATE_RAW(walk.client, NULL, "EVAL",
               "for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], 9e15, m) end return 1", "1",
-              "{ty:0}:h");
+              walk_key("h"));
     for (unsigned i = 0; i < MODEL_JOBS && !waits; i++)
         if (walk.model.jobs[i].is_held && walk_by_chance(50)) {
-            STATE_RAW(walk.client, &walk.ids[i], "ZADD", "{ty:0}:h", "XX", "1", "%");
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", walk_key("h"), "XX", "1", "%");
             model_end_held(&walk.site, &walk.model.jobs[i]);
             walk_note(i, "nobody had it");
             first = must++ ? first : i;
         }
     walk.on_way++;
-    ty_state_end_held(walk.client->state, 0, walk_publisher_name(walk.model.publisher == 1), on_held, &ended);
+    ty_state_end_held(walk.client->state, walk.shard, walk_publisher_name(walk.model.publisher == 1), on_held, &ended);
     walk_wait_all();
     walk_check(first, "held cancels ended", ended, must);
     held += must;
@@ -351,7 +388,7 @@ static void forget_claims(void)
     for (unsigned i = 0; i < old; i++) {
         struct ty_id id;
         memcpy(&id, &walk.model.claims[i].token, sizeof id);
-        STATE_RAW(walk.client, &id, "DEL", "{ty:0}:c:%");
+        STATE_RAW(walk.client, &id, "DEL", walk_key("c:%%"));
     }
     memmove(walk.model.claims, walk.model.claims + old, CLAIMS_KEPT * sizeof *walk.model.claims);
     walk.model.claim_count = CLAIMS_KEPT;
@@ -404,7 +441,7 @@ static void restore_from(size_t first)
         }
         struct ty_event_mark mark = {.partition = 0, .next = (int64_t)(first + count)};
         walk.on_way++;
-        ty_state_restore(walk.client->state, 0, walk_publisher_name(walk.model.publisher), EVENTS_TOPIC, 0, &mark, 1, jobs, count, on_restored, &changed);
+        ty_state_restore(walk.client->state, walk.shard, walk_publisher_name(walk.model.publisher), EVENTS_TOPIC, 0, &mark, 1, jobs, count, on_restored, &changed);
         walk_wait_all();
         walk_check(walk.events[first].job, "jobs restored", changed, must);
         if (mark.next > walk.model.mark)
@@ -441,12 +478,47 @@ static void replay(void)
         return;
     }
     walk.on_way++;
-    ty_state_replayed(walk.client->state, 0, walk_publisher_name(walk.model.publisher), 0, NULL, 0, on_asked, &is_done);
+    ty_state_replayed(walk.client->state, walk.shard, walk_publisher_name(walk.model.publisher), 0, NULL, 0, on_asked, &is_done);
     walk_wait_all();
     assert_true(is_done);
     model_replayed(&walk.model);
     walk.needs_replay = false;
     replays++;
+}
+
+// ---- nothing is stuck ----
+
+// Claims until there is no more: then the model, too, says that no job may be taken.
+static void drain(void)
+{
+    do {
+        go_claim();
+        walk_wait_all();
+        drained += walk.claimed;
+    } while (walk.claimed);
+    drains++;
+}
+
+static void lift_all_rules(void)
+{
+    for (unsigned o = 0; o <= MODEL_ORGANIZATIONS; o++)
+        for (int is_pause = 0; is_pause < 2; is_pause++) {
+            struct model_rule rule = {.organization = o, .is_pause = is_pause, .is_lifted = true};
+            walk_send(&(struct call){.kind = APPLY, .count = 1, .commands = {{.kind = TY_APPLY_RULE, .rule = rule}}});
+        }
+    walk_wait_all();
+}
+
+// Every job that is ready and belongs to nobody is claimed in the end.
+static void end_well(void)
+{
+    while (waits_for_events() || walk.model.must_replay)
+        replay();
+    lift_all_rules();
+    drain();
+    for (unsigned i = 0; i < MODEL_JOBS; i++)
+        if (walk.model.jobs[i].state == TY_JOB_PENDING && !walk.model.jobs[i].in_backoff)
+            walk_wrong(i, "it is still in its queue");
 }
 
 // ---- the walk ----
@@ -465,6 +537,15 @@ static void change_client(void)
     walk.client = &clients[walk.site.client];
 }
 
+static void go_back(void)
+{
+    roll_back();
+    if (walk_by_chance(50)) { // it is noticed before anything else happens
+        replay();
+        drain();
+    }
+}
+
 static void one_round(uint64_t number)
 {
     change_client();
@@ -480,10 +561,12 @@ static void one_round(uint64_t number)
     forget_claims();
     if ((walk.model.must_replay || walk.needs_replay) && walk_by_chance(50))
         replay();
+    if (walk_by_chance(5))
+        drain();
     if (walk_by_chance(12))
         take_snapshot();
     else if (has_snapshot && walk_by_chance(4))
-        roll_back();
+        go_back();
     if (number % COMPARE_ROUNDS == 0)
         walk_compare();
 }
@@ -499,10 +582,13 @@ static void the_store_does_what_the_model_says(void **state)
     print_message("TRAINYARD_WALK_SEED=%" PRIu64 " TRAINYARD_WALK_EVENTS=%" PRIu64 "\n", walk.seed, wanted);
     model_init(&walk.model);
     for (unsigned i = 0; i < MODEL_JOBS; i++)
-        walk_draw_bytes(walk.ids[i].bytes);
+        do
+            walk_draw_bytes(walk.ids[i].bytes);
+        while (ty_state_shard_of(clients[0].state, &walk.ids[i]) != walk.shard);
     walk.model.must_replay = true; // a new store may be one that was lost
     for (uint64_t number = 1; walk.events_done < wanted; number++)
         one_round(number);
+    end_well();
     walk_compare();
     uint64_t ms = ty_clock_mono_ms() - start;
     print_message("%" PRIu64 " events in %" PRIu64 " ms: commands %" PRIu64 ", claims %" PRIu64 ", renewals %" PRIu64 ", ends %" PRIu64
@@ -510,6 +596,7 @@ static void the_store_does_what_the_model_says(void **state)
                   walk.answers[CLAIM], walk.answers[RENEW], walk.answers[FINISH], walk.answers[SETTLED], walk.answers[OUTBOX], walk.answers[PUBLISHED]);
     print_message("rollbacks %" PRIu64 ", replays %" PRIu64 " and %" PRIu64 " cut off, of %" PRIu64 " events, leases expired %" PRIu64
                   ", held %" PRIu64 ", retired %" PRIu64 "\n", rollbacks_made, replays, replays_cut, restores, expiries, held, retired);
+    print_message("rules %" PRIu64 ", drained %" PRIu64 " times, of %" PRIu64 " jobs\n", rules, drains, drained);
     for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
         if (wanted >= EVENTS && !walk.states[s])
             fail_msg("no job was ever seen in state %d", s);
@@ -517,9 +604,11 @@ static void the_store_does_what_the_model_says(void **state)
 
 static int set_up(void **state)
 {
-    static const struct ty_state_options sites[] = {{.max_losses = 2, .job_retention_ms = 1},
-                                                    {.max_losses = 2, .job_retention_ms = 1, .retry_base_ms = UINT32_MAX, .retry_max_ms = UINT32_MAX}};
+    uint32_t shards = (uint32_t)number_of("TRAINYARD_WALK_SHARDS", 1);
+    struct ty_state_options sites[] = {{.shards = shards, .max_losses = 2, .job_retention_ms = 1},
+                                       {.shards = shards, .max_losses = 2, .job_retention_ms = 1, .retry_base_ms = UINT32_MAX, .retry_max_ms = UINT32_MAX}};
     (void)state;
+    walk.shard = shards - 1;
     walk.site.max_attempts = 3;
     walk.site.max_losses = 2;
     server = redis_server_new(NULL);

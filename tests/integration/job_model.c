@@ -96,33 +96,41 @@ enum ty_applied model_submit(struct model *model, struct model_site *site, const
     struct model_job *job = &model->jobs[submit->job], old = *job;
     if (old.exists && old.state != TY_JOB_TOMBSTONE)
         return old.body == submit->body ? TY_APPLY_DUPLICATE : TY_APPLY_CONFLICT;
-    if (old.exists && (old.flags & TY_FLAG_DELETE))
+    unsigned asked = old.flags | old.asked[submit->organization];
+    if (asked & TY_FLAG_DELETE)
         return TY_APPLY_NOOP;
     *job = (struct model_job){.exists = true, .state = TY_JOB_PENDING, .version = 1, .body = submit->body, .ready = submit->ready,
-                              .max_attempts = submit->max_attempts, .in_outbox = true,
+                              .organization = submit->organization, .max_attempts = submit->max_attempts, .in_outbox = true,
                               .in_nulls = old.in_nulls, .is_null_due = old.is_null_due};
     job->stamp = UINT64_C(1) << 63 | submit->ready; // the same submit once more has the same times
     if (submit->is_refused) {
         job->state = TY_JOB_FAILED;
         job->reason = TY_REASON_REFUSED;
         job->has_ended = true;
-    } else if (old.exists) { // it was canceled before it came
+        job->patch.error = MODEL_ERROR_REFUSED;
+    } else if (asked) { // it was canceled before it came
         job->flags = TY_FLAG_CANCEL;
         cancel(model, site, job);
     }
     return TY_APPLIED;
 }
 
-enum ty_applied model_control(struct model *model, struct model_site *site, unsigned number, bool deletes)
+enum ty_applied model_control(struct model *model, struct model_site *site, unsigned number, bool deletes, unsigned organization)
 {
-    struct model_job *job = &model->jobs[number];
+    struct model_job *job = &model->jobs[number], old = *job;
     unsigned flags = deletes ? TY_FLAG_CANCEL | TY_FLAG_DELETE : TY_FLAG_CANCEL;
+    bool is_bound = organization != MODEL_ANY;
     if (!job->exists || job->state == TY_JOB_TOMBSTONE) {
-        if (job->exists && (job->flags & flags) == flags)
+        if (((job->flags | (is_bound ? job->asked[organization] : 0)) & flags) == flags)
             return TY_APPLY_NOOP;
-        to_tombstone(job, job->flags | flags, job->version);
+        to_tombstone(job, is_bound ? job->flags : job->flags | flags, job->version);
+        memcpy(job->asked, old.asked, sizeof job->asked);
+        if (is_bound)
+            job->asked[organization] |= (uint8_t)flags;
         return TY_APPLY_TOMBSTONE;
     }
+    if (is_bound && organization != job->organization)
+        return TY_APPLY_FOREIGN;
     if (model_is_terminal(job)) {
         if (!deletes)
             return TY_APPLY_NOOP;
@@ -153,20 +161,8 @@ static bool must_wait(struct model *model, const struct model_site *site)
     return model->must_replay;
 }
 
-static int first_in_queue(const struct model *model)
-{
-    int first = -1;
-    for (int i = 0; i < MODEL_JOBS; i++) {
-        const struct model_job *job = &model->jobs[i];
-        if (job->exists && job->state == TY_JOB_PENDING && !job->in_backoff &&
-            (first < 0 || job->ready < model->jobs[first].ready))
-            first = i;
-    }
-    return first;
-}
-
 unsigned model_claim(struct model *model, struct model_site *site, const struct ty_token *token, unsigned max, uint32_t lease_ms,
-                     unsigned ret_jobs[MODEL_CLAIM_JOBS], bool *ret_repeated)
+                     const unsigned *taken, unsigned taken_count, unsigned ret_jobs[MODEL_CLAIM_JOBS], bool *ret_repeated)
 {
     unsigned count = 0;
     *ret_repeated = false;
@@ -184,7 +180,7 @@ unsigned model_claim(struct model *model, struct model_site *site, const struct 
         }
         return count;
     }
-    for (int i; count < max && (i = first_in_queue(model)) >= 0; count++) {
+    for (int i; count < max && (i = model_next(model, count < taken_count ? (int)taken[count] : -1)) >= 0; count++) {
         struct model_job *job = &model->jobs[i];
         job->state = TY_JOB_IN_PROGRESS;
         job->stage = TY_STAGE_CLAIMED;
@@ -203,6 +199,20 @@ unsigned model_claim(struct model *model, struct model_site *site, const struct 
     return count;
 }
 
+// Whether it adds anything.
+static bool add_patch(struct model_job *job, const struct model_patch *patch)
+{
+    if (patch->error) {
+        job->patch.error = patch->error;
+        job->patch.error_number = patch->error_number;
+    }
+    if (patch->model)
+        job->patch.model = patch->model;
+    if (patch->version)
+        job->patch.version = patch->version;
+    return patch->error || patch->model || patch->version;
+}
+
 // The attempt that was taken for lost speaks again.
 static void take_loss_back(struct model_job *job)
 {
@@ -210,7 +220,8 @@ static void take_loss_back(struct model_job *job)
         job->losses--;
 }
 
-enum ty_renewed model_renew(struct model *model, struct model_site *site, unsigned number, const struct ty_renewal *renewal)
+enum ty_renewed model_renew(struct model *model, struct model_site *site, unsigned number, const struct ty_renewal *renewal,
+                            const struct model_patch *patch)
 {
     struct model_job *job = &model->jobs[number];
     if (!job->exists)
@@ -246,6 +257,8 @@ enum ty_renewed model_renew(struct model *model, struct model_site *site, unsign
         job->has_started = job->has_started || job->stage >= TY_STAGE_TRAIN;
         has_changed = true;
     }
+    if (add_patch(job, patch))
+        has_changed = true;
     if (has_changed)
         change(site, job);
     return job->state == TY_JOB_CANCELING ? TY_RENEW_CANCEL : TY_RENEWED;
@@ -286,6 +299,8 @@ static void end_early(struct model *model, const struct model_site *site, struct
         job->state = TY_JOB_FAILED;
         job->reason = end == QUARANTINE ? TY_REASON_QUARANTINED : reason;
         model->quarantined += end == QUARANTINE;
+        if (end == QUARANTINE)
+            add_patch(job, &(struct model_patch){.error = MODEL_ERROR_QUARANTINED, .error_number = job->losses});
     }
 }
 
@@ -296,7 +311,8 @@ static bool is_of_training(unsigned reason)
            reason == TY_REASON_COLLECT_FAILED;
 }
 
-static void end_attempt(struct model *model, const struct model_site *site, struct model_job *job, const struct ty_finish *finish)
+static void end_attempt(struct model *model, const struct model_site *site, struct model_job *job, const struct ty_finish *finish,
+                        const struct model_patch *patch)
 {
     // Read before a loss is taken back: an attempt that was lost after it had started has started.
     bool has_started = job->stage > TY_STAGE_CLAIMED || job->reason == TY_REASON_WORKER_LOST;
@@ -331,9 +347,12 @@ static void end_attempt(struct model *model, const struct model_site *site, stru
         end_early(model, site, job, count_early_end(site, job, has_started && finish->reason == TY_REASON_WORKER_LOST), finish->reason);
         break;
     }
+    if (job->state == TY_JOB_COMPLETED || (job->state == TY_JOB_FAILED && job->reason != TY_REASON_QUARANTINED))
+        add_patch(job, patch);
 }
 
-enum ty_finished model_finish(struct model *model, struct model_site *site, unsigned number, const struct ty_finish *finish)
+enum ty_finished model_finish(struct model *model, struct model_site *site, unsigned number, const struct ty_finish *finish,
+                              const struct model_patch *patch)
 {
     struct model_job *job = &model->jobs[number];
     if (!job->exists)
@@ -350,7 +369,7 @@ enum ty_finished model_finish(struct model *model, struct model_site *site, unsi
     }
     if (model_is_terminal(job) || was_given_back(job))
         return TY_FINISH_ALREADY;
-    end_attempt(model, site, job, finish);
+    end_attempt(model, site, job, finish, patch);
     change(site, job);
     if (finish->action == TY_FINISH_COMPLETED_MODEL)
         job->in_unlinked = true;
@@ -394,6 +413,11 @@ void model_expire(struct model *model, struct model_site *site, unsigned number)
     bool has_started = job->stage > TY_STAGE_CLAIMED;
     enum early_end end = has_started ? count_early_end(site, job, true) : AGAIN;
     end_early(model, site, job, end, has_started ? TY_REASON_WORKER_LOST : TY_REASON_NOT_STARTED);
+    if (job->state == TY_JOB_FAILED && end == NO_ATTEMPT_LEFT) {
+        job->patch.error = MODEL_ERROR_LOST;
+        job->patch.error_number = job->losses;
+        job->patch.errors = job->errors;
+    }
     change(site, job);
     job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back;
     if (job->state != TY_JOB_PENDING && (job->flags & TY_FLAG_DELETE))
@@ -500,7 +524,7 @@ static bool restore_deletion(struct model_job *job, uint64_t version)
 static void take_event(const struct model *model, struct model_site *site, struct model_job *job, const struct model_job *event)
 {
     struct model_job old = *job;
-    unsigned flags = event->flags | (old.exists ? old.flags : 0);
+    unsigned flags = event->flags | old.flags | old.asked[event->organization];
     *job = *event;
     job->in_outbox = false;
     job->in_nulls = old.in_nulls;

@@ -1,4 +1,4 @@
-// The job store in small: what becomes of some jobs on one shard, written from schemas/transitions.json, schemas/redis/README.md
+// The job store in small: what becomes of some jobs of a few organizations on one shard, written from schemas/transitions.json, schemas/redis/README.md
 // and the heads of the scripts, so that what the scripts answer can be held against a second opinion. One call for each call of
 // the store; each changes the model as the store must have changed, and returns the answer it must have given. Jobs are named
 // by a number below MODEL_JOBS. What only the store can choose (a fence) is told to the model afterwards. Pure; one thread.
@@ -14,6 +14,16 @@
 #define MODEL_JOBS 192
 #define MODEL_CLAIM_JOBS 4
 #define MODEL_CLAIMS 1024  // remembered claims at most; the caller forgets old ones in time
+#define MODEL_ORGANIZATIONS 3
+#define MODEL_ANY MODEL_ORGANIZATIONS // all of them, or any
+
+// What was added to a job's metadata last, by numbers of the caller's. 0: nothing.
+struct model_patch {
+    enum { MODEL_ERROR_NONE, MODEL_ERROR_TOLD, MODEL_ERROR_REFUSED, MODEL_ERROR_LOST, MODEL_ERROR_QUARANTINED } error;
+    uint32_t error_number;   // of what was told; else of losses
+    uint32_t errors;         // beside the losses
+    uint32_t model, version; // synced_model_id and the script's version
+};
 
 struct model_job {
     bool exists; // also a tombstone, whose state is 0
@@ -24,6 +34,9 @@ struct model_job {
     uint64_t stamp;    // names the last change, as `modified` does in the record; 0 for a tombstone
     struct ty_token token;
     unsigned body;     // which submit it is of
+    unsigned organization;
+    uint8_t asked[MODEL_ORGANIZATIONS]; // of a tombstone: what one organization has asked only for its own job
+    struct model_patch patch;
     bool is_kept_back; // its record says that it is due in some days
     bool has_started, has_ended;
     // is_held: canceled, and whoever may have it whom the store forgot has a lease's time to say so.
@@ -49,6 +62,8 @@ struct model {
     int64_t watermark;  // of the commands
     uint64_t tick;      // number of the lease clock's last tick
     bool must_replay, has_restored, has_been_back;
+    bool paused[MODEL_ORGANIZATIONS + 1];
+    unsigned limits[MODEL_ORGANIZATIONS + 1]; // one more than the limit; 0: none was set
     unsigned gaps, retired, stale_refused, leases_taken, quarantined, rollbacks, epoch;
 };
 
@@ -65,7 +80,7 @@ struct model_site {
 
 // A job as its submit has it.
 struct model_submit {
-    unsigned job, body;
+    unsigned job, body, organization;
     uint32_t max_attempts;
     uint64_t ready;
     bool is_refused;
@@ -77,13 +92,29 @@ bool model_is_terminal(const struct model_job *job);
 // False: a gap, and nothing may be applied.
 bool model_advance(struct model *model, int64_t expected, int64_t next);
 enum ty_applied model_submit(struct model *model, struct model_site *site, const struct model_submit *submit);
-enum ty_applied model_control(struct model *model, struct model_site *site, unsigned job, bool deletes);
+// organization: it is for a job of this one only.
+enum ty_applied model_control(struct model *model, struct model_site *site, unsigned job, bool deletes, unsigned organization);
 
-// Which jobs the claim takes or, when the token claimed before, has; in any order.
+// What operators set for an organization's queue, or for all of them.
+struct model_rule {
+    unsigned organization;
+    bool is_pause, is_lifted;
+    unsigned limit; // 0: none
+};
+void model_set_rule(struct model *model, const struct model_rule *rule);
+// How many more jobs of an organization a claim may start.
+unsigned model_room(const struct model *model, unsigned organization);
+// The job that a claim takes next, -1: there is none that it may take. Whose turn it is the store chooses: chosen, unless the model
+// says that this job may not be taken, or not yet.
+int model_next(const struct model *model, int chosen);
+
+// Which jobs the claim takes or, when the token claimed before, has. taken: those that the store gave.
 unsigned model_claim(struct model *model, struct model_site *site, const struct ty_token *token, unsigned max, uint32_t lease_ms,
-                     unsigned ret_jobs[MODEL_CLAIM_JOBS], bool *ret_repeated);
-enum ty_renewed model_renew(struct model *model, struct model_site *site, unsigned job, const struct ty_renewal *renewal);
-enum ty_finished model_finish(struct model *model, struct model_site *site, unsigned job, const struct ty_finish *finish);
+                     const unsigned *taken, unsigned taken_count, unsigned ret_jobs[MODEL_CLAIM_JOBS], bool *ret_repeated);
+enum ty_renewed model_renew(struct model *model, struct model_site *site, unsigned job, const struct ty_renewal *renewal,
+                            const struct model_patch *patch);
+enum ty_finished model_finish(struct model *model, struct model_site *site, unsigned job, const struct ty_finish *finish,
+                              const struct model_patch *patch);
 // The store's clock ticks. Returns false when nothing expires now.
 bool model_tick(struct model *model, struct model_site *site);
 void model_back_off_ends(struct model *model, unsigned job);

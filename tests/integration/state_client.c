@@ -49,6 +49,7 @@ static void open_site(struct state_client *client, const struct redis_server *se
                                        .tombstone_ms = 3600000, .log_retention_ms = 3600000, .default_max_attempts = 3};
     struct ty_redis_options redis = {.url = redis_server_url(server)};
     if (site) {
+        options.shards = site->shards ? site->shards : options.shards;
         options.max_losses = site->max_losses;
         options.retry_base_ms = site->retry_base_ms;
         options.retry_max_ms = site->retry_max_ms;

@@ -45,10 +45,18 @@ static void on_applied(void *context, const struct ty_err *err, bool gap, int64_
     for (size_t i = 0; may && i < count; i++) {
         const struct command *command = &call->commands[i];
         bool is_submit = command->kind == TY_COMMAND_SUBMIT_CUSTOM;
+        if (command->kind == TY_APPLY_RULE) {
+            model_set_rule(&walk.model, &command->rule);
+            walk_check(0, "a rule", (uint64_t)results[i], TY_APPLIED);
+            continue;
+        }
         enum ty_applied must = is_submit ? model_submit(&walk.model, &walk.site, &command->submit)
-                                         : model_control(&walk.model, &walk.site, command->job, command->kind == TY_COMMAND_DELETE);
-        walk_note(command->job, "%s body %u: %d, model %d", is_submit ? "submit" : command->kind == TY_COMMAND_DELETE ? "delete" : "cancel",
-             command->submit.body, results[i], (int)must);
+                                         : model_control(&walk.model, &walk.site, command->job, command->kind == TY_COMMAND_DELETE,
+                                                         command->organization);
+        walk_note(command->job, "%s of %s body %u: %d, model %d",
+                  is_submit ? "submit" : command->kind == TY_COMMAND_DELETE ? "delete" : "cancel",
+                  walk_organization(is_submit ? command->submit.organization : command->organization), command->submit.body,
+                  results[i], (int)must);
         walk_check(command->job, "a command", (uint64_t)results[i], must);
     }
     answered(call);
@@ -57,16 +65,20 @@ static void on_applied(void *context, const struct ty_err *err, bool gap, int64_
 static void on_claimed(void *context, const struct ty_err *err, const struct ty_claimed *jobs, size_t count)
 {
     struct call *call = context;
-    unsigned must[MODEL_CLAIM_JOBS];
+    unsigned must[MODEL_CLAIM_JOBS], taken[MODEL_CLAIM_JOBS];
     bool repeated;
     walk_check_no(err);
-    unsigned n = model_claim(&walk.model, &walk.site, &call->token, call->count, LEASE_MS, must, &repeated);
+    walk_check(0, "jobs of one claim", count > MODEL_CLAIM_JOBS, 0);
+    for (size_t i = 0; i < count; i++)
+        taken[i] = walk_job_of(&jobs[i].id);
+    unsigned n = model_claim(&walk.model, &walk.site, &call->token, call->count, LEASE_MS, taken, (unsigned)count, must, &repeated);
     for (unsigned i = 0; i < n; i++)
         walk_note(must[i], "claim%s, model attempt %u", repeated ? " again" : "", walk.model.jobs[must[i]].attempt);
-    walk_check(n ? must[0] : count ? walk_job_of(&jobs[0].id) : 0, "jobs claimed", count, n);
+    walk.claimed = count;
+    walk_check(n ? must[0] : count ? taken[0] : 0, "jobs claimed", count, n);
     for (unsigned i = 0; i < n; i++) {
         struct model_job *job = &walk.model.jobs[must[i]];
-        walk_check(must[i], "which job is claimed", walk_job_of(&jobs[i].id), must[i]);
+        walk_check(must[i], "which job is claimed", taken[i], must[i]);
         walk_check(must[i], "attempt", jobs[i].record.attempt, job->attempt);
         walk_check(must[i], "the token", (uint64_t)memcmp(&jobs[i].record.token, &call->token, 16), 0);
         if (repeated)
@@ -84,7 +96,7 @@ static void on_renewed(void *context, const struct ty_err *err, const int *resul
     struct call *call = context;
     walk_check_no(err);
     for (size_t i = 0; i < count; i++) {
-        enum ty_renewed must = model_renew(&walk.model, &walk.site, call->jobs[i], &call->renewals[i]);
+        enum ty_renewed must = model_renew(&walk.model, &walk.site, call->jobs[i], &call->renewals[i], &call->patches[i]);
         walk_note(call->jobs[i], "renew attempt %u stage %u: %d, model %d", call->renewals[i].attempt, call->renewals[i].stage,
              results[i], (int)must);
         walk_check(call->jobs[i], "a renewal", (uint64_t)results[i], must);
@@ -97,7 +109,7 @@ static void on_finished(void *context, const struct ty_err *err, const int *resu
     struct call *call = context;
     walk_check_no(err);
     for (size_t i = 0; i < count; i++) {
-        enum ty_finished must = model_finish(&walk.model, &walk.site, call->jobs[i], &call->finishes[i]);
+        enum ty_finished must = model_finish(&walk.model, &walk.site, call->jobs[i], &call->finishes[i], &call->patches[i]);
         walk_note(call->jobs[i], "finish %c attempt %u reason %d: %d, model %d", (char)call->finishes[i].action,
              call->finishes[i].attempt, (int)call->finishes[i].reason, results[i], (int)must);
         walk_check(call->jobs[i], "an end", (uint64_t)results[i], must);
@@ -201,30 +213,57 @@ static void on_published(void *context, const struct ty_err *err, enum ty_publis
 
 // ---- calls ----
 
+const char *walk_organization(unsigned organization)
+{
+    static const char *const names[] = {"acme", "b", "c|d", "*"};
+    return names[organization];
+}
+
 const char *walk_publisher_name(int publisher)
 {
     return publisher ? "q" : "p";
+}
+
+// The value of a limit is its number as text, as the intake stores it; of a pause anything.
+static void rule_of(const struct model_rule *rule, char name[32], struct ty_buf *value, struct ty_apply *ret_apply)
+{
+    snprintf(name, 32, "%s/%s", rule->is_pause ? "pause" : "limit", walk_organization(rule->organization));
+    if (!rule->is_lifted) {
+        char text[16];
+        int n = snprintf(text, sizeof text, "%u", rule->is_pause ? 1 : rule->limit);
+        ty_buf_add(value, text, (size_t)n);
+    }
+    ret_apply->organization_id = name;
+    ret_apply->record = value->data;
+    ret_apply->record_len = value->len;
 }
 
 static void send_commands(struct call *call)
 {
     struct ty_apply applies[BATCH];
     struct ty_buf records[BATCH] = {{0}};
+    char names[BATCH][32];
     struct ty_watermark mark = {.topic = TOPIC, .expected = call->expected, .next = call->expected + call->count};
     for (unsigned i = 0; i < call->count; i++) {
         const struct command *command = &call->commands[i];
         call->jobs[i] = command->job;
         applies[i] = (struct ty_apply){.kind = command->kind, .job_id = walk.ids[command->job]};
-        if (command->kind != TY_COMMAND_SUBMIT_CUSTOM)
+        if (command->kind == TY_APPLY_RULE) {
+            rule_of(&command->rule, names[i], &records[i], &applies[i]);
             continue;
+        }
+        if (command->kind != TY_COMMAND_SUBMIT_CUSTOM) {
+            applies[i].organization_id = command->organization == MODEL_ANY ? NULL : walk_organization(command->organization);
+            continue;
+        }
         char model_name[24];
         snprintf(model_name, sizeof model_name, "m%u", command->submit.body);
-        struct state_job job = {.created_us = command->created_us, .priority = command->priority, .model_name = model_name,
+        struct state_job job = {.organization = walk_organization(command->submit.organization), .created_us = command->created_us, .priority = command->priority, .model_name = model_name,
                                 .max_attempts = command->submit.max_attempts, .refused = command->submit.is_refused};
         state_record(walk.client, &walk.ids[command->job], &job, &records[i]);
         applies[i].record = records[i].data;
         applies[i].record_len = records[i].len;
-        applies[i].organization_id = "acme";
+        applies[i].organization_id = job.organization;
     }
     ty_state_apply(walk.client->state, applies, call->count, call->is_marked ? &mark : NULL, on_applied, call);
     for (unsigned i = 0; i < call->count; i++)
@@ -238,7 +277,23 @@ static void send_published(struct call *call)
     struct ty_published published = {.name = walk_publisher_name(r->publisher), .topic = EVENTS_TOPIC, .stamp_us = r->stamp_us,
                                      .marks = &mark, .mark_count = 1, .jobs = r->jobs, .job_count = r->count,
                                      .nulls = r->null_ids, .null_count = r->null_count};
-    ty_state_published(walk.client->state, 0, &published, on_published, call);
+    ty_state_published(walk.client->state, walk.shard, &published, on_published, call);
+}
+
+static void send_attempts(struct call *call)
+{
+    struct ty_buf patches[BATCH] = {{0}};
+    for (unsigned i = 0; i < call->count; i++) {
+        walk_add_patch(&call->patches[i], &patches[i]);
+        call->renewals[i].patch = call->finishes[i].patch = patches[i].data;
+        call->renewals[i].patch_len = call->finishes[i].patch_len = patches[i].len;
+    }
+    if (call->kind == RENEW)
+        ty_state_renew(walk.client->state, walk.shard, call->renewals, call->count, on_renewed, call);
+    else
+        ty_state_finish(walk.client->state, walk.shard, call->finishes, call->count, on_finished, call);
+    for (unsigned i = 0; i < call->count; i++)
+        ty_buf_done(&patches[i]);
 }
 
 // Makes the call; the copy is freed with its answer.
@@ -250,12 +305,12 @@ void walk_send(const struct call *like)
     const char *pools[] = {"no such pool", state_pool(walk.client)};
     switch (call->kind) {
     case APPLY: send_commands(call); break;
-    case CLAIM: ty_state_claim(walk.client->state, 0, &call->token, "w", call->count, LEASE_MS, pools, 2, on_claimed, call); break;
-    case RENEW: ty_state_renew(walk.client->state, 0, call->renewals, call->count, on_renewed, call); break;
-    case FINISH: ty_state_finish(walk.client->state, 0, call->finishes, call->count, on_finished, call); break;
-    case SETTLED: ty_state_settled(walk.client->state, 0, call->settlings, call->count, on_settled, call); break;
+    case CLAIM: ty_state_claim(walk.client->state, walk.shard, &call->token, "w", call->count, LEASE_MS, pools, 2, on_claimed, call); break;
+    case RENEW:
+    case FINISH: send_attempts(call); break;
+    case SETTLED: ty_state_settled(walk.client->state, walk.shard, call->settlings, call->count, on_settled, call); break;
     case OUTBOX:
-        ty_state_outbox(walk.client->state, 0, walk_publisher_name(call->publisher), LEASE_MS, TY_OUTBOX_JOBS_MAX, EVENTS_TOPIC, 1, on_outbox, call);
+        ty_state_outbox(walk.client->state, walk.shard, walk_publisher_name(call->publisher), LEASE_MS, TY_OUTBOX_JOBS_MAX, EVENTS_TOPIC, 1, on_outbox, call);
         break;
     case PUBLISHED: send_published(call); break;
     }

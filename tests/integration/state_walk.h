@@ -22,10 +22,12 @@ enum walk_kind { APPLY, CLAIM, RENEW, FINISH, SETTLED, OUTBOX, PUBLISHED };
 
 struct command {
     unsigned job;
-    enum ty_command_kind kind;
+    int kind; // as in ty_apply
     struct model_submit submit;
     uint64_t created_us;
     uint32_t priority;
+    unsigned organization; // a cancel or delete is for a job of this one only
+    struct model_rule rule; // with kind TY_APPLY_RULE
 };
 
 struct attempt {
@@ -57,6 +59,7 @@ struct call {
     struct ty_token token;
     struct ty_renewal renewals[BATCH];
     struct ty_finish finishes[BATCH];
+    struct model_patch patches[BATCH]; // of renewals and ends
     struct ty_settling settlings[BATCH];
     int publisher;
     struct reading *reading;
@@ -74,6 +77,7 @@ struct walk {
     struct state_client *client;
     struct model model;
     struct model_site site;
+    unsigned shard;
     uint64_t seed, random_state, events_done;
     uint64_t answers[8], states[8]; // of each kind; jobs seen in each state
     size_t on_way;                  // calls without an answer
@@ -82,6 +86,7 @@ struct walk {
     unsigned attempt_counts[MODEL_JOBS];
     size_t gap_at;                  // the intake is to go back to there
     bool has_gap, needs_replay;
+    size_t claimed;                 // by the latest claim
     struct event *events;           // the topic
     size_t event_count, event_cap;
     struct reading reading;         // the latest; has_reading: and it is to be told
@@ -103,6 +108,16 @@ unsigned walk_job_of(const struct ty_id *id);
 // Holds everything that the store has against the model.
 void walk_compare(void);
 
+const char *walk_organization(unsigned organization);
+// The name of a key of the walk's shard: valid until some more were named.
+const char *walk_key(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// What the metadata of a job must say after this patch, and the bytes of the patch.
+struct walk_said {
+    int error_code;
+    char error[160], model[24], version[24];
+};
+struct walk_said walk_said_of(const struct model_patch *patch);
+void walk_add_patch(const struct model_patch *patch, struct ty_buf *out);
 const char *walk_publisher_name(int publisher);
 // Makes the call; a copy is kept until its answer, which owns like->reading.
 void walk_send(const struct call *like);

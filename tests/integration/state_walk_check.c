@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/record.h"
 #include "tests/integration/state_walk.h"
 
 #define HISTORY 30 // events of a job that are told when it is not as it must be
@@ -96,11 +97,74 @@ unsigned walk_job_of(const struct ty_id *id)
     return 0;
 }
 
+const char *walk_key(const char *format, ...)
+{
+    static char keys[8][128];
+    static unsigned next;
+    char *key = keys[next++ % 8];
+    int n = snprintf(key, sizeof keys[0], "{ty:%u}:", walk.shard);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(key + n, sizeof keys[0] - (size_t)n, format, arguments);
+    va_end(arguments);
+    return key;
+}
+
+// ---- patches ----
+
+struct walk_said walk_said_of(const struct model_patch *patch)
+{
+    struct walk_said said = {0};
+    unsigned n = patch->error_number;
+    switch (patch->error) {
+    case MODEL_ERROR_NONE: break;
+    case MODEL_ERROR_TOLD:
+        said.error_code = 1 + (int)(n % 16);
+        snprintf(said.error, sizeof said.error, "what went wrong: № %u%.*s", n, (int)(n % 100),
+                 "...................................................................................................");
+        break;
+    case MODEL_ERROR_REFUSED:
+        said.error_code = 3;
+        snprintf(said.error, sizeof said.error, "refused by the test");
+        break;
+    case MODEL_ERROR_LOST:
+        said.error_code = 14;
+        snprintf(said.error, sizeof said.error,
+                 "worker lost: no heartbeat for one lease, and no attempt is left after %u lost workers and %u errors", n, patch->errors);
+        break;
+    case MODEL_ERROR_QUARANTINED:
+        said.error_code = 10;
+        snprintf(said.error, sizeof said.error,
+                 "quarantined: its worker was lost %u time%s while an attempt of it ran, which is as often as max-losses allows", n,
+                 n == 1 ? "" : "s");
+        break;
+    }
+    if (patch->model)
+        snprintf(said.model, sizeof said.model, "digits-%u", patch->model);
+    if (patch->version)
+        snprintf(said.version, sizeof said.version, "2.%u", patch->version);
+    return said;
+}
+
+void walk_add_patch(const struct model_patch *patch, struct ty_buf *out)
+{
+    struct walk_said said = walk_said_of(patch);
+    if (*said.error)
+        ty_patch_error(out, said.error_code, said.error);
+    if (*said.model)
+        ty_patch_model(out, said.model);
+    if (*said.version)
+        ty_patch_script_version(out, said.version);
+}
+
 // ---- the whole state ----
 
-enum place { QUEUE, BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, ENDED_OF, INDEX, PLACES = INDEX + 7 };
+// Of all, then for each organization.
+enum place { BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, PLACES };
+enum place_of { QUEUE, ENDED_OF, INDEX, PLACES_OF = INDEX + 7 };
 
 static bool places[PLACES][MODEL_JOBS];
+static bool places_of[MODEL_ORGANIZATIONS][PLACES_OF][MODEL_JOBS];
 static bool is_record[MODEL_JOBS];
 
 static void on_members(void *context, const struct ty_redis_reply *reply, const struct ty_err *err)
@@ -114,6 +178,34 @@ static void on_members(void *context, const struct ty_redis_reply *reply, const 
         place[walk_job_of(&id)] = true;
     }
     walk.on_way--;
+}
+
+static void check_text(unsigned i, const char *what, const char *is, const char *must)
+{
+    if (strcmp(is, must))
+        walk_wrong(i, "%s: the store says \"%s\", the model \"%s\"", what, is, must);
+}
+
+// What a client is told of the job.
+static void check_metadata(unsigned i, const struct ty_record *r)
+{
+    const struct model_job *job = &walk.model.jobs[i];
+    struct walk_said must = walk_said_of(&job->patch);
+    char name[24];
+    TY_BUF(bytes);
+    ty_record_metadata(r, &bytes);
+    Viam__App__Mltraining__V1__TrainingJobMetadata *is =
+        viam__app__mltraining__v1__training_job_metadata__unpack(NULL, bytes.len, bytes.data);
+    if (!is)
+        walk_wrong(i, "its metadata cannot be read");
+    snprintf(name, sizeof name, "m%u", job->body);
+    check_text(i, "organization", is->organization_id, walk_organization(job->organization));
+    check_text(i, "model name", is->model_name, name);
+    walk_check(i, "code of the error", is->error_status ? (uint64_t)is->error_status->code : 0, (uint64_t)must.error_code);
+    check_text(i, "error", is->error_status ? is->error_status->message : "", must.error);
+    check_text(i, "synced model", is->synced_model_id, must.model);
+    check_text(i, "version of the script", is->registry_item_version, must.version);
+    viam__app__mltraining__v1__training_job_metadata__free_unpacked(is, NULL);
 }
 
 static void check_record(unsigned i, const struct ty_record *r)
@@ -136,6 +228,7 @@ static void check_record(unsigned i, const struct ty_record *r)
     walk_check(i, "max_attempts", r->max_attempts, job->max_attempts);
     walk_check(i, "fence", r->fence, job->fence);
     walk_check(i, "the token", (uint64_t)memcmp(&r->token, &job->token, 16), 0);
+    check_metadata(i, r);
 }
 
 static void on_record(void *context, const struct ty_redis_reply *reply, const struct ty_err *err)
@@ -157,7 +250,7 @@ static void ask_members(const char *key, bool *place)
 {
     const char *words[] = {"ZRANGE", key, "0", "-1"};
     size_t lens[] = {6, strlen(key), 1, 2};
-    memset(place, 0, sizeof places[0]);
+    memset(place, 0, MODEL_JOBS * sizeof *place);
     walk.on_way++;
     ty_redis_command(walk.client->redis, 4, words, lens, on_members, place);
 }
@@ -167,47 +260,49 @@ static void check_places(void)
     for (unsigned i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &walk.model.jobs[i];
         bool is_pending = job->state == TY_JOB_PENDING;
-        walk_check(i, "in the queue", places[QUEUE][i], is_pending && !job->in_backoff);
         walk_check(i, "in back-off", places[BACKOFF][i], is_pending && job->in_backoff);
         walk_check(i, "among the held", places[HELD][i], job->is_held);
         walk_check(i, "among the leases", places[LEASES][i], (job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING) && !job->is_held);
         walk_check(i, "in the outbox", places[OUT][i], job->in_outbox);
         walk_check(i, "among the null records", places[NULLS][i], job->in_nulls);
         walk_check(i, "among the ended", places[ENDED][i], job->exists && model_is_terminal(job));
-        walk_check(i, "among the ended of its organization", places[ENDED_OF][i], job->exists && model_is_terminal(job));
         walk_check(i, "among the unlinked", places[UNLINKED][i], job->in_unlinked);
-        for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
-            walk_check(i, "in the index of a state", places[INDEX + s][i], job->state == (enum ty_job_state)s);
+        for (unsigned o = 0; o < MODEL_ORGANIZATIONS; o++) {
+            bool is_its = job->exists && job->organization == o;
+            walk_check(i, "in the queue", places_of[o][QUEUE][i], is_its && is_pending && !job->in_backoff);
+            walk_check(i, "among the ended of an organization", places_of[o][ENDED_OF][i], is_its && model_is_terminal(job));
+            for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
+                walk_check(i, "in the index of a state", places_of[o][INDEX + s][i], is_its && job->state == (enum ty_job_state)s);
+        }
         walk.states[job->state]++;
     }
 }
 
 static void check_fact(const char *field, uint64_t must)
 {
-    struct state_raw raw = STATE_RAW(walk.client, NULL, "HGET", "{ty:0}:m", field);
+    struct state_raw raw = STATE_RAW(walk.client, NULL, "HGET", walk_key("m"), field);
     uint64_t is = raw.type == TY_REDIS_BYTES ? strtoull(raw.text, NULL, 10) : 0;
     walk_check(0, field, is, must);
 }
 
 void walk_compare(void)
 {
-    static const char *const names[] = {"d", "l", "o", "x", "u", "e", "h", "t:acme"};
+    static const char *const names[PLACES] = {"d", "l", "o", "x", "u", "e", "h"};
     char key[128];
-    snprintf(key, sizeof key, "{ty:0}:f:%s|acme", state_pool(walk.client));
-    ask_members(key, places[QUEUE]);
-    for (int i = 0; i < 8; i++) {
-        snprintf(key, sizeof key, "{ty:0}:%s", names[i]);
-        ask_members(key, places[BACKOFF + i]);
-    }
-    for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++) {
-        snprintf(key, sizeof key, "{ty:0}:s:%d:acme", s);
-        ask_members(key, places[INDEX + s]);
+    for (int i = 0; i < PLACES; i++)
+        ask_members(walk_key("%s", names[i]), places[i]);
+    for (unsigned o = 0; o < MODEL_ORGANIZATIONS; o++) {
+        const char *organization = walk_organization(o);
+        ask_members(walk_key("f:%s|%s", state_pool(walk.client), organization), places_of[o][QUEUE]);
+        ask_members(walk_key("t:%s", organization), places_of[o][ENDED_OF]);
+        for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
+            ask_members(walk_key("s:%d:%s", s, organization), places_of[o][INDEX + s]);
     }
     for (unsigned i = 0; i < MODEL_JOBS; i++) {
         const char *words[] = {"GET", key};
-        size_t lens[] = {3, 9 + sizeof walk.ids[i]};
-        memcpy(key, "{ty:0}:j:", 9);
-        memcpy(key + 9, &walk.ids[i], sizeof walk.ids[i]);
+        int n = snprintf(key, sizeof key, "%s", walk_key("j:"));
+        memcpy(key + n, &walk.ids[i], sizeof walk.ids[i]);
+        size_t lens[] = {3, (size_t)n + sizeof walk.ids[i]};
         walk.on_way++;
         ty_redis_command(walk.client->redis, 2, words, lens, on_record, &is_record[i]);
     }

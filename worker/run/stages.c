@@ -13,22 +13,17 @@
 #include "core/log.h"
 #include "worker/run/run_internal.h"
 #include "worker/run/spawn.h"
+#include "worker/run/stale_line.h"
 #include "worker/stage/stale.h"
 
 #define LOOK_MS (UINT64_C(6) * 3600 * 1000)
 #define FIRST_MS (UINT64_C(60) * 1000)
 #define STAGE_AGE_S "172800" // two days: an attempt that collects has ended by then
-#define LINE_BYTES 128
-
-enum kind { STAGE, PARTIAL, MODEL };
 
 // A line of the listing.
 struct stale {
     struct ty_stages *stages;
-    enum kind kind;
-    uint64_t age_ms, fence;
-    struct ty_id id;
-    char name[LINE_BYTES];
+    struct ty_stale_line line;
     bool goes;
 };
 
@@ -40,7 +35,7 @@ struct ty_stages {
     unsigned asking;    // answers of the store that are to come
     struct stale *items;
     size_t count, at;
-    char after[LINE_BYTES]; // where the next listing goes on; empty: at the beginning
+    char after[TY_STALE_NAME_BYTES]; // where the next listing goes on; empty: at the beginning
 };
 
 static void look(void *context);
@@ -67,9 +62,9 @@ static void on_discarded(void *context, pid_t pid, int code, int value)
     (void)pid;
     stages->pid = 0;
     bool is_done = code == CLD_EXITED && value == 0;
-    ty_log(is_done ? TY_LOG_INFO : TY_LOG_WARN, "sweep.stage", TY_KV("stage", "%s", item->name),
-           TY_KV("kind", "%s", item->kind == MODEL ? "model" : item->kind == STAGE ? "stage" : "partial"),
-           TY_KV("age_h", "%" PRIu64, item->age_ms / 3600000), TY_KV("code", "%d", code == CLD_EXITED ? value : -1));
+    ty_log(is_done ? TY_LOG_INFO : TY_LOG_WARN, "sweep.stage", TY_KV("stage", "%s", item->line.name),
+           TY_KV("kind", "%s", item->line.kind == TY_STALE_MODEL ? "model" : item->line.kind == TY_STALE_STAGE ? "stage" : "partial"),
+           TY_KV("age_h", "%" PRIu64, item->line.age_ms / 3600000), TY_KV("code", "%d", code == CLD_EXITED ? value : -1));
     discard_next(stages);
 }
 
@@ -83,7 +78,7 @@ static void discard_next(struct ty_stages *stages)
         look_in(stages, *stages->after ? 0 : ty_run_jitter(run, interval_ms(run)));
         return;
     }
-    char *stage TY_FREE = ty_xasprintf(".staged/%s", stages->items[stages->at].name);
+    char *stage TY_FREE = ty_xasprintf(".staged/%s", stages->items[stages->at].line.name);
     const char *argv[] = {run->options.stage_path, "discard", "--store", run->options.store_dir, "--stage", stage, NULL};
     if (ty_spawn(run->loop, argv, NULL, on_discarded, stages, &stages->pid, &err) == 0)
         return;
@@ -93,17 +88,17 @@ static void discard_next(struct ty_stages *stages)
 
 // ---- what is wanted ----
 
-static bool is_wanted(const struct ty_run *run, const struct stale *item, const struct ty_record *record)
+static bool is_wanted(const struct ty_run *run, const struct ty_stale_line *line, const struct ty_record *record)
 {
     uint64_t models_ms = run->options.model_retention_ms;
     if (record && !ty_record_is_terminal(record))
         return true;
-    if (item->kind == PARTIAL)
+    if (line->kind == TY_STALE_PARTIAL)
         return false;
     if (!record)
-        return !models_ms || item->age_ms < models_ms;
+        return !models_ms || line->age_ms < models_ms;
     // Also where another job has the name: it is the model that this one has made.
-    return item->kind == MODEL || (record->state == TY_JOB_COMPLETED && record->fence == item->fence);
+    return line->kind == TY_STALE_MODEL || (record->state == TY_JOB_COMPLETED && record->fence == line->fence);
 }
 
 static void on_got(void *context, const struct ty_err *err, const struct ty_record *record)
@@ -119,31 +114,16 @@ static void on_got(void *context, const struct ty_err *err, const struct ty_reco
         }
         return;
     }
-    item->goes = !err && !is_wanted(run, item, record);
+    item->goes = !err && !is_wanted(run, &item->line, record);
     if (!stages->asking)
         discard_next(stages);
 }
 
 // ---- the listing ----
 
-static bool parse(const char *line, struct stale *item)
-{
-    char kind[16], job[TY_ID_TEXT_BYTES];
-    uint64_t age_s;
-    struct ty_err err;
-    if (sscanf(line, "%15s %" SCNu64 " %127s", kind, &age_s, item->name) != 3 || strlen(item->name) <= TY_ID_TEXT_BYTES)
-        return false;
-    item->kind = !strcmp(kind, "model") ? MODEL : !strcmp(kind, "stage") ? STAGE : PARTIAL;
-    item->age_ms = age_s * 1000;
-    item->fence = strtoull(item->name + TY_ID_TEXT_BYTES, NULL, 10);
-    memcpy(job, item->name, TY_ID_TEXT_BYTES - 1);
-    job[TY_ID_TEXT_BYTES - 1] = 0;
-    return ty_id_parse(job, &item->id, &err) == 0;
-}
-
 static void read_list(struct ty_stages *stages)
 {
-    char line[LINE_BYTES + 64];
+    char line[TY_STALE_NAME_BYTES + 64];
     FILE *file = fopen(stages->list_path, "re");
     if (!stages->items)
         stages->items = ty_xcalloc(TY_STALE_MAX, sizeof *stages->items);
@@ -151,11 +131,11 @@ static void read_list(struct ty_stages *stages)
     while (file && stages->count < TY_STALE_MAX && fgets(line, sizeof line, file)) {
         struct stale *item = &stages->items[stages->count];
         *item = (struct stale){.stages = stages};
-        stages->count += parse(line, item);
+        stages->count += ty_stale_line_parse(line, &item->line);
     }
     if (file)
         fclose(file);
-    snprintf(stages->after, sizeof stages->after, "%s", stages->count == TY_STALE_MAX ? stages->items[stages->count - 1].name : "");
+    snprintf(stages->after, sizeof stages->after, "%s", stages->count == TY_STALE_MAX ? stages->items[stages->count - 1].line.name : "");
 }
 
 static void on_listed(void *context, pid_t pid, int code, int value)
@@ -177,7 +157,7 @@ static void on_listed(void *context, pid_t pid, int code, int value)
     }
     stages->asking = (unsigned)stages->count;
     for (size_t i = 0, count = stages->count; i < count; i++)
-        ty_state_get(run->state, &stages->items[i].id, on_got, &stages->items[i]);
+        ty_state_get(run->state, &stages->items[i].line.id, on_got, &stages->items[i]);
 }
 
 static void look(void *context)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/wire.h"
 #include "worker/run/job_dir.h"
 
 // gRPC status numbers.
@@ -180,9 +181,14 @@ static const struct rule *find_rule(const char *outcome)
     return NULL;
 }
 
+// Whatever an exit record says: what is stored must be valid.
 static void say(struct ty_verdict *verdict, const char *text)
 {
-    snprintf(verdict->text, sizeof verdict->text, "%s", text);
+    TY_BUF(valid);
+    ty_utf8_repair(text, strlen(text), &valid);
+    size_t len = ty_utf8_cut((const char *)valid.data, valid.len, sizeof verdict->text - 1);
+    memcpy(verdict->text, ty_buf_text(&valid), len);
+    verdict->text[len] = 0;
 }
 
 void ty_verdict_of(const struct ty_ending *ending, const char *tail, bool has_model, struct ty_verdict *ret_verdict)
@@ -192,8 +198,8 @@ void ty_verdict_of(const struct ty_ending *ending, const char *tail, bool has_mo
     say(ret_verdict, ending->message);
     if (!rule) {
         set(ret_verdict, TY_FINISH_RETRY, TY_REASON_INTERNAL, INTERNAL);
-        snprintf(ret_verdict->text, sizeof ret_verdict->text, "an exit record of the unknown outcome %.64s",
-                 ending->outcome);
+        char *text TY_FREE = ty_xasprintf("an exit record of the unknown outcome %.64s", ending->outcome);
+        say(ret_verdict, text);
     } else if (rule->judge) {
         rule->judge(ending, tail, ret_verdict);
     } else if (rule->action) {
@@ -245,7 +251,7 @@ void ty_verdict_retry(const struct ty_ending *ending, const struct ty_retries *r
         bit = is_train ? KILLED_CODE : INSTALL_BIT;
     else if (verdict->reason == TY_REASON_INSTALL_FAILED)
         bit = INSTALL_BIT;
-    else if (verdict->reason == TY_REASON_SIGNAL)
+    else if (verdict->reason == TY_REASON_SIGNAL && ending->signal_number > 0 && ending->signal_number < SIGNAL_CODE)
         bit = SIGNAL_CODE + ending->signal_number;
     else if (is_train && !strcmp(ending->outcome, "exit"))
         bit = ending->code;

@@ -239,7 +239,11 @@ static void on_asked(void *context, const struct ty_redis_reply *reply, const st
     struct ty_call *call = context;
     struct ty_err err;
     struct ty_commands_missing missing = {0};
-    if (ty_state_check_array(reply, cause, 1, &err) < 0) {
+    int rc = ty_state_check_array(reply, cause, 1, &err);
+    if (rc == 0 && (reply->items[0].type != TY_REDIS_INT || reply->items[0].integer < TY_REPLAYED_NOT_OURS ||
+                    reply->items[0].integer > TY_REPLAYED_WITHOUT_COMMANDS))
+        rc = ty_err_set(&err, TY_EINTERNAL, "replayed: an answer that is none");
+    if (rc < 0) {
         call->fn.asked(call->context, &err, TY_REPLAYED_NOT_OURS, NULL);
         free(call);
         return;

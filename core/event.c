@@ -17,7 +17,7 @@ enum {
     EVENT_DELETED = 13, EVENT_DIGEST = 14, EVENT_LOSSES = 15, EVENT_ERRORS = 16, EVENT_CANCEL = 17, EVENT_DELETE = 18,
     EVENT_POOL = 19, EVENT_LEASE = 20, EVENT_OTHER = 21,
 };
-enum { MOVE_TIME = 1, MOVE_STATUS = 2, MOVE_STAGE = 3, MOVE_REASON = 4, MOVE_ATTEMPT = 5 };
+enum { MOVE_TIME = 1, MOVE_STATUS = 2, MOVE_STAGE = 3, MOVE_REASON = 4, MOVE_ATTEMPT = 5, MOVE_WORKER = 6 };
 enum { OTHER_TYPE = 1, OTHER_VALUE = 2 };
 
 #define MOVE_BYTES 13 // of a history entry in the tail
@@ -40,15 +40,22 @@ static void add_token_hash(const struct ty_token *token, struct ty_buf *out)
         ty_buf_add_tag_bytes(out, EVENT_TOKEN_HASH, hash, len);
 }
 
-static void add_move(const uint8_t *bytes, struct ty_buf *out)
+static void start_move(const uint8_t *bytes, struct ty_buf *move)
 {
-    TY_BUF(move);
-    ty_buf_add_tag_time(&move, MOVE_TIME, ty_get_le(bytes + 5, 8));
-    add_number(&move, MOVE_STATUS, bytes[0]);
-    add_number(&move, MOVE_STAGE, bytes[1]);
-    add_number(&move, MOVE_REASON, bytes[2]);
-    add_number(&move, MOVE_ATTEMPT, ty_get_le(bytes + 3, 2));
-    ty_buf_add_tag_bytes(out, EVENT_HISTORY, move.data, move.len);
+    ty_buf_clear(move);
+    ty_buf_add_tag_time(move, MOVE_TIME, ty_get_le(bytes + 5, 8));
+    add_number(move, MOVE_STATUS, bytes[0]);
+    add_number(move, MOVE_STAGE, bytes[1]);
+    add_number(move, MOVE_REASON, bytes[2]);
+    add_number(move, MOVE_ATTEMPT, ty_get_le(bytes + 3, 2));
+}
+
+// What start_move began, if anything: a move is never empty.
+static void end_move(struct ty_buf *move, struct ty_buf *out)
+{
+    if (move->len)
+        ty_buf_add_tag_bytes(out, EVENT_HISTORY, move->data, move->len);
+    ty_buf_clear(move);
 }
 
 static void add_other(uint8_t type, const uint8_t *bytes, size_t len, struct ty_buf *out)
@@ -66,6 +73,7 @@ static bool is_move(uint8_t type, size_t len)
 
 static void add_tail(const struct ty_record *record, struct ty_buf *out)
 {
+    TY_BUF(move);
     size_t offset = 0, len, moves = 0, seen = 0;
     uint8_t type;
     const uint8_t *bytes;
@@ -74,12 +82,17 @@ static void add_tail(const struct ty_record *record, struct ty_buf *out)
     offset = 0;
     while (ty_record_tail_next(record, &offset, &type, &bytes, &len)) {
         if (is_move(type, len)) {
+            end_move(&move, out);
             if (moves - seen++ <= TY_EVENT_HISTORY_MAX)
-                add_move(bytes, out);
-        } else if (type != TY_TAIL_HISTORY && type != TY_TAIL_METADATA && type != TY_TAIL_WORKER) {
+                start_move(bytes, &move);
+        } else if (type == TY_TAIL_WORKER) { // behind the move with which it took the attempt
+            if (move.len)
+                ty_buf_add_tag_bytes(&move, MOVE_WORKER, bytes, len);
+        } else if (type != TY_TAIL_HISTORY && type != TY_TAIL_METADATA) {
             add_other(type, bytes, len, out);
         }
     }
+    end_move(&move, out);
 }
 
 static void add_job(const struct ty_record *record, struct ty_buf *out)
@@ -147,8 +160,15 @@ static void add_tail_entry(uint8_t type, const void *bytes, size_t len, struct t
     ty_buf_add(out, bytes, len);
 }
 
+// Each worker behind the move with which it took the attempt. Where no move has one (an older event, or the move is too long ago) it
+// stands before them all, as that of none.
 static void add_history(const Trainyard__V1__JobEvent *event, struct ty_buf *out)
 {
+    bool has_worker = false;
+    for (size_t i = 0; i < event->n_history; i++)
+        has_worker = has_worker || *event->history[i]->worker;
+    if (!has_worker)
+        add_tail_entry(TY_TAIL_WORKER, event->worker, strlen(event->worker), out);
     for (size_t i = 0; i < event->n_history; i++) {
         const Trainyard__V1__Transition *move = event->history[i];
         uint64_t at_us = time_us(move->time);
@@ -157,6 +177,7 @@ static void add_history(const Trainyard__V1__JobEvent *event, struct ty_buf *out
         for (size_t b = 0; b < 8; b++)
             bytes[5 + b] = (uint8_t)(at_us >> (8 * b));
         add_tail_entry(TY_TAIL_HISTORY, bytes, sizeof bytes, out);
+        add_tail_entry(TY_TAIL_WORKER, move->worker, strlen(move->worker), out);
     }
 }
 
@@ -224,7 +245,6 @@ static void build_record(const Trainyard__V1__JobEvent *event, struct ty_buf *ou
     take_changes(event->metadata, &patch);
     add_history(event, out);
     add_tail_entry(TY_TAIL_METADATA, patch.data, patch.len, out);
-    add_tail_entry(TY_TAIL_WORKER, event->worker, strlen(event->worker), out);
     for (size_t i = 0; i < event->n_other; i++)
         if (event->other[i]->type <= UINT8_MAX)
             add_tail_entry((uint8_t)event->other[i]->type, event->other[i]->value.data, event->other[i]->value.len, out);

@@ -238,8 +238,8 @@ void ty_state_log_sums(struct ty_state *state, unsigned shard, const struct ty_l
 void ty_state_log_look(struct ty_state *state, unsigned shard, uint64_t interval_ms);
 
 // What an attempt tells of its progress, bytes of a serialized trainyard.v1.JobProgress, in place of what there was. It goes with the job;
-// where nobody removes it, 30 days after the job would have gone. TY_EABORTED: stale token, or the attempt's lease was taken;
-// TY_ENOTFOUND: no such log.
+// where nobody removes it, 30 days after the job would have gone. TY_EABORTED: stale token, or the attempt's lease was taken,
+// which the job's shard counts (stale_refused); TY_ENOTFOUND: no such log.
 typedef void (*ty_done_fn)(void *context, const struct ty_err *err);
 void ty_state_progress_put(struct ty_state *state, const struct ty_id *id, const struct ty_token *token, const void *bytes,
                            size_t len, ty_done_fn fn, void *context);

@@ -88,6 +88,9 @@ int ty_state_check_array(const struct ty_redis_reply *reply, const struct ty_err
 // the log is to say so where its worker cannot. The second: of the jobs that an answer names, (id, attempt) from items[at] on.
 void ty_state_end_log(struct ty_state *state, const struct ty_id *id, int64_t attempt);
 void ty_state_end_logs(struct ty_state *state, const struct ty_redis_reply *reply, size_t at);
+// A log, and what lies beside it, is in a slot of its own, so its scripts cannot count beside the others: that one refused a stale
+// attempt is told to the job's shard behind it. What is lost on the way is not counted.
+void ty_state_count_refused(struct ty_state *state, unsigned shard);
 // Removes the logs of a deleted job; nobody waits for it.
 void ty_state_log_remove(struct ty_state *state, const struct ty_id *id, uint32_t attempts);
 // The lease of an attempt was taken: its log takes no more until it has the job again. ended: the job has ended with it. Nobody

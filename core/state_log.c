@@ -23,9 +23,7 @@ static void on_counted(void *context, const struct ty_redis_reply *reply, const 
     (void)cause;
 }
 
-// The log lies in a slot of its own, so its scripts cannot count beside the others: that it refused a stale attempt is told to the
-// job's shard behind it. One that is lost on the way is not counted.
-static void count_refused(struct ty_state *state, unsigned shard)
+void ty_state_count_refused(struct ty_state *state, unsigned shard)
 {
     char key[24];
     ty_state_meta_key(state, shard, key);
@@ -49,7 +47,7 @@ static void on_log(void *context, const struct ty_redis_reply *reply, const stru
                                           .bytes = reply->count >= 4 ? (uint64_t)reply->items[3].integer : 0,
                                           .fresh = answer == 2};
         if (answer == -1) {
-            count_refused(call->state, (unsigned)call->count);
+            ty_state_count_refused(call->state, (unsigned)call->count);
             rc = ty_err_set(&err, TY_EABORTED, "log: another attempt has it");
         }
         else if (answer == -2)

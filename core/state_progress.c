@@ -15,12 +15,14 @@ static void on_put(void *context, const struct ty_redis_reply *reply, const stru
     struct ty_call *call = context;
     struct ty_err err = cause ? *cause : (struct ty_err){0};
     int64_t answer = cause ? 0 : reply->integer;
-    if (answer == STALE)
+    if (answer == STALE) {
+        ty_state_count_refused(call->state, call->shard);
         ty_err_set(&err, TY_EABORTED, "progress: the attempt owns the log no more");
-    else if (answer == NO_LOG)
+    } else if (answer == NO_LOG) {
         ty_err_set(&err, TY_ENOTFOUND, "progress: there is no log");
-    else if (!cause && answer != TAKEN)
+    } else if (!cause && answer != TAKEN) {
         ty_err_set(&err, TY_EINTERNAL, "Redis: an answer of another shape");
+    }
     call->fn.done(call->context, answer == TAKEN ? NULL : &err);
     free(call);
 }
@@ -33,6 +35,7 @@ void ty_state_progress_put(struct ty_state *state, const struct ty_id *id, const
     struct ty_args args;
     char key[48];
     call->fn.done = fn;
+    call->shard = ty_state_shard_of(state, id);
     ty_state_args(state, 0, &args);
     ty_args_add(&args, token->bytes, sizeof token->bytes);
     ty_args_add_u64(&args, kept_ms ? kept_ms + REST_MS : 0);

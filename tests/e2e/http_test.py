@@ -415,6 +415,7 @@ echo model >"$OUTPUT/model.txt"
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
 
     def test_clients_that_leave_are_forgotten(self):
+        stack.wait_until(lambda: len(self.slow_took) == 3, "the slow clients are closed: they would go while the others are counted", 30)
         before = self._descriptors()
         lines = [Events(self.address, WATCH) for _ in range(50)]
         for line in lines:

@@ -10,13 +10,15 @@ KINDS = stack.broker_kinds()
 
 WAITS = """
 echo "start $TRAINYARD_JOB_ID $TRAINYARD_ATTEMPT $TRAINYARD_FENCE" >> "$ARG_witness"
-echo "working"
+echo "round 1/2"
 while [ ! -e "$ARG_go" ]; do sleep 0.05; done
 echo "done" > "$OUTPUT/model"
 echo "end $TRAINYARD_JOB_ID $TRAINYARD_ATTEMPT $TRAINYARD_FENCE" >> "$ARG_witness"
 """
-# Whoever runs a job says so again after the store is back: a change of its own. Nothing else may differ.
+# Whoever runs a job says so again after the store is back: a change of its own, with which its history may go on. Progress is in
+# Redis only. Nothing else may differ.
 MAY_DIFFER_WHILE_RUNNING = ("last_modified",)
+LOST_WITH_REDIS = ("progress",)
 
 
 class Rebuild(unittest.TestCase):
@@ -27,6 +29,7 @@ class Rebuild(unittest.TestCase):
         self.witness = self.yard.dir / "witness"
         self.witness.touch()
         self.yard.start_responder()
+        self.jobs_api = self.yard.messages.job_service_grpc.JobServiceStub(self.yard.channel)
         self.start_worker()
         self.number = 0
 
@@ -85,12 +88,59 @@ class Rebuild(unittest.TestCase):
                    for line in self.yard.workers["worker-1"].text().splitlines())
 
     def answers(self, ids):
+        """What each service says: of each job its Get and its place in List; the list's order; of each job our own Get, with its
+        history, and its place in our own list."""
         jobs = {job.id: job for job in self.yard.jobs()}
-        return {name: (self.yard.get(job_id), jobs.get(job_id)) for name, job_id in ids.items()}, [job.id for job in
-                                                                                                      self.yard.jobs()]
+        ours = self.ours()
+        return ({name: (self.yard.get(job_id), jobs.get(job_id)) for name, job_id in ids.items()}, [job.id for job in self.yard.jobs()],
+                {name: (self.our_get(job_id), ours.get(job_id)) for name, job_id in ids.items()})
 
-    def assert_same(self, before, after):
+    def ours(self):
+        """JobService.ListJobs, all pages: ids to jobs, in its order."""
+        messages, found, token = self.yard.messages.job_service, {}, ""
+        while True:
+            page = self.jobs_api.ListJobs(messages.ListJobsRequest(organization_id=stack.ORGANIZATION, limit=1000, page_token=token),
+                                          timeout=10)
+            found.update((job.metadata.id, job) for job in page.jobs)
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def our_get(self, job_id):
+        try:
+            return self.jobs_api.GetJob(self.yard.messages.job_service.GetJobRequest(id=job_id), timeout=10)
+        except grpc.RpcError as error:
+            self.assertEqual(error.code(), grpc.StatusCode.NOT_FOUND)
+            return None
+
+    def assert_ours_same(self, name, before, after, may_differ):
+        """A GetJobReply, or a Job of a list."""
+        if before is None or after is None:
+            self.assertEqual(before, after, name)
+            return
+        old, new = type(before).FromString(before.SerializeToString()), type(after).FromString(after.SerializeToString())
+        is_reply = hasattr(old, "history")
+        job = old.job if is_reply else old
+        for field in may_differ if is_reply else ():
+            old.ClearField(field)
+            new.ClearField(field)
+        if job.metadata.status == stack.IN_PROGRESS:
+            for field in MAY_DIFFER_WHILE_RUNNING:
+                job.metadata.ClearField(field)
+                (new.job if is_reply else new).metadata.ClearField(field)
+            if is_reply:
+                self.assertEqual(list(old.history), list(new.history)[:len(old.history)], name)
+                for change in list(new.history)[len(old.history):]:
+                    self.assertEqual((change.status, change.attempt), (stack.IN_PROGRESS, job.attempt), name)
+                old.ClearField("history")
+                new.ClearField("history")
+        self.assertEqual(old, new, name)
+
+    def assert_same(self, before, after, may_differ=()):
         self.assertEqual(before[1], after[1], "the list's order")
+        for name, pair in before[2].items():
+            for old, new in zip(pair, after[2][name]):
+                self.assert_ours_same(name, old, new, may_differ)
         for name, pair in before[0].items():
             for old, new in zip(pair, after[0][name]):
                 if old is None:
@@ -117,12 +167,14 @@ class Rebuild(unittest.TestCase):
 
     def test_a_flush_changes_nothing_for_clients(self):
         ids = self.jobs_of_all_states()
+        stack.wait_until(lambda: self.our_get(ids["completed"]).progress.step == 1, "what it told of its progress")
         before = self.answers(ids)
         self.yard.redis.ask("FLUSHALL")
         unknown = str(uuid.uuid4())
         stack.wait_until(lambda: self.replays() > 0, "the store was made again")
         self.published()
-        self.assert_same(before, self.answers(ids))
+        self.assert_same(before, self.answers(ids), LOST_WITH_REDIS)
+        self.assertFalse(self.our_get(ids["completed"]).HasField("progress"), "it is lost, as docs/operating.md says")
         self.assertIsNone(self.yard.get(unknown))
         self.assert_ends_well(ids)
         # The same submit again is known, and a deleted job stays deleted.
@@ -157,7 +209,7 @@ class Rebuild(unittest.TestCase):
         self.published()
         after = self.answers(ids)
         self.assertEqual(sorted(before[1]), sorted(after[1]))
-        self.assert_same((before[0], []), (after[0], []))
+        self.assert_same((before[0], [], before[2]), (after[0], [], after[2]), LOST_WITH_REDIS)
 
     def test_a_snapshot_with_jobs_that_ended_were_claimed_and_deleted_since(self):
         (self.yard.dir / "now").touch()

@@ -19,7 +19,8 @@ class Retries(unittest.TestCase):
         cls.yard.script("third", '[ "$TRAINYARD_ATTEMPT" = 3 ] || exit 75; echo model > "$OUTPUT/model"')
         cls.yard.script("sleeps", 'echo here; exec sleep 600')
         cls.yard.start_responder()
-        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "1000", "--retry-base-ms", "100")
+        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "1000", "--retry-base-ms", "100",
+                              "--container", "shell:1", "--container", "python:3.11-sklearn")
 
     def setUp(self):
         self.repaired.unlink(missing_ok=True)
@@ -73,6 +74,31 @@ class Retries(unittest.TestCase):
                 ("trainyard-no-retry-exit-code", "2"),))
         self.assertEqual(refused.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
         self.assertIn("on_error", refused.exception.details())
+
+    # ---- a wait that has a limit
+
+    def test_a_job_that_no_worker_takes_in_time_fails(self):
+        words = ("submit-custom", "--org", stack.ORGANIZATION, "--dataset", "empty-set", "--container", "null:1",  # no worker serves it
+                 "--script", "test:broken", "--model-name", f"m-{uuid.uuid4()}")
+        patient = self.yard.cli(*words, "--max-wait", "3600").stdout.strip()
+        done = self.yard.cli(*words, "--max-wait", "1", "--wait", "--json", check=False)
+        self.assertEqual(done.returncode, 10, done.stderr)
+        late = json.loads(done.stdout)["job"]
+        self.assertEqual((late["status"], late["error_status"]["code"], late["error_status"]["message"]),
+                         ("FAILED", 4, "waited 1 s for a worker, as long as max_wait allows"))
+        shown = self.shown(late["id"])
+        self.assertEqual((shown["reason"], shown["attempt"], shown["wait_until"]), ("wait_limit", 0, None))
+        self.assertIn("wait_limit", self.yard.cli("history", late["id"]).stdout)
+        shown = self.shown(patient)
+        self.assertEqual((shown["status"], shown["pending"]["reason"]), ("PENDING", "queued"))
+        self.assertIsNotNone(shown["wait_until"])
+        self.assertIn("Waits until", self.yard.cli("get", patient).stdout)
+        again = self.yard.cli("retry", "--wait", late["id"], check=False)
+        self.assertEqual(again.returncode, 10, again.stderr)
+        self.assertIn("waited 1 s for a worker", again.stderr)
+        self.assertNotEqual(again.stdout.strip(), late["id"])
+        self.yard.cli("cancel", patient)
+        self.assertEqual(self.yard.wait_end(patient).status, stack.CANCELED)
 
     # ---- trainyard retry
 
@@ -158,6 +184,39 @@ class Retries(unittest.TestCase):
         refused = self.yard.cli("retry", old, check=False)
         self.assertEqual(refused.returncode, 6)
         self.assertIn("more than the responder tells", refused.stderr)
+
+
+class WaitLimit(unittest.TestCase):
+    def test_the_end_is_the_same_when_the_store_goes_back_or_is_lost(self):
+        yard = self.enterContext(stack.Stack(KINDS[0]))
+        yard.start_responder()
+        yard.start_worker("worker-1", "--lease-ms", "2000", "--container", "shell:1")
+
+        def submit(seconds):
+            job_id = yard.cli("submit-custom", "--org", stack.ORGANIZATION, "--dataset", "empty-set", "--container", "null:1",
+                              "--script", "test:any", "--model-name", f"m-{uuid.uuid4()}", "--max-wait", seconds).stdout.strip()
+            stack.wait_until(lambda: yard.get(job_id), "the job is there")
+            return job_id
+
+        def check(*ids):
+            for job_id in ids:
+                self.assertEqual(yard.wait_end(job_id).status, stack.FAILED)
+                shown = json.loads(yard.cli("get", "--json", job_id).stdout)
+                self.assertEqual((shown["reason"], shown["attempt"], shown["error_status"]["code"]), ("wait_limit", 0, 4))
+        known = submit("1")
+        lost = submit("5")
+        check(known)
+        snapshot = yard.redis.snapshot()
+        check(lost)
+        yard.redis.restore(snapshot)
+        yard.start_worker("worker-2", "--lease-ms", "2000", "--container", "null:1")  # it would take them
+        check(known, lost)
+        open_end = submit("3600")
+        self.assertEqual(yard.wait_end(open_end).status, stack.COMPLETED)
+        yard.redis.ask("FLUSHALL")
+        stack.wait_until(lambda: yard.get(lost) and yard.get(known) and yard.get(open_end), "they are back")
+        check(known, lost)
+        self.assertEqual(yard.wait_end(open_end).status, stack.COMPLETED)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,24 @@ static int refused(void)
     return atoi(STATE_RAW(&client, NULL, "HGET", "{ty:0}:m", "stale_refused").text);
 }
 
+struct told {
+    bool done;
+    enum ty_code code;
+};
+
+static void on_told(void *context, const struct ty_err *err)
+{
+    *(struct told *)context = (struct told){true, err ? err->code : TY_OK};
+}
+
+static enum ty_code tell_progress(const struct state_claim *claim)
+{
+    struct told told = {0};
+    ty_state_progress_put(client.state, &claim->id, &claim->token, "\x20\x01", 2, on_told, &told);
+    STATE_UNTIL(&client, told.done);
+    return told.code;
+}
+
 static void save(void)
 {
     assert_string_equal(redis_server_ask(server, "SAVE"), "+OK\r\n");
@@ -99,6 +117,8 @@ static void the_old_holder_is_refused_everywhere(void **state)
     STATE_UNTIL(&client, refused() == 9);
     assert_int_equal(state_log_open(&client, &old, 2).code, TY_EABORTED);
     STATE_UNTIL(&client, refused() == 10);
+    assert_int_equal(tell_progress(&old), TY_EABORTED);
+    STATE_UNTIL(&client, refused() == 11);
     struct state_view after = state_get(&client, &id);
     assert_memory_equal(&before, &after, sizeof before);
     struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
@@ -107,8 +127,9 @@ static void the_old_holder_is_refused_everywhere(void **state)
     // The one that has it goes on as if nothing were.
     assert_int_equal(state_renew(&client, &new, TY_STAGE_TRAIN), TY_RENEWED);
     assert_int_equal(state_log_append(&client, &new, 1, 1, true).next, 2);
+    assert_int_equal(tell_progress(&new), TY_OK);
     assert_int_equal(state_finish(&client, &new, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
-    assert_int_equal(refused(), 10);
+    assert_int_equal(refused(), 11);
 }
 
 static void and_after_the_end(void **state)

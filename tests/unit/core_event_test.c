@@ -135,6 +135,8 @@ static void an_event_says_everything_of_a_job(void **state)
     assert_int_equal(event->stage, TY_STAGE_TRAIN);
     assert_int_equal(event->reason, TY_REASON_SIGNAL);
     assert_int_equal(event->n_history, 2);
+    assert_string_equal(event->history[0]->worker, "first");
+    assert_string_equal(event->history[1]->worker, "last");
     assert_int_equal(event->history[1]->status, TY_JOB_FAILED);
     assert_int_equal(event->history[1]->attempt, 3);
     assert_int_equal(event->history[1]->time->nanos, 123506000);
@@ -166,6 +168,51 @@ static void compare_metadata(const struct ty_record *a, const struct ty_record *
     assert_memory_equal(first.data, second.data, first.len);
 }
 
+// Moves and workers in their order: whose attempt began with which move.
+static void check_moves(const struct ty_record *before, const struct ty_record *after)
+{
+    const struct ty_record *records[] = {before, after};
+    TY_BUF(first);
+    TY_BUF(second);
+    struct ty_buf *moves[] = {&first, &second};
+    for (int i = 0; i < 2; i++) {
+        size_t offset = 0, len;
+        uint8_t type;
+        const uint8_t *bytes;
+        while (ty_record_tail_next(records[i], &offset, &type, &bytes, &len))
+            if (type == TY_TAIL_HISTORY || type == TY_TAIL_WORKER)
+                ty_buf_add(moves[i], bytes, len);
+    }
+    assert_int_equal(first.len, second.len);
+    assert_memory_equal(first.data ? first.data : (uint8_t *)"", second.data ? second.data : (uint8_t *)"", first.len);
+}
+
+// Of a program that did not say who took which attempt, or of a job whose last claim is too long ago.
+static void the_latest_worker_is_known_without_a_history(void **state)
+{
+    TY_BUF(record);
+    TY_BUF(bytes);
+    TY_BUF(older);
+    struct ty_event event;
+    struct ty_record decoded;
+    struct ty_err err;
+    size_t len;
+    (void)state;
+    full_record(&record);
+    encode(&record, &bytes);
+    Trainyard__V1__JobEvent *message = unpack(&bytes);
+    for (size_t i = 0; i < message->n_history; i++)
+        *message->history[i]->worker = 0;
+    ty_buf_reserve(&older, protobuf_c_message_get_packed_size(&message->base));
+    older.len = protobuf_c_message_pack(&message->base, older.data);
+    protobuf_c_message_free_unpacked(&message->base, NULL);
+    assert_int_equal(ty_event_decode(&id, older.data, older.len, &event, &err), 0);
+    decode(&event.record, &decoded);
+    assert_memory_equal(ty_record_worker(&decoded, &len), "last", 4);
+    assert_int_equal(decoded.tail[0], TY_TAIL_WORKER); // before all moves: of none of them
+    ty_event_done(&event);
+}
+
 static void the_store_gets_the_same_job_back(void **state)
 {
     (void)state;
@@ -187,6 +234,7 @@ static void the_store_gets_the_same_job_back(void **state)
         decode(&before_bytes, &before);
         decode(&event.record, &after);
         compare_metadata(&before, &after);
+        check_moves(&before, &after);
         // All of the header but the token, which nobody may know.
         memset(before_bytes.data + 80, 0, 16);
         assert_memory_equal(before_bytes.data, event.record.data, 20); // up to metadata_len: repacked, it may differ
@@ -334,6 +382,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_says_everything_of_a_job),
         cmocka_unit_test(the_store_gets_the_same_job_back),
+        cmocka_unit_test(the_latest_worker_is_known_without_a_history),
         cmocka_unit_test(a_deletion_is_small),
         cmocka_unit_test(a_long_history_keeps_its_end),
         cmocka_unit_test(what_is_too_large_is_refused),

@@ -1,5 +1,5 @@
 // The breaker of one partition: whether its records are mostly no commands at all, which is an outage (a producer with another
-// schema, another program's topic, a worker that is too old) and not bad input. Pure: no I/O, no clock, and no record.
+// schema, another program's topic, a format that this worker does not know yet) and not bad input. Pure: no I/O, no clock, and no record.
 //
 // CLOSED: every record goes on; the last TY_BREAKER_WINDOW are counted, and where of at least TY_BREAKER_LEAST of them the share
 // that failed is reached by one that fails, it opens. OPEN: nothing goes on for hold_ms. TRIAL: at most TY_BREAKER_TRIAL records go on, the bad ones

@@ -325,8 +325,9 @@ static void nothing_ends_while_the_events_are_read(void **state)
     check_waited_too_long(&id);
 }
 
-static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing)
 {
+    (void)missing;
     assert_null(err);
     *(int *)context = (int)result;
 }

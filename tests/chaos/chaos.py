@@ -4,7 +4,6 @@ import contextlib
 import os
 import pathlib
 import random
-import re
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 import checker
 import clients
 import defects
+import evidence
 import faults
 import feed
 import yard as yards
@@ -22,12 +22,10 @@ SETTLE_SECONDS = 120
 SEEDED_SETTLE_SECONDS = 12  # with a defect, some of it never settles
 BETWEEN_SECONDS = 0.8  # after a fault, before the next may strike
 
-# What must have happened for a run to say anything, from the store's counters and the workers' logs.
 MISSES_MAX = 200
 EVIDENCE_TRIES = 6
 BROUGHT_BY = {"lease_lost": "worker_cut_off", "stale_refused": "worker_cut_off", "gap_replayed": "redis_back_10_s",
-              "publisher_fenced": "publisher_overtaken"}
-EVIDENCE = ("lease_lost", "stale_refused", "gap_replayed", "duplicate_applied", "publisher_fenced")
+              "duplicate_applied": "redis_back_10_s", "publisher_fenced": "publisher_overtaken"}
 
 
 def arguments():
@@ -74,20 +72,35 @@ class Run:
         self.feed.start()
         yard.start_all()
         self.clients = clients.Clients(yard, args.jobs, args.seed + 1, args.job_seconds)
-        self.faults.since = self.since
+        self.faults.since, self.faults.wanted, self.faults.fragile_on = self.since, self.clients.wanted, self.fragile_on
         self.counting = threading.Event()
         self.counter = threading.Thread(target=self.count, daemon=True)
         self.began = time.monotonic()
 
     def count(self):
-        while not self.counting.wait(0.25):
+        reported = 0
+        while not self.counting.wait(0.1):
             self.yard.count()
+            self.yard.look_whether_back()
+            if time.monotonic() - reported > yards.REPORT_SECONDS:
+                reported = time.monotonic()
+                for machine in self.yard.machines:
+                    machine.report()
 
     def since(self, when):
         """How many jobs have ended, been claimed and been deleted since."""
         return (sum(at > when for at in list(self.clients.ends.values())),
                 sum(told.seen > when and told.status == checker.IN_PROGRESS for told in self.feed.told[-2000:]),
                 sum((job.deleted or 0) > when for job in self.clients.jobs[-2000:]))
+
+    def fragile_on(self, place):
+        """The machines where a job with one attempt has begun, behind this place of what the jobs wrote down, and not ended."""
+        fragile = {job.id for job in self.clients.jobs[-2000:] if job.max_attempts == 1}
+        found = {}
+        for word, job, _attempt, _fence, when, where in self.yard.witnessed(place):
+            if job in fragile:
+                found[job] = (int(when) / 1e9, self.yard.machine_of(where)) if word == "start" else None
+        return [seen for seen in found.values() if seen]
 
     def go(self):
         self.counter.start()
@@ -113,7 +126,6 @@ class Run:
         self.strike_for_evidence()
         self.clients.allowed = self.args.jobs
         self.clients.faults_are_over.set()
-        self.faults.settle()
 
     def strike_for_evidence(self):
         """What has struck may have had less effect than it can: some more of the kinds that bring what is missing."""
@@ -148,7 +160,9 @@ class Run:
         self.counting.set()
         self.counter.join()
         self.yard.count()
-        self.exits = {machine.name: machine.process.stop(60) for machine in self.yard.machines}
+        self.yard.check_alive()
+        for machine in self.yard.machines:
+            machine.stop(60)
 
     def until(self, check, what):
         seconds = SEEDED_SETTLE_SECONDS if self.args.defect else SETTLE_SECONDS
@@ -176,30 +190,27 @@ class Run:
 
     def history(self):
         witnesses = []
-        for line in self.yard.witness.read_text().splitlines():
-            word, job, attempt, fence, ns, where = line.split()
+        for word, job, attempt, fence, ns, where in self.yard.witnessed():
             witnesses.append(checker.Witness(job, word, int(attempt), int(fence), int(ns) / 1e9, self.yard.machine_of(where)))
         models = {job.id: self.model(job) for job in self.clients.jobs}
         return checker.History(self.clients.jobs, self.clients.replies, self.feed.told, witnesses, self.final, models,
                                self.yard.outages, self.yard.wipes, self.yard.away)
 
     def evidence(self):
-        found = dict.fromkeys(EVIDENCE, 0)
-        found["stale_refused"] = self.yard.counters["stale_refused"]
-        fenced = 0
-        for text in self.yard.log_text().values():
-            found["lease_lost"] += sum(int(count) for count in re.findall(r"event=lease\.reclaimed count=(\d+)", text))
-            found["gap_replayed"] += text.count("event=intake.gap") + len(re.findall(r"store_behind=[1-9]", text))
-            fenced += text.count("event=events.fenced")
-            # Figures start anew with each process.
-            for life in text.split("event=worker.ready"):
-                figures = re.findall(r"event=intake\.figures .*?duplicates=(\d+)", life)
-                found["duplicate_applied"] += int(figures[-1]) if figures else 0
-        found["publisher_fenced"] = max(fenced, self.yard.counters["publisher_fenced"])
-        return found
+        # Those that the responder has applied already, and those that were published twice.
+        planned = self.yard.submits() - self.clients.by_kafka
+        return evidence.read(self.yard.log_text().values(), self.yard.counters, planned)
+
+    def fragile(self):
+        """How it went with the jobs that may be lost few times only."""
+        jobs = {job.id: job for job in self.clients.jobs if job.max_attempts}
+        last = {told.job: told for told in self.feed.told if told.job in jobs and not told.null and not told.deleted}
+        failed = sum(told.status == checker.FAILED for told in last.values())
+        back = sum(len(set(told.handed_back)) for told in last.values())
+        return f"fragile: {len(jobs)} jobs, {failed} FAILED since their workers were lost, {back} attempts given back"
 
     def judge(self):
-        history, evidence = self.history(), self.evidence()
+        history, seen = self.history(), self.evidence()
         violations = checker.check(history)
         kinds = dict.fromkeys(checker.KINDS, 0)
         for violation in violations:
@@ -207,12 +218,13 @@ class Run:
         for violation in violations[:6 if self.args.defect else 60]:
             print(f"VIOLATION {violation.kind} {violation.job}: {violation.text}")
             self.tell(history, violation.job)
-        trouble = list(self.clients.failures)
+        trouble = self.clients.failures + self.yard.troubles
+        if short := clients.shortfall(len(self.clients.jobs), self.args.jobs):
+            trouble.append(short)
         if self.feed.failure:
             trouble.append(f"the feed: {self.feed.failure}")
-        trouble += [f"{name} ended with {status}" for name, status in self.exits.items() if status]
         missing = [name for name, count in self.faults.counts.items() if not count]
-        missing += [name for name, count in evidence.items() if not count]
+        missing += [name for name, count in seen.items() if not count]
         for line in trouble:
             print(f"TROUBLE {line}")
         states = {}
@@ -221,7 +233,8 @@ class Run:
             states[name] = states.get(name, 0) + 1
         print("jobs: " + ", ".join(f"{name} {count}" for name, count in sorted(states.items())))
         print("faults: " + ", ".join(f"{name} {count}" for name, count in self.faults.counts.items()))
-        print("evidence: " + ", ".join(f"{name} {count}" for name, count in evidence.items()))
+        print(self.fragile())
+        print("evidence: " + ", ".join(f"{name} {count}" for name, count in seen.items()))
         failed = bool(violations or trouble)
         print(f"chaos: {len(history.jobs)} jobs, {sum(self.faults.counts.values())} faults, "
               + ", ".join(f"{kind} {count}" for kind, count in kinds.items())
@@ -241,7 +254,7 @@ class Run:
         for told in history.feed:
             if told.job == job_id:
                 print(f"    feed {told.place}: {told.order} {checker.NAMES[told.status]} attempt {told.attempt}, "
-                      f"fence {told.fence}{', deleted' if told.deleted else ''}{', null' if told.null else ''}"
+                      f"fence {told.fence}, reason {told.reason}, losses {told.losses}, seen {told.seen:.3f}{', deleted' if told.deleted else ''}{', null' if told.null else ''}"
                       f"{', canceled' if told.canceled else ''}")
         last = None
         for reply in history.replies:

@@ -1,15 +1,20 @@
-"""What must hold of a run, from what the outside saw: the clients' replies, the feed, and what the jobs themselves wrote down.
+"""What must hold of a run, from what the outside saw: the clients' replies, the feed, what the jobs themselves wrote down, the public
+models, and when which fault struck.
 
 `check` takes a History and gives the violations, each with its kind: lost, double, changed, canceled, deleted, stuck, feed.
 It asks no server anything.
 """
 import collections
 import dataclasses
+import math
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELED, CANCELING = range(1, 7)
 TERMINAL = (COMPLETED, FAILED, CANCELED)
 NOT_FOUND = 0
-WIPE_SECONDS = 30  # within these before a reply, a disk may have gone that held the end it tells of
+REASON_HANDED_BACK = 16
+CLOCK_SECONDS = 1.0    # what was noted of an outage, and by whom, may be that much apart
+APPLY_SECONDS = 5.0    # until a cancel that was acknowledged keeps its job from being claimed
+APPLY_LATE_SECONDS = 30.0  # the same, where somebody was away who may have had to apply it
 NAMES = ("not found", "PENDING", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELED", "CANCELING")
 KINDS = ("lost", "double", "changed", "canceled", "deleted", "stuck", "feed")
 
@@ -21,9 +26,11 @@ class Job:
     model: str = ""             # its name
     ends_alone: bool = True     # False: it runs until it is canceled
     may_fail: bool = False
+    max_attempts: int = 0       # of its own; 0: it may be lost as often as it likes
     submitted: float = None     # acknowledged
     cancel_asked: float = None  # first tried, whether or not acknowledged
     canceled: float = None      # acknowledged
+    canceled_by_rpc: bool = False  # by a reply of the responder, not by Kafka alone
     cancel_first: bool = False  # acknowledged before the submit was sent
     deleted: float = None       # acknowledged
     delete_asked: float = None
@@ -50,6 +57,25 @@ class Witness:
 
 
 @dataclasses.dataclass
+class Outage:
+    """The store was away."""
+    begin: float
+    end: float                   # it may show what was until then: brought back, and a lease and more for those who know
+    lost_from: float = math.inf  # what it was told from then on it may have lost; by default nothing
+    kind: str = "restored"       # or killed, stopped: it was restarted
+
+
+@dataclasses.dataclass
+class Away:
+    """One that could not speak for what it had done. Kafka and the responder's line to the store are there, too, as "kafka" and
+    "responder"."""
+    machine: str
+    begin: float
+    end: float
+    kind: str = ""  # the fault
+
+
+@dataclasses.dataclass
 class History:
     jobs: list
     replies: list
@@ -57,9 +83,9 @@ class History:
     witnesses: list
     final: dict     # job: status by Get at the end
     models: dict    # job: (attempt, fence) in the model under the job's public name
-    outages: list   # (from, to): the store went back then, and may show what was until `to`
+    outages: list   # of Outage
     wipes: list = dataclasses.field(default_factory=list)  # (machine, when): its disk was lost, and what only it knew
-    away: list = dataclasses.field(default_factory=list)   # (machine, from, to): it could not speak for what it had done
+    away: list = dataclasses.field(default_factory=list)   # of Away
 
 
 @dataclasses.dataclass
@@ -100,6 +126,43 @@ class Checker:
             self.check_feed(job, final)
         self.check_effect(job, final)
         self.check_claims(job)
+        self.check_attempts(job, final)
+
+    # ---- what a fault excuses
+
+    def first_end(self, job):
+        return next((reply for reply in self.replies[job.id] if reply.status in TERMINAL), None)
+
+    def may_have_lost(self, ended):
+        """The outages in which the store may have lost an end that a client was told; one of the next may find it lost still."""
+        until = ended.answered
+        for outage in sorted(self.history.outages, key=lambda outage: outage.begin):
+            if outage.begin >= ended.asked - CLOCK_SECONDS and outage.lost_from <= until:
+                yield outage
+                until = max(until, outage.end)
+
+    def is_shown_late(self, ended, reply):
+        """While the store comes back it may show what was before."""
+        return any(reply.answered >= outage.begin and reply.asked <= outage.end for outage in self.may_have_lost(ended))
+
+    def may_be_forgotten(self, job, ended, until):
+        """The store went back to before an end that a client was told, Kafka did not know it, and the worker that does could not
+        say so in time: its disk was lost, or it was away. A cancel is in Kafka, and no other end comes of it."""
+        if ended.status == CANCELED:
+            return False
+        kafka_knew = min((told.seen for told in self.feed[job.id] if told.deleted or told.status in TERMINAL), default=math.inf)
+        knows = {}
+        for seen in self.witnesses[job.id]:
+            if seen.word == "end" and seen.time <= ended.answered:
+                knows.setdefault(seen.machine, seen.time)
+        for outage in self.may_have_lost(ended):
+            if outage.begin >= until or kafka_knew < outage.begin:
+                continue
+            if any(machine in knows and knows[machine] <= wiped < until for machine, wiped in self.history.wipes):
+                return True
+            if any(away.machine in knows and away.begin < until and away.end > outage.begin for away in self.history.away):
+                return True
+        return False
 
     # ---- each on its own
 
@@ -116,11 +179,9 @@ class Checker:
         elif final == FAILED and not job.may_fail:
             self.complain("lost", job.id, "it FAILED, and nothing in it can")
 
-    def in_outage(self, reply):
-        return any(reply.answered >= begin and reply.asked <= end for begin, end in self.history.outages)
-
     def check_replies(self, job, final):
-        """The first end that a client was told of stands. While the store comes back it may show what was before."""
+        """The first end that a client was told of stands: it is never another one. What was before may be shown while the store
+        comes back, and where it had to be done once more."""
         ended = None
         for reply in self.replies[job.id]:
             if ended is None:
@@ -128,26 +189,48 @@ class Checker:
                     ended = reply
             elif reply.status == NOT_FOUND and job.delete_asked and reply.answered >= job.delete_asked:
                 continue
-            elif reply.status != ended.status and not self.in_outage(reply):
-                self.complain("changed", job.id, f"a client was told {NAMES[ended.status]}, and later {NAMES[reply.status]}")
-                return
+            elif reply.status != ended.status:
+                is_before = reply.status not in TERMINAL and reply.status != NOT_FOUND
+                if not is_before or not (self.is_shown_late(ended, reply) or self.may_be_forgotten(job, ended, reply.asked)):
+                    self.complain("changed", job.id, f"a client was told {NAMES[ended.status]}, and later {NAMES[reply.status]}")
+                    return
         if ended and final not in (ended.status, None) and not (final == NOT_FOUND and job.delete_asked):
             self.complain("changed", job.id, f"a client was told {NAMES[ended.status]}, and at the end it is {NAMES[final]}")
 
     def check_cancel(self, job, final):
-        """A job that does not end by itself can only have ended by its cancel; one that does must have begun before it."""
-        if not job.canceled or final in (CANCELED, NOT_FOUND, None) or (final not in TERMINAL and job.ends_alone):
+        """A job that does not end by itself can only have ended by its cancel. One that does may have been quicker; but no job is
+        claimed any more when its cancel has had its time to be applied."""
+        if not job.canceled:
             return
-        if not job.ends_alone:
+        if not job.ends_alone and final not in (CANCELED, NOT_FOUND, None):
             self.complain("canceled", job.id, f"its cancel was acknowledged, and it is {NAMES[final]}")
-        elif job.cancel_first:
+        elif job.cancel_first and final in (COMPLETED, FAILED):
             self.complain("canceled", job.id, f"it was canceled before its submit, and it is {NAMES[final]}")
+        applied = max(job.canceled, job.submitted)
+        for attempt, fence in sorted({(seen.attempt, seen.fence) for seen in self.witnesses[job.id] if seen.word == "start"}):
+            claimed = fence / 1e6  # a fence is the time of its claim, in microseconds
+            if claimed > applied + self.time_to_apply(job, claimed):
+                self.complain("canceled", job.id, f"attempt {attempt} was claimed {claimed - job.canceled:.3f} s after its cancel "
+                              f"was acknowledged")
+
+    def time_to_apply(self, job, claimed):
+        """How long an acknowledged cancel may take until no worker claims its job."""
+        def meets(fault):
+            return fault.begin <= claimed and fault.end >= job.cancel_asked
+        if any(meets(outage) for outage in self.history.outages):
+            return math.inf
+        # The responder has applied its own by the time of its reply; those of Kafka wait for the workers that read them.
+        needed = [away for away in self.history.away if not job.canceled_by_rpc or away.machine == "responder"]
+        return APPLY_LATE_SECONDS if any(meets(away) for away in needed) else APPLY_SECONDS
 
     def check_feed(self, job, final):
-        ended, completed, highest, last = None, set(), None, None
+        ended, completed, highest, last, values = None, set(), None, None, {}
         for told in self.feed[job.id]:
             if told.null:
+                values.clear()  # a job that comes now is another one
                 continue
+            if values.setdefault(told.order, told.digest) != told.digest:
+                self.complain("feed", job.id, f"what {told.order} says at {told.place} is not what it said before")
             if highest and told.order < highest:
                 self.complain("feed", job.id, f"{told.order} comes after {highest} at {told.place}")
             highest = max(highest or told.order, told.order)
@@ -166,7 +249,9 @@ class Checker:
             self.complain("double", job.id, f"COMPLETED by more than one attempt: {sorted(completed)}")
         if last is None:
             # Deleted before Kafka had heard of it, and then the store went back: the commands, applied again, make no job of it.
-            if not (job.deleted and final == NOT_FOUND and self.history.outages):
+            if not (job.deleted and final == NOT_FOUND and any(
+                    outage.begin >= job.submitted - CLOCK_SECONDS and outage.lost_from <= job.deleted + CLOCK_SECONDS
+                    for outage in self.history.outages)):
                 self.complain("feed", job.id, "it does not stand in the feed")
         elif final is not None and (final == NOT_FOUND and not last.deleted or final != NOT_FOUND and last.status != final):
             self.complain("feed", job.id, f"its last event is {'a deletion' if last.deleted else NAMES[last.status]}, and it is "
@@ -191,24 +276,45 @@ class Checker:
             self.complain("double", job.id, f"{NAMES[final]}, and it has a public model, of {model}")
 
     def check_claims(self, job):
-        """One claim starts one process; and a job is not claimed any more after a client was told its end. Where the store went
-        back to before that, the worker that knows has one lease to say so: one that is gone, or cannot, is not waited for."""
+        """One claim starts one process; and a job is not claimed any more after a client was told its end."""
         starts = collections.Counter((seen.attempt, seen.fence) for seen in self.witnesses[job.id] if seen.word == "start")
         for claim, count in starts.items():
             if count > 1:
                 self.complain("double", job.id, f"attempt {claim} was started {count} times")
-        ended = next((reply for reply in self.replies[job.id] if reply.status in (COMPLETED, FAILED)), None)
+        ended = self.first_end(job)
         if not ended:
             return
-        knows = {seen.machine for seen in self.witnesses[job.id] if seen.word == "end" and seen.time <= ended.answered}
         for attempt, fence in starts:
-            claimed = fence / 1e6  # a fence is the time of its claim, in microseconds
-            excused = any(machine in knows and ended.asked - WIPE_SECONDS < wiped < claimed
-                          for machine, wiped in self.history.wipes) or any(
-                machine in knows and begin < claimed and end > ended.asked for machine, begin, end in self.history.away)
-            if claimed > ended.answered and not excused:
+            claimed = fence / 1e6
+            if claimed > ended.answered and not self.may_be_forgotten(job, ended, claimed):
                 self.complain("double", job.id, f"a client was told {NAMES[ended.status]}, and {claimed - ended.answered:.3f} s "
                               f"later attempt {attempt} was claimed")
+
+    def check_attempts(self, job, final):
+        """One that has few attempts FAILED only when they are used up; and what a worker that stops gives back is not used."""
+        told = next((told for told in self.feed[job.id] if told.status == FAILED and not told.deleted), None)
+        if not job.max_attempts or not told:
+            return
+        used, given_back = told.losses + told.errors, len(set(told.handed_back))
+        if used < job.max_attempts:
+            self.complain("lost", job.id, f"FAILED with {used} of {job.max_attempts} attempts used, {given_back} given back")
+        elif told.reason == REASON_HANDED_BACK or used > told.attempt - given_back:
+            self.complain("lost", job.id, f"FAILED by {told.losses} lost workers and {told.errors} errors; of its {told.attempt} "
+                          f"attempts {given_back} were given back")
+        elif self.was_only_stopped(job, told):
+            self.complain("lost", job.id, f"FAILED since its worker was lost, and that was only stopped")
+
+    def was_only_stopped(self, job, told):
+        """Of all faults only the stop of its worker met the last attempt."""
+        claims = [seen for seen in self.witnesses[job.id] if seen.attempt == told.attempt and seen.fence <= told.fence]
+        if not claims:
+            return False
+        last = max(claims, key=lambda seen: seen.fence)
+
+        def meets(fault):
+            return fault.begin <= told.seen and fault.end >= last.fence / 1e6
+        met = {away.kind for away in self.history.away if away.machine == last.machine and meets(away)}
+        return met == {"worker_stopped"} and not any(meets(outage) for outage in self.history.outages)
 
 
 def check(history):

@@ -2,6 +2,7 @@
 
 A command is tried again until it is acknowledged; each of these is allowed to happen any number of times.
 """
+import collections
 import queue
 import random
 import threading
@@ -16,8 +17,14 @@ ALWAYS_OPEN = 10   # at least, as long as there are more to submit: no fault str
 RPC_SECONDS = 8
 AGAIN_SECONDS = 0.5
 # What is done with a job, and how often of 100.
-PLANS = (("plain", 52), ("twice", 8), ("fails", 4), ("delete", 12), ("race", 8), ("cancel", 10), ("cancel-first", 6))
+PLANS = (("plain", 47), ("twice", 8), ("fails", 4), ("fragile", 5), ("delete", 12), ("race", 8), ("cancel", 10), ("cancel-first", 6))
 FOREVER = "3600"
+FRAGILE_ATTEMPTS = (1, 2)  # so many of its own
+
+
+def shortfall(accepted, wanted):
+    """What is to be said of a run with fewer jobs than were asked for; None: nothing."""
+    return f"only {accepted} of {wanted} jobs were accepted" if accepted < wanted else None
 
 
 class Clients:
@@ -33,7 +40,9 @@ class Clients:
         self.ties = 0
         self.over, self.faults_are_over = threading.Event(), threading.Event()
         self.submitted = 0  # acknowledged
+        self.by_kafka = 0   # jobs that the intake may be the first to hear of
         self.allowed = IN_FLIGHT  # submits so far, but for those that keep ALWAYS_OPEN; the run moves it
+        self.wanted = collections.deque()  # plans that a fault asks for
         self.ends = {}      # id -> when it was first seen to have ended, by the wall clock
         self.producer = Producer({"bootstrap.servers": yard.broker.address, "enable.idempotence": True,
                                   "message.timeout.ms": 120000, "linger.ms": 1})
@@ -115,29 +124,38 @@ class Clients:
             if self.over.is_set():
                 return
             # The first of each kind, so that a short run has them all.
-            self.submit(names[number] if number < len(names) else self.random.choices(names, weights)[0])
+            if number < len(names):
+                self.submit(names[number])
+            else:
+                self.submit(self.wanted.popleft() if self.wanted else self.random.choices(names, weights)[0])
             number += 1
 
     def may_submit(self):
-        return len(self.open) < (IN_FLIGHT if self.submitted < self.allowed else ALWAYS_OPEN)
+        return bool(self.wanted) or len(self.open) < (IN_FLIGHT if self.submitted < self.allowed else ALWAYS_OPEN)
 
     def submit(self, plan):
         job = checker.Job(str(uuid.UUID(int=self.random.getrandbits(128), version=4)),
-                          ends_alone=plan not in ("cancel", "cancel-first"), may_fail=plan == "fails")
+                          ends_alone=plan not in ("cancel", "cancel-first"), may_fail=plan in ("fails", "fragile"))
         job.model = f"model-{job.id}"
-        request = self.request(job, plan, f"{self.random.uniform(0.05, self.job_seconds):.2f}")
+        if plan == "fragile":
+            job.max_attempts = self.random.choice(FRAGILE_ATTEMPTS)
+        shortest = self.job_seconds / 2 if plan == "fragile" else 0.05  # long enough to be met by a fault
+        request = self.request(job, plan, f"{self.random.uniform(shortest, self.job_seconds):.2f}")
         by_rpc = self.random.random() < 0.5 and plan not in ("twice", "cancel-first")
         if plan == "cancel-first":
             job.cancel_first = True
             self.cancel_by_kafka(job)
         if by_rpc:
-            job = self.submit_by_rpc(job, request)
+            done = self.submit_by_rpc(job, request)
         else:
-            command = self.yard.command(job.id, submit_custom=request)
+            command = self.yard.command(job.id, submit_custom=request,
+                                        options=self.yard.messages.command.JobOptions(max_attempts=job.max_attempts))
             times = 2 if plan == "twice" else 1
-            if not all([self.publish("submit", job.id, command) for _ in range(times)]):
-                job = None
-        if not job:
+            self.by_kafka += 1
+            done = all([self.publish("submit", job.id, command) for _ in range(times)])
+        if not done:
+            if not self.over.is_set():
+                self.failures.append(f"the submit of {job.id} ({plan}) was never acknowledged")
             return
         job.submitted = time.time()
         with self.lock:
@@ -150,17 +168,20 @@ class Clients:
 
     def submit_by_rpc(self, job, request):
         answer = None
-        key = job.id  # the same key makes the same job, so it may be tried again
+        # The same key makes the same job, so it may be tried again.
+        metadata = [("idempotency-key", job.id)]
+        if job.max_attempts:
+            metadata.append(("trainyard-max-attempts", str(job.max_attempts)))
         deadline = time.monotonic() + 120
         while answer is None and time.monotonic() < deadline and not self.over.is_set():
             answer = self.call(lambda message, timeout: self.yard.api.SubmitCustomTrainingJob(
-                message, timeout=timeout, metadata=(("idempotency-key", key),)), request)
+                message, timeout=timeout, metadata=metadata), request)
             if answer is None:
                 self.over.wait(AGAIN_SECONDS)
         if answer is None:
-            return None
+            return False
         job.id = answer.id
-        return job
+        return True
 
     # ---- cancel, delete
 
@@ -183,7 +204,7 @@ class Clients:
         if answer is None:
             self.later(AGAIN_SECONDS, lambda: self.cancel(job))
         elif answer not in ended:
-            job.canceled = time.time()
+            job.canceled, job.canceled_by_rpc = time.time(), True
 
     def delete(self, job):
         import grpc

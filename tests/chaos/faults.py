@@ -1,19 +1,23 @@
 """The faults: one function each, drawn from a seeded deck so that every kind comes as often as the others."""
 import contextlib
+import math
 import os
 import random
 import signal
 import threading
 import time
 
+import checker
 import proxy
-import stack
 import yard as yards
 
 LEASE = yards.LEASE_MS / 1000
 EVENTS_LEASE = 5.0
+FRAGILE_AT_ONCE = 6     # a fault that is for them asks for so many
+TOLD_SECONDS = 0.7      # until clients have seen what became of a job
+STARTED_SECONDS = 0.6   # until the store knows that an attempt has started
 RESTART_SECONDS = 5     # until a worker that was started again speaks for what it has
-COMEBACK_SECONDS = 25  # after a restore: until the store must show what it had shown
+KILLED_LOSES_SECONDS = 3  # a Redis that is killed has not written its last second, or with a slow disk two
 
 
 class Missed(Exception):
@@ -24,10 +28,11 @@ class Faults:
     def __init__(self, yard, snapshots, seed, gated=()):
         self.yard, self.snapshots, self.random = yard, snapshots, random.Random(seed)
         self.since = None  # the run's: from a time, how many jobs have (ended, been claimed, been deleted) since
+        self.wanted, self.fragile_on = None, None  # the run's: plans of jobs to be submitted, see Run.fragile_on
         self.counts = {name: 0 for name in KINDS if name not in gated}
         self.deck, self.dealt, self.misses = [], False, 0
         self.over = threading.Event()
-        self.lingering = []  # of faults that last, while others strike
+        self.kind = ""  # of the fault that strikes
 
     def next_kind(self):
         if not self.deck:
@@ -41,6 +46,8 @@ class Faults:
 
     def strike(self, kind):
         """One fault. False: it missed."""
+        self.yard.check_alive()
+        self.kind = kind
         try:
             KINDS[kind][0](self)
         except Missed as why:
@@ -53,10 +60,6 @@ class Faults:
 
     def wait(self, seconds):
         self.over.wait(seconds)
-
-    def settle(self):
-        for thread in self.lingering:
-            thread.join(120)
 
     # ---- workers
 
@@ -72,7 +75,18 @@ class Faults:
             try:
                 yield machine
             finally:
-                self.yard.away.append((machine.name, began, time.time() + RESTART_SECONDS))
+                self.note_away(machine.name, began)
+
+    def note_away(self, name, began):
+        self.yard.away.append(checker.Away(name, began, time.time() + RESTART_SECONDS, self.kind))
+
+    def where_fragile_begins(self, but=None):
+        """The name of a machine where a job that has one attempt only has just begun, and when; None: there is none."""
+        place, found = self.yard.witness.stat().st_size, []
+        self.wanted.extend(["fragile"] * FRAGILE_AT_ONCE)
+        self.until(lambda: found.extend(seen for seen in self.fragile_on(place) if seen[1] != but) or found, 5)
+        self.wanted.clear()
+        return found[-1] if found else None
 
     def worker_killed(self):
         with self.one() as machine:
@@ -81,8 +95,10 @@ class Faults:
             machine.start(wait=False)
 
     def worker_stopped(self):
-        with self.one() as machine:
-            machine.process.stop(40)
+        """With a job on it that must not pay for that with its only attempt."""
+        _, name = self.where_fragile_begins() or (0, None)
+        with self.one(name) as machine:
+            machine.stop(40)
             machine.start(wait=False)
 
     def machine_killed(self):
@@ -158,12 +174,17 @@ class Faults:
     # ---- lines
 
     def redis_line_cut(self):
-        if not self.random.choice(self.yard.lines_of_redis()).cut():
+        began, line = time.time(), self.random.choice(self.yard.lines_of_redis())
+        if not line.cut():
             raise Missed("no connection")
+        if line is self.yard.responder_line:
+            self.note_away("responder", began)
 
     def kafka_lines_cut(self):
+        began = time.time()
         if not self.yard.kafka_line.cut():
             raise Missed("no connection")
+        self.note_away("kafka", began)
 
     def worker_cut_off(self):
         """No way to Redis for longer than a lease, while jobs run on."""
@@ -186,17 +207,24 @@ class Faults:
     def redis_restarted(self):
         with self.yard.redis_busy:
             self.yard.count()
-            if self.random.random() < 0.5:
+            began, is_killed = time.time(), self.random.random() < 0.5
+            if is_killed:
                 self.yard.redis.process.kill()
             else:
                 self.yard.redis.stop()
             self.wait(self.random.choice([0, LEASE]))
             self.yard.redis.start()
+            if is_killed:
+                self.yard.was_out("killed", began, began - KILLED_LOSES_SECONDS)
+            else:
+                self.yard.was_out("stopped", began, math.inf)
 
     def kafka_restarted(self):
+        began = time.time()
         self.yard.broker.stop(now=self.random.random() < 0.5)
         self.wait(self.random.choice([0, 2]))
         self.yard.broker.start()
+        self.note_away("kafka", began)
 
     def restore(self, youngest, oldest):
         """The power goes, and what comes back is so old; jobs have ended, been claimed and been deleted since."""
@@ -213,7 +241,7 @@ class Faults:
             self.yard.count()
             # What lies between is no past of this store any more.
             self.snapshots.taken = [kept for kept in self.snapshots.taken if kept[0] <= when]
-            self.yard.outages.append((began, time.time() + COMEBACK_SECONDS))
+            self.yard.was_out("restored", began, when)
 
     def redis_back_10_s(self):
         self.restore(*RESTORES["redis_back_10_s"])
@@ -226,7 +254,7 @@ class Faults:
         line = self.yard.kafka_line
         with self.yard.redis_busy:
             self.yard.count()
-            data = self.yard.redis.snapshot()
+            taken, data = time.time(), self.yard.redis.snapshot()
             line.holds = proxy.KAFKA_END_TXN
             try:
                 if not self.until(lambda: line.held, 5):
@@ -239,17 +267,48 @@ class Faults:
                 self.yard.redis.restore(data)
                 self.yard.count()
                 self.snapshots.taken = [kept for kept in self.snapshots.taken if kept[0] < began - 5]
-                self.yard.outages.append((began, time.time() + COMEBACK_SECONDS))
+                self.yard.was_out("restored", began, taken)
             finally:
                 line.release()
+
+
+    def redis_back_given_up(self):
+        """Back to before a lease passed and its job, with no attempt left, was given up, which Kafka does not know yet. The
+        attempt runs on, on a machine that has no way to Redis meanwhile, and then tells another end."""
+        line, publisher = self.yard.kafka_line, self.yard.publisher()
+        when, name = self.where_fragile_begins(but=publisher) or (0, None)
+        if not name:
+            raise Missed("no job with one attempt began")
+        self.wait(max(when + STARTED_SECONDS - time.time(), 0))
+        with self.one(name) as machine, self.yard.redis_busy:
+            self.yard.count()
+            line.holds = proxy.KAFKA_END_TXN
+            try:
+                machine.line.refuse()
+                taken, data = time.time(), self.yard.redis.snapshot()
+                before = self.yard.leases_taken()
+                if not self.until(lambda: line.held, 5):
+                    raise Missed("no transaction was under way")
+                if not self.until(lambda: self.yard.leases_taken() > before, 4 * LEASE):
+                    raise Missed("no lease passed")
+                self.wait(TOLD_SECONDS)
+                self.yard.count()
+                began = time.time()
+                self.yard.redis.restore(data)
+                self.yard.count()
+                self.snapshots.taken = [kept for kept in self.snapshots.taken if kept[0] < began - 5]
+                self.yard.was_out("restored", began, taken)
+            finally:
+                line.release()
+                machine.line.heal()
 
 
 # How old the snapshot is, in seconds: at least, at most.
 RESTORES = {"redis_back_10_s": (10, 25), "redis_back_60_s": (60, 120)}
 
 # Of a short run: what it takes to bring out all that a run must show.
-SHORT = ("worker_killed", "machine_frozen", "worker_cut_off", "supervisor_killed", "publisher_overtaken", "reply_lost",
-         "redis_back_10_s", "redis_back_unpublished")
+SHORT = ("worker_killed", "worker_stopped", "machine_frozen", "worker_cut_off", "supervisor_killed", "publisher_overtaken",
+         "reply_lost", "redis_restarted", "redis_back_10_s", "redis_back_unpublished")
 
 # The function, and how many of it are in a deck.
 KINDS = {
@@ -270,4 +329,5 @@ KINDS = {
     "redis_back_10_s": (Faults.redis_back_10_s, 1),
     "redis_back_60_s": (Faults.redis_back_60_s, 1),
     "redis_back_unpublished": (Faults.redis_back_unpublished, 1),
+    "redis_back_given_up": (Faults.redis_back_given_up, 1),
 }

@@ -1,8 +1,10 @@
 """The `events` topic, read by a client that is not ours from before the first job on: committed transactions only."""
 import dataclasses
+import hashlib
 import threading
 import time
 
+import checker
 import stack
 
 
@@ -19,6 +21,11 @@ class Told:
     canceled: bool = False  # a cancel was applied
     null: bool = False
     seen: float = 0.0  # when it was read, by the wall clock
+    reason: int = 0
+    losses: int = 0
+    errors: int = 0
+    handed_back: tuple = ()  # attempts that a stopping worker gave back
+    digest: bytes = b""      # of the whole value
 
 
 class Feed(threading.Thread):
@@ -59,7 +66,10 @@ class Feed(threading.Thread):
             return
         event = self.yard.messages.event.JobEvent.FromString(message.value())
         self.told.append(Told(job, place, (event.epoch, event.version), event.metadata.status, event.attempt, event.fence,
-                              event.deleted, event.cancel_requested, seen=time.time()))
+                              event.deleted, event.cancel_requested, seen=time.time(), reason=event.reason, losses=event.losses,
+                              errors=event.errors, digest=hashlib.sha256(message.value()).digest(),
+                              handed_back=tuple(move.attempt for move in event.history
+                                                if move.reason == checker.REASON_HANDED_BACK)))
 
     def reached(self):
         """Where it is in each partition: behind everything that is in the topic now?"""

@@ -12,11 +12,15 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import checker  # noqa: E402
 import proxy  # noqa: E402
 import resp  # noqa: E402
 import stack  # noqa: E402
 
 LEASE_MS = 1500
+COMEBACK_SECONDS = 25  # after an outage: by then the store must show what it had shown
+TELL_SECONDS = 1.5     # workers tell what they know, and the publisher ends what was held, once a second
+REPORT_SECONDS = 1.0   # so often the workers log their figures
 COUNTERS = ("gaps", "leases_taken", "stale_refused", "publisher_fenced", "rollbacks")
 
 JOB = """
@@ -39,6 +43,27 @@ def quiet_port():
             return port
 
 
+def last_words(process):
+    lines = [line for line in process.text().splitlines() if ".figures " not in line]
+    return "\n".join(lines[-20:])
+
+
+def how_it_ended(process, status):
+    """What is to be said of a program that ended, with the end of its log; None: it ended as it should."""
+    if status == 0:
+        return None
+    how = f"of signal {signal.Signals(-status).name}" if status < 0 else f"with {status}"
+    return f"{process.name} ended {how}:\n{last_words(process)}"
+
+
+def died(process):
+    """The same of one that is to run; None: it does."""
+    status = process.child.poll()
+    if status is None:
+        return None
+    return how_it_ended(process, status) or f"{process.name} ended by itself:\n{last_words(process)}"
+
+
 class Machine:
     """A worker with its work directory and whatever it started."""
 
@@ -48,9 +73,10 @@ class Machine:
         self.work = yard.dir / f"{name}.work"
         self.busy = threading.Lock()  # held by the fault that it has
         self.process = None
+        self.ready = yard.dir / f"{name}.ready"
 
     def start(self, wait=True):
-        yard, ready = self.yard, self.yard.dir / f"{self.name}.ready"
+        yard, ready = self.yard, self.ready
         ready.unlink(missing_ok=True)
         command = [
             stack.BUILD / "bin/trainyard-worker", "--name", self.name, "--redis", f"redis://127.0.0.1:{self.line.port}",
@@ -64,6 +90,17 @@ class Machine:
             self.process = yard.workers[self.name] = stack.Process(self.name, yard.dir, command)
         if wait:
             stack.wait_until(lambda: ready.exists() or not self.process.alive(), f"{self.name} is ready", 60)
+
+    def report(self):
+        """Has the worker log its figures. One that is ready takes the signal; before that it would die of it."""
+        child = self.process.child
+        if self.ready.exists() and child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGUSR1)
+
+    def stop(self, seconds):
+        """Drains it; a status that is not 0 is trouble."""
+        self.yard.troubled_by(how_it_ended(self.process, self.process.stop(seconds)))
 
     def family(self):
         """The worker's process and those of its jobs: supervisors by their command line, the rest by descent."""
@@ -128,9 +165,11 @@ class Yard(stack.Stack):
         self.responder_line = proxy.Proxy(self.lines, self.redis.port)
         self.machines = [Machine(self, f"worker-{number}") for number in range(machines)]
         self.redis_busy = threading.Lock()  # nobody else restarts, saves or restores it
-        self.outages = []  # (from, to) of restores, by the wall clock
+        self.outages = []  # checker.Outage
+        self.coming_back = []  # those of which it is not known yet when the store was whole again
         self.wipes = []    # (machine, when): its disk was lost
-        self.away = []     # (machine, from, to): it could not speak
+        self.away = []     # checker.Away
+        self.troubles = []  # what no fault explains
         self._last, self.counters = {}, dict.fromkeys(COUNTERS, 0)
 
     def __exit__(self, *error):
@@ -156,9 +195,20 @@ class Yard(stack.Stack):
         for line in [self.kafka_line, self.responder_line, *(machine.line for machine in self.machines)]:
             line.heal()
         for machine in self.machines:
-            if machine.process.alive():
-                machine.signal_all(signal.SIGCONT)
-            else:
+            machine.signal_all(signal.SIGCONT)
+        self.check_alive()
+
+    def troubled_by(self, what):
+        if what and what not in self.troubles:
+            print(f"  TROUBLE {what.splitlines()[0]}", flush=True)
+            self.troubles.append(what)
+
+    def check_alive(self):
+        """When no fault has a worker, it runs. One that has ended by itself is noted, and started again for the rest of the run."""
+        self.troubled_by(died(self.responder))
+        for machine in self.machines:
+            if trouble := died(machine.process):
+                self.troubled_by(trouble)
                 machine.start()
 
     def lines_of_redis(self):
@@ -175,9 +225,39 @@ class Yard(stack.Stack):
                 self.counters[name] += max(now - last, 0)
                 self._last[name] = now
 
+    def was_out(self, kind, began, lost_from):
+        """Redis has just been started again, without what it was told from then on; inf: with all."""
+        self.outages.append(checker.Outage(began, time.time() + COMEBACK_SECONDS, lost_from, kind))
+        self.coming_back.append(self.outages[-1])
+
+    def look_whether_back(self):
+        """Notes when the store was brought back: this Redis has been met, and says that the events were read. Then who knows
+        more has a lease to say so, and looks once a second."""
+        if not self.coming_back:
+            return
+        with contextlib.suppress(OSError):
+            waiting = list(self.coming_back)
+            facts, info = resp.ask_all(self.redis.port, [("HMGET", "{ty:0}:m", "server", "replay"), ("INFO", "server")])
+            if facts[0] and facts[1] == b"done" and b"run_id:" + facts[0] in info:
+                for outage in waiting:
+                    print(f"  the store is whole {time.time() - outage.begin:.1f} s after it was {outage.kind}", flush=True)
+                    outage.end = min(outage.end, time.time() + LEASE_MS / 1000 + TELL_SECONDS)
+                    self.coming_back.remove(outage)
+
     def machine_of(self, path):
         """The name of the machine that a job's directory is of."""
         return next(machine.name for machine in self.machines if pathlib.Path(path).is_relative_to(machine.work))
+
+    def witnessed(self, place=0):
+        """What the jobs wrote down behind this place, word by word."""
+        with open(self.witness) as lines:
+            lines.seek(place)
+            return [words for words in map(str.split, lines.read().splitlines()) if len(words) == 6]
+
+    def leases_taken(self):
+        with contextlib.suppress(OSError):
+            return int(resp.ask(self.redis.port, "HGET", "{ty:0}:m", "leases_taken") or 0)
+        return 0
 
     def publisher(self):
         with contextlib.suppress(OSError):
@@ -212,6 +292,10 @@ class Yard(stack.Stack):
         finally:
             asker.close()
         return ends
+
+    def submits(self):
+        """How many the topic has."""
+        return sum(end for (kind, _part), end in self.command_ends().items() if kind == "submit")
 
     def log_text(self):
         return {machine.name: machine.process.text() for machine in self.machines}

@@ -26,6 +26,7 @@ struct ty_spec {
     enum ty_runner runner;
     uint8_t priority;
     uint32_t max_attempts;    // 0: the site's default
+    uint32_t max_wait_s;      // 0: it waits for a worker as long as it takes
 };
 
 struct ty_command {

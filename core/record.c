@@ -142,6 +142,10 @@ void ty_record_encode_new(const struct ty_spec *spec, uint64_t created_us, bool 
         put_le(entry + 1, 2, patch.len);
         ty_buf_add(out, entry, sizeof entry);
         ty_buf_add(out, patch.data, patch.len);
+    } else if (spec->max_wait_s) {
+        uint8_t entry[3 + 8] = {TY_TAIL_WAIT, 8};
+        put_le(entry + 3, 8, created_us + spec->max_wait_s * UINT64_C(1000000));
+        ty_buf_add(out, entry, sizeof entry);
     }
 }
 
@@ -229,6 +233,20 @@ uint64_t ty_record_due_us(const struct ty_record *record)
         if (type == TY_TAIL_BACKOFF && len >= 8)
             due_us = ty_get_le(bytes, 8);
     return due_us;
+}
+
+uint64_t ty_record_wait_end_us(const struct ty_record *record)
+{
+    size_t offset = 0, len;
+    uint8_t type;
+    const uint8_t *bytes;
+    uint64_t end_us = 0;
+    if (record->state != TY_JOB_PENDING || record->attempt)
+        return 0;
+    while (ty_record_tail_next(record, &offset, &type, &bytes, &len))
+        if (type == TY_TAIL_WAIT && len >= 8)
+            end_us = ty_get_le(bytes, 8);
+    return end_us;
 }
 
 void ty_patch_error(struct ty_buf *out, int grpc_code, const char *message)

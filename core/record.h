@@ -47,7 +47,7 @@ enum ty_job_reason {
     TY_REASON_SIGNAL = 2,
     TY_REASON_OUT_OF_MEMORY = 3,
     TY_REASON_DEADLINE = 4,
-    TY_REASON_WAIT_LIMIT = 5,
+    TY_REASON_WAIT_LIMIT = 5, // no worker took it within its max_wait_s
     TY_REASON_EMPTY_OUTPUT = 6,
     TY_REASON_INSTALL_FAILED = 7,
     TY_REASON_PREPARE_FAILED = 8,
@@ -73,6 +73,7 @@ enum ty_job_reason {
 #define TY_TAIL_METADATA 2 // more of the serialized TrainingJobMetadata; later entries win
 #define TY_TAIL_WORKER 3   // the name of the worker that claimed the attempt
 #define TY_TAIL_BACKOFF 4  // due_us u64 (0: at once), attempts in a row that expired unstarted u32; the last entry counts
+#define TY_TAIL_WAIT 6     // wait_end_us u64: fails if no worker has claimed it by then. 5 is of tombstones, and the scripts' only
 
 struct ty_record {
     enum ty_job_state state;
@@ -117,6 +118,8 @@ const char *ty_record_worker(const struct ty_record *record, size_t *ret_len);
 // When a PENDING job in back-off may be claimed, µs since 1970; 0: it is not kept back. A time that has passed means that it
 // is in its queue, or will be with the lease clock's next tick.
 uint64_t ty_record_due_us(const struct ty_record *record);
+// When a PENDING job that was never claimed has waited as long as it may, µs since 1970; 0: it may for ever, or was claimed.
+uint64_t ty_record_wait_end_us(const struct ty_record *record);
 
 // Serialized partial TrainingJobMetadata for TY_TAIL_METADATA.
 void ty_patch_error(struct ty_buf *out, int grpc_code, const char *message);

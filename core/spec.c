@@ -266,7 +266,8 @@ int ty_spec_build(const struct ty_catalog *catalog, const struct ty_id *job_id, 
         struct ty_spec spec = {.container = ty_xstrdup(container->key),
                                .runner = container->runner,
                                .priority = (uint8_t)canonical.message.priority,
-                               .max_attempts = canonical.message.max_attempts};
+                               .max_attempts = canonical.message.max_attempts,
+                               .max_wait_s = canonical.message.max_wait_s};
         metadata_finish(&metadata, job_id, created_us, &arguments, &spec);
         pack(&canonical.message.base, &spec.options);
         digest(managed, custom, &arguments, &canonical, spec.digest);

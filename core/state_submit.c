@@ -11,7 +11,7 @@
 #define PART_JOBS 500
 #define PART_INDEXES 64
 #define SEEN_SLOTS 1024 // a power of two, about twice PART_JOBS
-#define INDEXES_OF_A_JOB 4
+#define INDEXES_OF_A_JOB 5
 
 struct index {
     const char *key;
@@ -104,6 +104,11 @@ static void add_indexes(struct part *part, const struct ty_apply *command, const
         char kind[] = "s:0:";
         kind[2] = (char)('0' + record->state);
         enter(part, kind, organization, len, score, score_len, id);
+    }
+    uint64_t wait_end_us = ty_record_wait_end_us(record);
+    if (wait_end_us) {
+        score = ty_args_number(part->args, wait_end_us, &score_len);
+        enter(part, "i", "", 0, score, score_len, id);
     }
     // A record that was made from an event may be in back-off: the tick finds out whether that is over.
     uint64_t due_us = ty_record_due_us(record);

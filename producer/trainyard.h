@@ -172,20 +172,20 @@ enum trainyard_on_lost_lease {
     TRAINYARD_LOST_LEASE_STOP = 2      /* stops when the lease passes without a renewal */
 };
 
-/* What may be asked of any job. Zero and NULL mean the site's default everywhere. */
+/* What may be asked of any job. Zero and NULL mean the site's default where nothing else is said. */
 struct trainyard_job_options {
     size_t size;                         /* sizeof(struct trainyard_job_options) */
     uint32_t priority;                   /* 0 (normal) to 7 (first) */
     uint32_t max_runtime_s;              /* seconds a running attempt may take */
-    uint32_t max_wait_s;                 /* seconds the job may stay pending */
+    uint32_t max_wait_s;                 /* seconds the job may wait until a worker first takes it, else it fails; 0: no limit */
     uint32_t max_attempts;               /* counting the first; at most 100 */
     int on_lost_lease;                   /* enum trainyard_on_lost_lease */
     const struct trainyard_pair *labels; /* free labels, at most 32; of a key that comes twice the last entry counts */
     size_t label_count;
     const char *idempotency_key;         /* the job id is made from organization and key: the same key is the same job,
                                             on every road and after any loss. At most 256 bytes. */
-    uint32_t cpu_millis;                 /* thousandths of a processor */
-    uint32_t gpus;
+    uint32_t cpu_millis;                 /* thousandths of a processor: like the next two recorded, not enforced, since no */
+    uint32_t gpus;                       /* worker looks at it */
     uint64_t memory_bytes;
     /* Failures of the job's own are tried again only when they are asked for here, up to max_attempts: */
     bool retry_on_error;                 /* a failed installation, any exit code of the script but 0, 126 and 127, a signal

@@ -4,7 +4,7 @@
 
 // Fields of trainyard.v1.Job and JobTransition.
 enum { JOB_METADATA = 1, JOB_OPTIONS, JOB_ATTEMPT, JOB_STAGE, JOB_REASON, JOB_WORKER, JOB_LOSSES, JOB_ERRORS, JOB_CONTAINER,
-       JOB_NOT_BEFORE, JOB_CANCEL_REQUESTED, JOB_DELETE_REQUESTED };
+       JOB_NOT_BEFORE, JOB_CANCEL_REQUESTED, JOB_DELETE_REQUESTED, JOB_WAIT_UNTIL };
 enum { CHANGE_TIME = 1, CHANGE_STATUS, CHANGE_STAGE, CHANGE_REASON, CHANGE_ATTEMPT, CHANGE_WORKER };
 
 #define HISTORY_BYTES 13
@@ -26,7 +26,7 @@ void ty_job_view_add(const struct ty_record *record, uint32_t number, struct ty_
     TY_BUF(metadata);
     size_t worker_len;
     const char *worker = ty_record_worker(record, &worker_len);
-    uint64_t due_us = ty_record_due_us(record);
+    uint64_t due_us = ty_record_due_us(record), wait_end_us = ty_record_wait_end_us(record);
     ty_record_metadata(record, &metadata);
     ty_buf_add_tag_bytes(&job, JOB_METADATA, metadata.data, metadata.len);
     ty_buf_add_tag_bytes(&job, JOB_OPTIONS, record->options, record->options_len);
@@ -42,6 +42,8 @@ void ty_job_view_add(const struct ty_record *record, uint32_t number, struct ty_
         ty_buf_add_tag_time(&job, JOB_NOT_BEFORE, due_us);
     add_number(&job, JOB_CANCEL_REQUESTED, (record->flags & TY_FLAG_CANCEL) != 0);
     add_number(&job, JOB_DELETE_REQUESTED, (record->flags & TY_FLAG_DELETE) != 0);
+    if (wait_end_us)
+        ty_buf_add_tag_time(&job, JOB_WAIT_UNTIL, wait_end_us);
     ty_buf_add_tag_bytes(out, number, job.data, job.len);
 }
 

@@ -54,6 +54,7 @@ static void put_wait(const struct wait *wait, struct ty_buf *out)
         {"organization_paused", "`trainyard resume`: its organization is paused"},
         {"organization_limit", "the end of another job: its organization has as many running as it may"},
         {"store_rebuild", "the job store, which is being made again from Kafka"},
+        {"wait_limit", "its end: no worker took it within its --max-wait"},
     };
     const char *words = wait->reason;
     for (size_t i = 0; words && i < sizeof rows / sizeof *rows; i++)
@@ -139,9 +140,9 @@ const struct ty_cli_verb ty_cli_get = {
                "  And retry_of: the id of the job that this one does again (trainyard retry).\n"
                "  And, null where the responder is of a version that does not tell them:\n" TY_JOB_DETAILS_HELP
                "  And pending, null but for a job that has not begun: {reason, position, position_is_least, not_before, limit}. reason\n"
-               "  is queued (for a free worker), back_off, organization_limit, organization_paused, fleet_paused or store_rebuild;\n"
-               "  position says how many jobs of its container begin until it has, if no more come: at least that many where\n"
-               "  position_is_least is true, since more than a thousand organizations wait.\n",
+               "  is queued (for a free worker), back_off, organization_limit, organization_paused, fleet_paused, store_rebuild or\n"
+               "  wait_limit (it is about to fail: see wait_until); position says how many jobs of its container begin until it has,\n"
+               "  if no more come: at least that many where position_is_least is true, since more than a thousand organizations wait.\n",
     .examples = "  trainyard get 0d3ba45b-6e6d-4a80-8c9f-1d0f2f3f4a5b\n"
                 "  trainyard get --json \"$id\" | jq -r .status\n",
     .run = run,

@@ -84,7 +84,8 @@ json_t *ty_job_progress_json(const TyJobProgress *progress)
 
 void ty_job_details_json(const TyJobDetails *details, json_t *object)
 {
-    static const char *const names[] = {"labels", "attempt", "stage", "reason", "worker", "losses", "errors", "progress"};
+    static const char *const names[] = {"labels", "attempt", "stage", "reason", "worker", "losses", "errors", "wait_until",
+                                        "progress"};
     const Trainyard__V1__Job *job = details ? details->job : NULL;
     if (!job) {
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -101,6 +102,7 @@ void ty_job_details_json(const TyJobDetails *details, json_t *object)
     json_object_set_new(object, "worker", text_or_null(job->worker));
     json_object_set_new(object, "losses", json_integer((json_int_t)job->losses));
     json_object_set_new(object, "errors", json_integer((json_int_t)job->errors));
+    json_object_set_new(object, "wait_until", time_or_null(job->wait_until));
     json_object_set_new(object, "progress", ty_job_progress_json(details->progress));
 }
 
@@ -142,12 +144,17 @@ static void put(FILE *out, bool use_color, const char *label, const char *value)
 void ty_job_details_print(const TyJobDetails *details, FILE *out, bool use_color)
 {
     TY_BUF(text);
+    char when[TY_WHEN_BYTES];
     if (!details)
         return;
     const Trainyard__V1__Job *job = details->job;
     for (size_t i = 0; job->options && i < job->options->n_labels; i++)
         ty_buf_add_format(&text, "%s%s=%s", i ? ", " : "", job->options->labels[i]->key, job->options->labels[i]->value);
     put(out, use_color, "Labels", ty_buf_text(&text));
+    ty_buf_clear(&text);
+    if (job->wait_until)
+        ty_buf_add_format(&text, "%s; then it fails", ty_when_utc(ty_when_us(job->wait_until), when));
+    put(out, use_color, "Waits until", ty_buf_text(&text));
     ty_buf_clear(&text);
     if (job->attempt)
         ty_buf_add_format(&text, "%" PRIu32 "%s%s, stage %s", job->attempt, *job->worker ? " on " : "", job->worker, job->stage);

@@ -13,7 +13,8 @@ typedef Trainyard__V1__JobProgress TyJobProgress;
 
 // The fields of ty_job_details_json, as --help has them.
 #define TY_JOB_DETAILS_HELP                                                                                                \
-    "  labels {key: value}, attempt, stage, reason, worker, losses, errors, and progress, null where the script has told none:\n" \
+    "  labels {key: value}, attempt, stage, reason, worker, losses, errors, wait_until (when a pending job fails if no worker has\n" \
+    "  taken it, or null), and progress, null where the script has told none:\n"                                            \
     "  {attempt, time, fraction, step, steps, message, metrics {name: {value, step, time, least, greatest, count}}}.\n"
 
 int ty_job_details_get(struct ty_rpc_client *client, const char *id, TyJobDetails **ret_details, struct ty_err *err) TY_MUST_USE;

@@ -189,8 +189,9 @@ const struct ty_cli_verb ty_cli_retry = {
     .row_count = sizeof rows / sizeof *rows,
     .options_bytes = sizeof(struct options),
     .details = "The new job has the old one's request and options, the script's version as the old one found it, and names the old\n"
-               "one (retry_of in trainyard get). The same call again gives the same job; to retry a retry, name it. The old job must\n"
-               "still be stored, and its options must be small enough to be read back (4 KiB).\n" TY_SUBMITTING_HELP,
+               "one (retry_of in trainyard get). The same call again gives the same job; to retry a retry, name it. Once that job was\n"
+               "deleted, the same call prints its id and nothing comes of it: give another --key. The old job must still be stored,\n"
+               "and its options must be small enough to be read back (4 KiB).\n" TY_SUBMITTING_HELP,
     .examples = "  trainyard retry --follow \"$id\"\n"
                 "  trainyard list --org acme --status failed --json | jq -r '.jobs[].id' | xargs -n1 trainyard retry\n",
     .ends_by_job = true,

@@ -118,7 +118,7 @@ static int wait_for_end(struct ty_cli *cli, const struct ty_submitting *submitti
                                            submitting->follow || cli->common->json ? NULL : cli->notes, &answer, err);
     ty_rpc_client_free(client);
     if (rc == -TY_ENOTFOUND)
-        ty_cli_note(cli, "Kafka has the command: it is taken up as soon as a worker runs");
+        ty_cli_note(cli, "Kafka has the command: it is taken up as soon as a worker runs; where that job was deleted before, nothing comes of it");
     if (rc < 0)
         return rc;
     const TyJobMetadata *job = answer->metadata;

@@ -43,7 +43,7 @@ struct ty_submitting {
     TY_SUBMITTING_INT(at, "max-runtime", max_runtime_s, UINT32_MAX, "s",                                                   \
                       "Seconds an attempt may run; 0: the site's default."),                                               \
     TY_SUBMITTING_INT(at, "max-wait", max_wait_s, UINT32_MAX, "s",                                                         \
-                      "Seconds the job may wait for a worker; 0: the site's default."),                                    \
+                      "Seconds the job may wait until a worker first takes it, or it fails; 0: as long as it takes."),     \
     TY_SUBMITTING_INT(at, "max-attempts", max_attempts, 100, "", "Attempts at most; 0: the site's default."),              \
     TY_SUBMITTING_BOOL(at, "retry-on-error", retry_on_error,                                                               \
                        "Tries again after a failure of the job's own, too, as often as --max-attempts allows."),           \
@@ -60,9 +60,10 @@ struct ty_submitting {
      .help = "What an attempt does that has lost contact with the store."},                                                \
     {.key = "label", .type = TY_SETTING_LIST, .offset = (at) + offsetof(struct ty_submitting, labels), .unit = "",         \
      .help = "A free label key=value of yours; may be repeated."},                                                         \
-    TY_SUBMITTING_INT(at, "cpu-millis", cpu_millis, UINT32_MAX, "", "Thousandths of a processor; 0: the site's default."), \
-    TY_SUBMITTING_INT(at, "memory-bytes", memory_bytes, INT64_MAX, "bytes", "Memory; 0: the site's default."),             \
-    TY_SUBMITTING_INT(at, "gpus", gpus, 1024, "", "GPUs."),                                                                \
+    TY_SUBMITTING_INT(at, "cpu-millis", cpu_millis, UINT32_MAX, "", "Thousandths of a processor; recorded, not enforced."), \
+    TY_SUBMITTING_INT(at, "memory-bytes", memory_bytes, INT64_MAX, "bytes", "Memory; recorded, not enforced."),            \
+    TY_SUBMITTING_INT(at, "gpus", gpus, 1024, "",                                                                          \
+                      "GPUs; recorded, not enforced: a worker looks at none of these three."),                             \
     TY_SUBMITTING_BOOL(at, "wait", wait, "Waits until the job has ended; the exit code tells how."),                       \
     TY_SUBMITTING_BOOL(at, "follow", follow, "As --wait, and prints the job's log on stderr meanwhile."),                  \
     TY_FOLLOW_ROWS((at) + offsetof(struct ty_submitting, waiting))

@@ -54,8 +54,10 @@ local function take(ids, orgs)
     for i, raw in ipairs(fetch(ids)) do
         local id, h = ids[i], raw and decode(raw)
         local to = h and T.claim[h.state]
-        if to then
+        -- One that has waited too long is the lease clock's to end, also where the store went back to before it did.
+        if to and not is_wait_over(h, raw, now) then
             local from = h.state
+            if h.attempt == 0 then wait_no_more(id, h, raw) end
             h.state, h.stage, h.reason, h.token = to, 1, 0, token
             h.attempt = h.attempt + 1
             h.fence = math.max(h.fence + 1, now)

@@ -8,6 +8,7 @@ local raw = redis.call('GET', K .. 'j:' .. id)
 local h = raw and decode(raw)
 if not h or h.state ~= PENDING then return {} end
 local pool, org, due = pool_of(h, raw), org_of(h, raw), 0
+if is_wait_over(h, raw, now_us()) then return { 'wait_limit', 0, 0, 0 } end
 local rank = redis.call('ZRANK', queue_of(pool, org), id)
 if not rank then
     due = tonumber(redis.call('ZSCORE', K .. 'd', id) or 0)

@@ -1,12 +1,43 @@
 #!lua flags=allow-oom
 -- One tick of the lease clock. ARGV: prefix, tombstone_ms, site (see site_of), lease_ms, limit, tick_ms, tick (see must_wait).
--- Jobs whose back-off is over go to their queues; leases that passed are taken.
+-- Jobs whose back-off is over go to their queues; leases that passed are taken; what has waited too long for its first claim fails.
 -- Nothing expires until the store has been in contact for one whole lease: a gap between ticks (the store was away, went
 -- back, or is new) starts that time. Answer: {how many leases were taken, this tick (0 where the store has no publisher who could
 -- bring it back), (id, latest attempt, 0 in the queue again | 1 ended | 2 removed) of each job whose lease it was...}: the caller
 -- seals their logs, or removes them.
 local ttl_ms, site, lease_us = ARGV[2], site_of(ARGV[3]), tonumber(ARGV[4]) * 1000
 local DUE_LIMIT = 1000
+
+-- Pending jobs that nobody has claimed within their max_wait_s fail, a pause or not: how long it is worth to wait is for who submits to say.
+-- A store that was brought back may have forgotten a claim, so that whoever has it may say so for a lease: from then on, and for a
+-- job whose submit came again only later, from when that was found here (as for cancels, see is_unsure).
+local function end_waits(now, limit)
+    local found = redis.call('ZRANGEBYSCORE', K .. 'i', '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
+    if #found == 0 then return end
+    local back = redis.call('HMGET', K .. 'm', 'back_at', 'back_lease')
+    local back_us = tonumber(back[2] or 0)
+    if now < tonumber(back[1] or 0) + back_us then return end
+    for at = 1, #found, 2 do
+        local id, score = found[at], tonumber(found[at + 1])
+        local raw = redis.call('GET', K .. 'j:' .. id)
+        local h = raw and decode(raw)
+        local to = h and h.attempt == 0 and T.wait_over[h.state]
+        local wait_end = to and wait_end_of(h, raw)
+        if not wait_end then
+            redis.call('ZREM', K .. 'i', id) -- a program that does not know of this index has claimed or ended it
+        elseif wait_end > now then
+            redis.call('ZADD', K .. 'i', int(wait_end), id)
+        elseif score == wait_end and is_unsure(h, now) then
+            redis.call('ZADD', K .. 'i', int(now + back_us), id)
+        else
+            dequeue(id, h, raw)
+            h.state, h.reason = to, REASON_WAIT_LIMIT
+            put(id, h, raw, PENDING, tail(2, error_patch(4, 'waited ' .. math.floor((wait_end - h.created) / 1000000) ..
+                ' s for a worker, as long as max_wait allows')), now)
+        end
+    end
+end
+
 local now, meta = now_us(), K .. 'm'
 local waits = must_wait(tonumber(ARGV[7]))
 local last = tonumber(redis.call('HGET', meta, 'tick') or 0)
@@ -33,6 +64,7 @@ if waits or now < grace then
     if queued then redis.call('PUBLISH', K .. 'n', 'r') end
     return { 0, tick }
 end
+end_waits(now, ARGV[5])
 local ids = redis.call('ZRANGEBYSCORE', K .. 'l', '-inf', string.format('%.0f', now), 'LIMIT', 0, ARGV[5])
 local taken, out = 0, { 0, tick }
 for _, id in ipairs(ids) do

@@ -19,7 +19,8 @@ class Retries(unittest.TestCase):
         cls.yard.script("third", '[ "$TRAINYARD_ATTEMPT" = 3 ] || exit 75; echo model > "$OUTPUT/model"')
         cls.yard.script("sleeps", 'echo here; exec sleep 600')
         cls.yard.start_responder()
-        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "1000", "--retry-base-ms", "100")
+        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "1000", "--retry-base-ms", "100",
+                              "--container", "shell:1", "--container", "python:3.11-sklearn")
 
     def setUp(self):
         self.repaired.unlink(missing_ok=True)
@@ -73,6 +74,31 @@ class Retries(unittest.TestCase):
                 ("trainyard-no-retry-exit-code", "2"),))
         self.assertEqual(refused.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
         self.assertIn("on_error", refused.exception.details())
+
+    # ---- a wait that has a limit
+
+    def test_a_job_that_no_worker_takes_in_time_fails(self):
+        words = ("submit-custom", "--org", stack.ORGANIZATION, "--dataset", "empty-set", "--container", "null:1",  # no worker serves it
+                 "--script", "test:broken", "--model-name", f"m-{uuid.uuid4()}")
+        patient = self.yard.cli(*words, "--max-wait", "3600").stdout.strip()
+        done = self.yard.cli(*words, "--max-wait", "1", "--wait", "--json", check=False)
+        self.assertEqual(done.returncode, 10, done.stderr)
+        late = json.loads(done.stdout)["job"]
+        self.assertEqual((late["status"], late["error_status"]["code"], late["error_status"]["message"]),
+                         ("FAILED", 4, "waited 1 s for a worker, as long as max_wait allows"))
+        shown = self.shown(late["id"])
+        self.assertEqual((shown["reason"], shown["attempt"], shown["wait_until"]), ("wait_limit", 0, None))
+        self.assertIn("wait_limit", self.yard.cli("history", late["id"]).stdout)
+        shown = self.shown(patient)
+        self.assertEqual((shown["status"], shown["pending"]["reason"]), ("PENDING", "queued"))
+        self.assertIsNotNone(shown["wait_until"])
+        self.assertIn("Waits until", self.yard.cli("get", patient).stdout)
+        again = self.yard.cli("retry", "--wait", late["id"], check=False)
+        self.assertEqual(again.returncode, 10, again.stderr)
+        self.assertIn("waited 1 s for a worker", again.stderr)
+        self.assertNotEqual(again.stdout.strip(), late["id"])
+        self.yard.cli("cancel", patient)
+        self.assertEqual(self.yard.wait_end(patient).status, stack.CANCELED)
 
     # ---- trainyard retry
 

@@ -125,7 +125,7 @@ static void test_get_shows_a_job_in_each_state(void **state)
     submit("acme", "reader", &id, text);
     expect_texts(cli_expect(0, "get", text), (const char *const[]){text, "PENDING", "acme", "reader", "(2h ago)", NULL});
     json_t *job = run_json(cli_expect(0, "get", "--json", text));
-    expect_fields(job, 10);
+    expect_fields(job, 11);
     assert_string_equal(text_of(job, "id"), text);
     assert_string_equal(text_of(job, "status"), "PENDING");
     assert_true(json_is_null(json_object_get(job, "training_started")));
@@ -142,7 +142,7 @@ static void test_get_shows_a_job_in_each_state(void **state)
     expect_texts(cli_expect(0, "get", text),
                  (const char *const[]){"FAILED", "the script ended with status 1", "Ended", NULL});
     job = run_json(cli_expect(0, "get", text, "--json"));
-    expect_fields(job, 10);
+    expect_fields(job, 11);
     assert_int_equal(json_integer_value(json_object_get(job, "attempt")), 1);
     assert_true(json_is_null(json_object_get(job, "progress")));
     assert_string_equal(text_of(json_object_get(job, "error_status"), "message"), "the script ended with status 1");

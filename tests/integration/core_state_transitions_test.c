@@ -29,11 +29,14 @@ static void claim(struct job *job, uint32_t lease_ms)
     job->claim = state_claim_one(&client, &job->id, lease_ms);
 }
 
-static void enter(struct job *job, enum ty_job_state state, uint32_t max_attempts)
+// unclaimed: a pending one was never claimed.
+static void enter(struct job *job, enum ty_job_state state, uint32_t max_attempts, bool unclaimed)
 {
     struct state_job wanted = {.max_attempts = max_attempts};
     *job = (struct job){.id = ty_id_new()};
     assert_int_equal(state_submit(&client, &job->id, &wanted), TY_APPLIED);
+    if (unclaimed && state == TY_JOB_PENDING)
+        return;
     // PENDING is the state of a job whose lease has passed, so that an attempt may still speak for it.
     // With one attempt it must not have started, or it would be the last.
     bool unstarted = state == TY_JOB_PENDING && max_attempts == 1;
@@ -129,21 +132,36 @@ static void expire_by(struct state_client *clock, struct job *job)
 static void force_expire(struct job *job) { expire_by(&client, job); }
 static void expire_strictly(struct job *job) { expire_by(&strict, job); }
 
+// As if its submit had said so.
+static void wait_over(struct job *job)
+{
+    STATE_RAW(&client, &job->id, "EVAL", "return redis.call('APPEND', KEYS[1], struct.pack('<BHI8', 6, 8, 1))", "1", "{ty:0}:j:%");
+    STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:i", "1", "%");
+    uint64_t until = ty_clock_mono_ms() + 20000;
+    while (STATE_RAW(&client, &job->id, "ZSCORE", "{ty:0}:i", "%").type != TY_REDIS_NIL) {
+        state_reclaim(&client, 0, 1);
+        if (ty_clock_mono_ms() > until)
+            fail_msg("the lease clock stands still");
+    }
+}
+
 static const struct event {
     const char *name;
     void (*run)(struct job *job);
     uint32_t attempts; // max_attempts that bring the event about
     int never_from;    // a state in which this way to bring it about is another event; 0: none
+    bool unclaimed;    // it is an event of jobs that were never claimed
 } events[] = {
-    {"claim", force_claim, 100, 0},  {"adopt", adopt, 100, 0},
-    {"adopt_forgotten", adopt_forgotten, 100, 0},
-    {"cancel", cancel, 100, 0},      {"cancel_unsure", cancel_unsure, 100, TY_JOB_IN_PROGRESS},
-    {"complete", complete, 100, 0},
-    {"fail", fail_job, 100, 0},      {"stopped", stopped, 100, 0},
-    {"hand_back", hand_back, 100, 0}, {"retry", retry, 100, 0},
-    {"give_up", retry, 1, 0},        {"expire", force_expire, 100, 0},
-    {"expire_last", force_expire, 1, 0},
-    {"quarantine", quarantine, 100, 0}, {"quarantine", expire_strictly, 100, TY_JOB_PENDING},
+    {"claim", force_claim, 100, 0, false},  {"adopt", adopt, 100, 0, false},
+    {"adopt_forgotten", adopt_forgotten, 100, 0, false},
+    {"cancel", cancel, 100, 0, false},      {"cancel_unsure", cancel_unsure, 100, TY_JOB_IN_PROGRESS, false},
+    {"wait_over", wait_over, 100, 0, true},
+    {"complete", complete, 100, 0, false},
+    {"fail", fail_job, 100, 0, false},      {"stopped", stopped, 100, 0, false},
+    {"hand_back", hand_back, 100, 0, false}, {"retry", retry, 100, 0, false},
+    {"give_up", retry, 1, 0, false},        {"expire", force_expire, 100, 0, false},
+    {"expire_last", force_expire, 1, 0, false},
+    {"quarantine", quarantine, 100, 0, false}, {"quarantine", expire_strictly, 100, TY_JOB_PENDING, false},
 };
 
 // ---- the table ----
@@ -170,7 +188,7 @@ static int target(const char *event, int from)
 static void check_pair(const struct event *event, int from)
 {
     struct job job;
-    enter(&job, (enum ty_job_state)from, event->attempts);
+    enter(&job, (enum ty_job_state)from, event->attempts, event->unclaimed);
     struct state_view before = state_get(&client, &job.id);
     event->run(&job);
     struct state_view after = state_get(&client, &job.id);

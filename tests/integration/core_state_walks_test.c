@@ -37,7 +37,7 @@ static struct command *commands; // the topic
 static size_t command_count, command_cap, position;
 static size_t event_first;    // what is before it was freed
 static struct reading older;  // one that is told late
-static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, held, retired, drains, drained, rules;
+static uint64_t restores, rollbacks_made, replays, replays_cut, expiries, held, retired, drains, drained, rules, waits_ended;
 
 // ---- what comes next ----
 
@@ -64,7 +64,9 @@ static void append_command(void)
         command.created_us = clock_us += 1 + walk_below(1000);
         command.priority = walk_by_chance(20) ? walk_below(8) : 0;
         command.submit = (struct model_submit){
-            .job = job, .body = ++generations[job], .organization = some_organization(job), .pool = walk_below(MODEL_POOLS), .max_attempts = walk_below(5), .is_refused = walk_by_chance(2),
+            .job = job, .body = ++generations[job], .organization = some_organization(job), .pool = walk_below(MODEL_POOLS),
+            .max_attempts = walk_below(5), .is_refused = walk_by_chance(2),
+            .wait = walk_by_chance(10) ? MODEL_WAIT_OVER : walk_by_chance(20) ? MODEL_WAIT_LONG : MODEL_WAIT_ANY,
             .ready = (7 - command.priority) * UINT64_C(1000000000000000) + command.created_us - UINT64_C(1577836800000000)};
         if (command.kind == TY_COMMAND_SUBMIT_CUSTOM)
             latest[job] = command;
@@ -326,6 +328,25 @@ static void go_sweep(void)
     retired += must[0];
 }
 
+#define OVERDUE "return #redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1] .. '999999')"
+
+// Ticks until nobody is left that has waited too long.
+static void end_waits(void)
+{
+    uint64_t until = ty_clock_mono_ms() + WAIT_MS;
+    while (!waits_for_events() && STATE_RAW(walk.client, NULL, "EVAL", OVERDUE, "1", walk_key("i")).integer) {
+        tick(NULL, 0);
+        if (ty_clock_mono_ms() > until)
+            fail_msg("seed %" PRIu64 ": jobs wait too long", walk.seed);
+    }
+    for (unsigned i = 0; i < MODEL_JOBS && !waits_for_events(); i++)
+        if (model_is_overdue(&walk.model.jobs[i])) {
+            model_end_wait(&walk.site, &walk.model.jobs[i]);
+            walk_note(i, "waited too long");
+            waits_ended++;
+        }
+}
+
 static void go_clock(void)
 {
     unsigned expired[16], count = 0;
@@ -351,6 +372,7 @@ static void go_clock(void)
         }
     }
     tick(expired, count);
+    end_waits();
 }
 
 static void on_held(void *context, const struct ty_err *err, unsigned ended)
@@ -515,6 +537,7 @@ static void end_well(void)
 {
     while (waits_for_events() || walk.model.must_replay)
         replay();
+    end_waits();
     lift_all_rules();
     drain();
     for (unsigned i = 0; i < MODEL_JOBS; i++)
@@ -596,7 +619,8 @@ static void the_store_does_what_the_model_says(void **state)
                   ", settled %" PRIu64 ", readings %" PRIu64 ", published %" PRIu64 "\n", walk.events_done, ms, walk.answers[APPLY],
                   walk.answers[CLAIM], walk.answers[RENEW], walk.answers[FINISH], walk.answers[SETTLED], walk.answers[OUTBOX], walk.answers[PUBLISHED]);
     print_message("rollbacks %" PRIu64 ", replays %" PRIu64 " and %" PRIu64 " cut off, of %" PRIu64 " events, leases expired %" PRIu64
-                  ", held %" PRIu64 ", retired %" PRIu64 "\n", rollbacks_made, replays, replays_cut, restores, expiries, held, retired);
+                  ", held %" PRIu64 ", retired %" PRIu64 ", waited too long %" PRIu64 "\n", rollbacks_made, replays, replays_cut, restores, expiries, held, retired,
+                  waits_ended);
     print_message("rules %" PRIu64 ", drained %" PRIu64 " times, of %" PRIu64 " jobs\n", rules, drains, drained);
     for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
         if (wanted >= EVENTS && !walk.states[s])

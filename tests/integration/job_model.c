@@ -102,6 +102,7 @@ enum ty_applied model_submit(struct model *model, struct model_site *site, const
     *job = (struct model_job){.exists = true, .state = TY_JOB_PENDING, .version = 1, .body = submit->body, .ready = submit->ready,
                               .organization = submit->organization, .pool = submit->pool, .max_attempts = submit->max_attempts, .in_outbox = true,
                               .in_nulls = old.in_nulls, .is_null_due = old.is_null_due};
+    job->wait = submit->is_refused ? MODEL_WAIT_ANY : submit->wait;
     job->stamp = UINT64_C(1) << 63 | submit->ready; // the same submit once more has the same times
     if (submit->is_refused) {
         job->state = TY_JOB_FAILED;
@@ -397,6 +398,24 @@ bool model_tick(struct model *model, struct model_site *site)
 void model_back_off_ends(struct model *model, unsigned job)
 {
     model->jobs[job].in_backoff = false;
+}
+
+bool model_is_limited(const struct model_job *job)
+{
+    return job->state == TY_JOB_PENDING && !job->attempt && job->wait != MODEL_WAIT_ANY;
+}
+
+bool model_is_overdue(const struct model_job *job)
+{
+    return model_is_limited(job) && job->wait == MODEL_WAIT_OVER;
+}
+
+void model_end_wait(struct model_site *site, struct model_job *job)
+{
+    job->state = TY_JOB_FAILED;
+    job->reason = TY_REASON_WAIT_LIMIT;
+    job->patch.error = MODEL_ERROR_WAITED;
+    change(site, job);
 }
 
 void model_end_held(struct model_site *site, struct model_job *job)

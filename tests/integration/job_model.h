@@ -20,11 +20,14 @@
 
 // What was added to a job's metadata last, by numbers of the caller's. 0: nothing.
 struct model_patch {
-    enum { MODEL_ERROR_NONE, MODEL_ERROR_TOLD, MODEL_ERROR_REFUSED, MODEL_ERROR_LOST, MODEL_ERROR_QUARANTINED } error;
+    enum { MODEL_ERROR_NONE, MODEL_ERROR_TOLD, MODEL_ERROR_REFUSED, MODEL_ERROR_LOST, MODEL_ERROR_QUARANTINED, MODEL_ERROR_WAITED } error;
     uint32_t error_number;   // of what was told; else of losses
     uint32_t errors;         // beside the losses
     uint32_t model, version; // synced_model_id and the script's version
 };
+
+// How long a job may wait for its first claim; in a walk all jobs are of long ago.
+enum model_wait { MODEL_WAIT_ANY, MODEL_WAIT_LONG, MODEL_WAIT_OVER };
 
 struct model_job {
     bool exists; // also a tombstone, whose state is 0
@@ -36,6 +39,7 @@ struct model_job {
     struct ty_token token;
     unsigned body;     // which submit it is of
     unsigned organization, pool;
+    enum model_wait wait;
     uint8_t asked[MODEL_ORGANIZATIONS]; // of a tombstone: what one organization has asked only for its own job
     struct model_patch patch;
     bool is_kept_back; // its record says that it is due in some days
@@ -86,6 +90,7 @@ struct model_submit {
     uint32_t max_attempts;
     uint64_t ready;
     bool is_refused;
+    enum model_wait wait;
 };
 
 void model_init(struct model *model);
@@ -120,6 +125,10 @@ enum ty_finished model_finish(struct model *model, struct model_site *site, unsi
 // The store's clock ticks. Returns false when nothing expires now.
 bool model_tick(struct model *model, struct model_site *site);
 void model_back_off_ends(struct model *model, unsigned job);
+// Whether the job may wait only so long for its first claim; and has waited that long: nobody claims it any more.
+bool model_is_limited(const struct model_job *job);
+bool model_is_overdue(const struct model_job *job);
+void model_end_wait(struct model_site *site, struct model_job *job);
 // A held cancel is done.
 void model_end_held(struct model_site *site, struct model_job *job);
 void model_expire(struct model *model, struct model_site *site, unsigned job);

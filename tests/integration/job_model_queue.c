@@ -30,6 +30,7 @@ static int first_of(const struct model *model, unsigned organization, unsigned p
     for (int i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &model->jobs[i];
         if (job->state == TY_JOB_PENDING && job->organization == organization && job->pool == pool && !job->in_backoff &&
+            !model_is_overdue(job) &&
             (first < 0 || job->ready < model->jobs[first].ready))
             first = i;
     }

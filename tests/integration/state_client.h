@@ -108,7 +108,7 @@ struct state_view {
     enum ty_job_state state;
     unsigned stage, reason, flags;
     uint32_t attempt, losses, errors;
-    uint64_t version, created_us, modified_us, started_us, ended_us, fence, due_us;
+    uint64_t version, created_us, modified_us, started_us, ended_us, fence, due_us, wait_end_us;
     char worker[64];
     char error[512]; // error_status.message of the metadata
     int error_code;

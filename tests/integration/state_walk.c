@@ -265,8 +265,10 @@ static void send_commands(struct call *call)
         }
         char model_name[24];
         snprintf(model_name, sizeof model_name, "m%u", command->submit.body);
+        Trainyard__V1__JobOptions options = TRAINYARD__V1__JOB_OPTIONS__INIT;
+        options.max_wait_s = command->submit.wait == MODEL_WAIT_LONG ? UINT32_MAX : command->submit.wait == MODEL_WAIT_OVER;
         struct state_job job = {.organization = walk_organization(command->submit.organization), .created_us = command->created_us, .priority = command->priority, .model_name = model_name, .container = walk_pool(command->submit.pool),
-                                .max_attempts = command->submit.max_attempts, .refused = command->submit.is_refused};
+                                .max_attempts = command->submit.max_attempts, .refused = command->submit.is_refused, .options = &options};
         state_record(walk.client, &walk.ids[command->job], &job, &records[i]);
         applies[i].record = records[i].data;
         applies[i].record_len = records[i].len;

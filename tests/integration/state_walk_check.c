@@ -127,6 +127,10 @@ struct walk_said walk_said_of(const struct model_patch *patch)
         said.error_code = 3;
         snprintf(said.error, sizeof said.error, "refused by the test");
         break;
+    case MODEL_ERROR_WAITED:
+        said.error_code = 4;
+        snprintf(said.error, sizeof said.error, "waited 1 s for a worker, as long as max_wait allows");
+        break;
     case MODEL_ERROR_LOST:
         said.error_code = 14;
         snprintf(said.error, sizeof said.error,
@@ -160,7 +164,7 @@ void walk_add_patch(const struct model_patch *patch, struct ty_buf *out)
 // ---- the whole state ----
 
 // Of all, then for each organization.
-enum place { BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, PLACES };
+enum place { BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, LIMITED, PLACES };
 enum place_of { QUEUE, ENDED_OF = QUEUE + MODEL_POOLS, INDEX, PLACES_OF = INDEX + 7 };
 
 static bool places[PLACES][MODEL_JOBS];
@@ -261,6 +265,7 @@ static void check_places(void)
         const struct model_job *job = &walk.model.jobs[i];
         bool is_pending = job->state == TY_JOB_PENDING;
         walk_check(i, "in back-off", places[BACKOFF][i], is_pending && job->in_backoff);
+        walk_check(i, "among those that wait only so long", places[LIMITED][i], model_is_limited(job));
         walk_check(i, "among the held", places[HELD][i], job->is_held);
         walk_check(i, "among the leases", places[LEASES][i], (job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING) && !job->is_held);
         walk_check(i, "in the outbox", places[OUT][i], job->in_outbox);
@@ -269,9 +274,11 @@ static void check_places(void)
         walk_check(i, "among the unlinked", places[UNLINKED][i], job->in_unlinked);
         for (unsigned o = 0; o < MODEL_ORGANIZATIONS; o++) {
             bool is_its = job->exists && job->organization == o;
-            for (unsigned p = 0; p < MODEL_POOLS; p++)
-                walk_check(i, "in the queue", places_of[o][QUEUE + p][i],
-                           is_its && job->pool == p && is_pending && !job->in_backoff);
+            for (unsigned p = 0; p < MODEL_POOLS; p++) {
+                bool is_in_it = is_its && job->pool == p;
+                if (!is_in_it || !model_is_overdue(job)) // a claim may have come upon it, or not
+                    walk_check(i, "in the queue", places_of[o][QUEUE + p][i], is_in_it && is_pending && !job->in_backoff);
+            }
             walk_check(i, "among the ended of an organization", places_of[o][ENDED_OF][i], is_its && model_is_terminal(job));
             for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
                 walk_check(i, "in the index of a state", places_of[o][INDEX + s][i], is_its && job->state == (enum ty_job_state)s);
@@ -289,7 +296,7 @@ static void check_fact(const char *field, uint64_t must)
 
 void walk_compare(void)
 {
-    static const char *const names[PLACES] = {"d", "l", "o", "x", "u", "e", "h"};
+    static const char *const names[PLACES] = {"d", "l", "o", "x", "u", "e", "h", "i"};
     char key[128];
     for (int i = 0; i < PLACES; i++)
         ask_members(walk_key("%s", names[i]), places[i]);

@@ -13,6 +13,8 @@
  *                   else claims, takes or ends it, and cancels are held. Then what it told is the end
  * -DCANCEL_AT_ONCE  but cancels are not held
  * -DCLAIM_EARLY     but a store that went back has jobs claimed before it has the cancels again
+ * -DWAITS           the job may wait only so long for its first claim
+ * -DCLAIM_LATE      but one that has waited too long is claimed all the same
  */
 #include "guards.pml"
 
@@ -86,6 +88,14 @@ byte told = UNKNOWN; /* the end that a worker told first, which a client may hav
 #define may_act(worker) true
 #define may_expire true
 #define may_claim true
+#endif
+#ifdef WAITS
+bit overdue = false;     /* it has waited too long: time does not go back with the store */
+#endif
+#if defined(WAITS) && !defined(CLAIM_LATE)
+#define may_take (!overdue || now.attempt > 0)
+#else
+#define may_take true
 #endif
 byte effect = NOBODY;    /* the attempt whose model has the public name */
 byte outcome = UNKNOWN;  /* the terminal state that Kafka knows */
@@ -225,7 +235,7 @@ active [WORKERS] proctype Worker() {
     bit stop = 0, was_taken = 0, ended = 0, refused = 0;
 end:
     do
-    :: atomic { phase == idle && claims < CLAIMS && may_claim && TO_claim(now.state) != NOWHERE ->
+    :: atomic { phase == idle && claims < CLAIMS && may_claim && may_take && TO_claim(now.state) != NOWHERE ->
         claims++;
         now.attempt++;
         now.token = claims; now.back = 0;
@@ -292,6 +302,10 @@ end:
 active proctype Clock() {
 end:
     do
+#ifdef WAITS
+    :: atomic { !overdue && submitted -> overdue = true }
+    :: atomic { overdue && now.state == PENDING && now.attempt == 0 && may_expire && !late -> put(TO_wait_over(now.state)) }
+#endif
     :: atomic { now.state == CANCELING && may_expire -> put(TO_expire(now.state)) }
     :: atomic { now.state == IN_PROGRESS && now.losses < LOSSES && may_expire ->
         now.losses++;

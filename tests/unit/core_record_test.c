@@ -23,7 +23,8 @@ typedef Viam__App__Mltraining__V1__TrainingJobMetadata Metadata;
 
 static struct ty_catalog *catalog;
 
-static void encode(uint32_t priority, uint64_t created_us, enum ty_job_reason reason, const char *message, struct ty_buf *out)
+static void encode_waiting(uint32_t max_wait_s, uint32_t priority, uint64_t created_us, enum ty_job_reason reason, const char *message,
+                           struct ty_buf *out)
 {
     Viam__App__Mltraining__V1__SubmitCustomTrainingJobRequest request =
         VIAM__APP__MLTRAINING__V1__SUBMIT_CUSTOM_TRAINING_JOB_REQUEST__INIT;
@@ -37,9 +38,15 @@ static void encode(uint32_t priority, uint64_t created_us, enum ty_job_reason re
     request.registry_item_id = (char *)(uintptr_t) "acme:digits";
     options.priority = priority;
     options.max_attempts = 5;
+    options.max_wait_s = max_wait_s;
     assert_int_equal(ty_spec_build(catalog, &(struct ty_id){{7}}, created_us, NULL, &request, &options, &spec, &err), 0);
     ty_record_encode_new(&spec, created_us, true, reason, message, out);
     ty_spec_done(&spec);
+}
+
+static void encode(uint32_t priority, uint64_t created_us, enum ty_job_reason reason, const char *message, struct ty_buf *out)
+{
+    encode_waiting(0, priority, created_us, reason, message, out);
 }
 
 static void decode(const struct ty_buf *bytes, struct ty_record *ret_record)
@@ -211,6 +218,42 @@ static void the_last_back_off_counts_while_the_job_is_pending(void **state)
     assert_int_equal(ty_record_due_us(&record), 0);
 }
 
+static void a_wait_that_has_a_limit_is_in_the_tail(void **state)
+{
+    TY_BUF(endless);
+    TY_BUF(bytes);
+    TY_BUF(longest);
+    TY_BUF(refused);
+    struct ty_record record, other;
+    static const uint8_t short_one[] = {TY_TAIL_WAIT, 4, 0, 1, 1, 1, 1};
+    (void)state;
+    encode(0, CREATED_US, TY_REASON_NONE, NULL, &endless);
+    decode(&endless, &other);
+    assert_int_equal(ty_record_wait_end_us(&other), 0);
+    assert_int_equal(other.tail_len, 0);
+    encode_waiting(60, 0, CREATED_US, TY_REASON_NONE, NULL, &bytes);
+    ty_buf_add(&bytes, short_one, sizeof short_one); // is none
+    decode(&bytes, &record);
+    assert_int_equal(ty_record_wait_end_us(&record), CREATED_US + 60000000);
+    assert_true(memcmp(record.digest, other.digest, sizeof record.digest)); // another limit is another submit
+    record.state = TY_JOB_FAILED;
+    assert_int_equal(ty_record_wait_end_us(&record), 0);
+    record.state = TY_JOB_PENDING;
+    record.attempt = 1;
+    assert_int_equal(ty_record_wait_end_us(&record), 0);
+    encode_waiting(UINT32_MAX, 0, CREATED_US, TY_REASON_NONE, NULL, &longest);
+    decode(&longest, &record);
+    assert_true(ty_record_wait_end_us(&record) == CREATED_US + UINT32_MAX * UINT64_C(1000000));
+    assert_true(ty_record_wait_end_us(&record) < UINT64_C(1) << 53); // exact as a score
+    encode_waiting(60, 0, CREATED_US, TY_REASON_REFUSED, "no", &refused);
+    decode(&refused, &record);
+    size_t offset = 0, len;
+    uint8_t type;
+    const uint8_t *entry;
+    while (ty_record_tail_next(&record, &offset, &type, &entry, &len))
+        assert_int_not_equal(type, TY_TAIL_WAIT);
+}
+
 static void bytes_that_are_no_record(void **state)
 {
     TY_BUF(bytes);
@@ -273,6 +316,7 @@ int main(void)
         cmocka_unit_test(the_queue_goes_by_priority_then_age),
         cmocka_unit_test(later_tail_entries_win_and_unknown_ones_are_skipped),
         cmocka_unit_test(the_last_back_off_counts_while_the_job_is_pending),
+        cmocka_unit_test(a_wait_that_has_a_limit_is_in_the_tail),
         cmocka_unit_test(bytes_that_are_no_record),
         cmocka_unit_test(names_are_there_for_every_number),
     };

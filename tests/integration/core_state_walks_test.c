@@ -535,8 +535,12 @@ static void lift_all_rules(void)
 // Every job that is ready and belongs to nobody is claimed in the end.
 static void end_well(void)
 {
-    while (waits_for_events() || walk.model.must_replay)
-        replay();
+    do { // a claim finds out that the store went back
+        if (walk.model.must_replay)
+            replay();
+        go_claim(true);
+        walk_wait_all();
+    } while (walk.model.must_replay);
     end_waits();
     lift_all_rules();
     drain();

@@ -167,6 +167,7 @@ static void send_hello(struct ty_state *state, unsigned shard)
     ty_state_args(state, shard, &args);
     ty_args_add_u64(&args, TY_RECORD_FORMAT);
     ty_args_add_u64(&args, state->options.shards);
+    ty_args_add_text(&args, state->options.has_events ? "1" : "0");
     state->hellos_out++;
     ty_state_eval(state, TY_SCRIPT_HELLO, key, &args, on_hello, state);
 }

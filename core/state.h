@@ -32,6 +32,7 @@ struct ty_state_options {
     uint32_t max_losses;         // lost workers after which a job is quarantined; 0: never
     uint32_t retry_base_ms;      // back-off after the first failure, of a job that asks for none; 0: none
     uint32_t retry_max_ms;       // and at most
+    bool has_events;             // its jobs have events on Kafka: a store that is new is not trusted before those were looked at
 };
 
 // up: connected and the store's format and shard count fit. A misfit is reported once as up=false with err (TY_EPRECONDITION), and so

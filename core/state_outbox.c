@@ -238,12 +238,24 @@ static void on_asked(void *context, const struct ty_redis_reply *reply, const st
 {
     struct ty_call *call = context;
     struct ty_err err;
-    bool is_good = reply && reply->type == TY_REDIS_INT;
-    if (!reply)
-        err = *cause;
-    else if (!is_good)
-        ty_err_set(&err, TY_EINTERNAL, "replay: %s", reply->type == TY_REDIS_ERROR ? reply->bytes : "an answer that is none");
-    call->fn.asked(call->context, is_good ? NULL : &err, is_good ? (enum ty_replayed)reply->integer : TY_REPLAYED_NOT_OURS);
+    struct ty_commands_missing missing = {0};
+    int rc = ty_state_check_array(reply, cause, 1, &err);
+    if (rc == 0 && (reply->items[0].type != TY_REDIS_INT || reply->items[0].integer < TY_REPLAYED_NOT_OURS ||
+                    reply->items[0].integer > TY_REPLAYED_WITHOUT_COMMANDS))
+        rc = ty_err_set(&err, TY_EINTERNAL, "replayed: an answer that is none");
+    if (rc < 0) {
+        call->fn.asked(call->context, &err, TY_REPLAYED_NOT_OURS, NULL);
+        free(call);
+        return;
+    }
+    enum ty_replayed result = (enum ty_replayed)reply->items[0].integer;
+    if (result == TY_REPLAYED_COMMANDS_MISSING && reply->count >= 5 && reply->items[1].type == TY_REDIS_BYTES) {
+        snprintf(missing.partition, sizeof missing.partition, "%s", reply->items[1].bytes);
+        missing.mark = reply->items[2].integer;
+        missing.end = reply->items[3].integer;
+        missing.passed = reply->items[4].integer;
+    }
+    call->fn.asked(call->context, NULL, result, result == TY_REPLAYED_COMMANDS_MISSING ? &missing : NULL);
     free(call);
 }
 
@@ -257,7 +269,9 @@ void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name,
     ty_state_args(state, shard, &args);
     ty_args_add_text(&args, name);
     ty_args_add_u64(&args, lease_ms);
-    for (size_t i = 0; i < count; i++) {
+    if (count == TY_ENDS_UNKNOWN)
+        ty_args_add_text(&args, "?");
+    for (size_t i = 0; count != TY_ENDS_UNKNOWN && i < count; i++) {
         ty_args_add_text(&args, ends[i].partition);
         ty_args_add_u64(&args, (uint64_t)ends[i].next);
     }
@@ -305,14 +319,15 @@ static void on_rebuild(void *context, const struct ty_redis_reply *reply, const 
     free(call);
 }
 
-void ty_state_rebuild(struct ty_state *state, unsigned shard, bool asks, ty_rebuild_fn fn, void *context)
+void ty_state_rebuild(struct ty_state *state, unsigned shard, enum ty_rebuild_ask ask, ty_rebuild_fn fn, void *context)
 {
+    static const char *const words[] = {[TY_REBUILD_LOOK] = "look", [TY_REBUILD_ASK] = "ask", [TY_REBUILD_WAIVE] = "waive"};
     struct ty_call *call = ty_call_new(state, context);
     call->fn.rebuild = fn;
     struct ty_args args;
     char key[24];
     ty_state_args(state, shard, &args);
-    ty_args_add_text(&args, asks ? "ask" : "look");
+    ty_args_add_text(&args, words[ask]);
     ty_state_meta_key(state, shard, key);
     ty_state_eval(state, TY_SCRIPT_REBUILD, key, &args, on_rebuild, call);
 }

@@ -87,16 +87,24 @@ void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, 
                       const struct ty_event_mark *marks, size_t mark_count, const struct ty_restore *jobs, size_t count,
                       ty_restored_fn fn, void *context);
 // COMMANDS_MISSING: claims have waited for this, and must wait until the intakes have read those topics to their ends.
-enum ty_replayed { TY_REPLAYED_NOT_OURS, TY_REPLAYED, TY_REPLAYED_COMMANDS_MISSING };
+// WITHOUT_COMMANDS: some are missing, and the operator has the store go on without them.
+enum ty_replayed { TY_REPLAYED_NOT_OURS, TY_REPLAYED, TY_REPLAYED_COMMANDS_MISSING, TY_REPLAYED_WITHOUT_COMMANDS };
 // Where a partition of a command topic ends: partition is "topic/number", the topic's name without the prefix.
 struct ty_topic_end {
     char partition[32];
     int64_t next;
 };
-typedef void (*ty_asked_fn)(void *context, const struct ty_err *err, enum ty_replayed result);
+#define TY_ENDS_UNKNOWN SIZE_MAX
+// One of the partitions that were not read to their ends: the store's watermark, and the end; and all the watermarks together.
+struct ty_commands_missing {
+    char partition[32]; // "": the ends are not known
+    int64_t mark, end, passed;
+};
+// missing: with COMMANDS_MISSING; else NULL.
+typedef void (*ty_asked_fn)(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing);
 // The store has all that the events say: claims and expiry go on. When something was restored, by this publisher or one that
 // died over it, a new epoch begins, and nothing expires for lease_ms. ends: how far commands must have been applied if claims
-// have waited; none: whatever is there will do.
+// have waited; none: there are none. With count TY_ENDS_UNKNOWN claims that wait wait on.
 void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms,
                        const struct ty_topic_end *ends, size_t count, ty_asked_fn fn, void *context);
 // Under the publisher's lease: cancels that were held are done (schemas/redis/README.md, Transitions), at most a thousand with each
@@ -105,14 +113,16 @@ typedef void (*ty_held_fn)(void *context, const struct ty_err *err, unsigned end
 void ty_state_end_held(struct ty_state *state, unsigned shard, const char *name, ty_held_fn fn, void *context);
 // The store is found to have gone back: no claims until it was replayed. Nobody waits for the answer.
 void ty_state_need_replay(struct ty_state *state, unsigned shard);
-// The operator wants everything to be read again from Kafka, events and commands (asks true), or to know how that goes.
+// The operator wants everything to be read again from Kafka, events and commands; or to know how that goes; or, where jobs wait for
+// commands that no intake reads, that they start without.
+enum ty_rebuild_ask { TY_REBUILD_LOOK, TY_REBUILD_ASK, TY_REBUILD_WAIVE };
 struct ty_rebuild {
     enum ty_replay_why replay; // NONE: there is nothing to wait for
     bool has_publisher;        // somebody has the shard's lease
     uint64_t passed;           // records of the topic that the store has passed
 };
 typedef void (*ty_rebuild_fn)(void *context, const struct ty_err *err, const struct ty_rebuild *rebuild);
-void ty_state_rebuild(struct ty_state *state, unsigned shard, bool asks, ty_rebuild_fn fn, void *context);
+void ty_state_rebuild(struct ty_state *state, unsigned shard, enum ty_rebuild_ask ask, ty_rebuild_fn fn, void *context);
 
 enum ty_settled {
     TY_SETTLED = 1,        // it stands, whatever happens to the store

@@ -57,6 +57,7 @@ static int open_store(struct ty_responder *responder, const struct ty_responder_
         .tombstone_ms = TOMBSTONE_MS,
         .log_retention_ms = LOG_RETENTION_MS,
         .default_max_attempts = DEFAULT_MAX_ATTEMPTS,
+        .has_events = true,
     };
     if (ty_state_new(responder->loop, &options, ty_service_on_store, &responder->service, &responder->service.state,
                      err) < 0)

@@ -186,6 +186,7 @@ static int open_store(struct ty_worker *worker, struct ty_err *err)
         .max_losses = (uint32_t)settings->max_losses,
         .retry_base_ms = (uint32_t)settings->retry_base_ms,
         .retry_max_ms = (uint32_t)settings->retry_max_ms,
+        .has_events = true,
     };
     if (ty_state_new(worker->loop, &options, on_store, worker, &worker->state, err) < 0)
         return err->code == TY_EINVALID ? ty_err_prefix(err, "--redis") : -(int)err->code;

@@ -19,6 +19,7 @@ struct options {
     struct ty_cli_common common;
     char *redis;
     int64_t shards, max_wait_s;
+    bool without_commands;
 };
 
 static const struct ty_setting rows[] = {
@@ -29,6 +30,8 @@ static const struct ty_setting rows[] = {
      .min = 1, .max = SHARDS_MAX, .fallback = "1", .unit = "", .help = "Control shards of the job store, as it was made with."},
     {.key = "max-wait-s", .type = TY_SETTING_INT, .offset = offsetof(struct options, max_wait_s), .min = 0, .max = 604800,
      .fallback = "3600", .unit = "s", .help = "How long to wait for the end; 0: not at all."},
+    {.key = "without-commands", .type = TY_SETTING_BOOL, .offset = offsetof(struct options, without_commands), .fallback = "false",
+     .unit = "", .help = "Reads nothing anew: jobs that wait for cancels, deletes and rules that no worker can read start without."},
 };
 
 // One pass over all shards.
@@ -80,14 +83,14 @@ static int wait_up(struct pass *pass, uint64_t timeout_ms, struct ty_err *err)
     return -(int)err->code;
 }
 
-static int ask_all(struct pass *pass, unsigned shards, bool asks, struct ty_err *err)
+static int ask_all(struct pass *pass, unsigned shards, enum ty_rebuild_ask ask, struct ty_err *err)
 {
     pass->waiting = pass->unowned = 0;
     pass->passed = 0;
     pass->failed = false;
     pass->out = shards;
     for (unsigned shard = 0; shard < shards; shard++)
-        ty_state_rebuild(pass->state, shard, asks, on_rebuild, pass);
+        ty_state_rebuild(pass->state, shard, ask, on_rebuild, pass);
     while (pass->out) // each call has its own deadline
         if (ty_loop_run_once(pass->loop, 50, err) < 0)
             return -(int)err->code;
@@ -117,7 +120,7 @@ static int wait_done(struct ty_cli *cli, struct pass *pass, unsigned shards, uin
             if (ty_loop_run_once(pass->loop, 50, err) < 0)
                 return -(int)err->code;
         // A store that is away for a moment is asked again.
-        if (ask_all(pass, shards, false, err) < 0 && err->code != TY_EUNAVAILABLE && err->code != TY_EDEADLINE)
+        if (ask_all(pass, shards, TY_REBUILD_LOOK, err) < 0 && err->code != TY_EUNAVAILABLE && err->code != TY_EDEADLINE)
             return -(int)err->code;
         pass->waiting = pass->failed ? 1 : pass->waiting;
     }
@@ -129,7 +132,7 @@ static int rebuild(struct ty_cli *cli, const struct options *options, struct pas
     unsigned shards = (unsigned)options->shards;
     int rc = wait_up(pass, (uint64_t)cli->common->timeout_ms, err);
     if (rc == 0)
-        rc = ask_all(pass, shards, true, err);
+        rc = ask_all(pass, shards, options->without_commands ? TY_REBUILD_WAIVE : TY_REBUILD_ASK, err);
     if (rc == 0 && options->max_wait_s == 0) {
         ty_cli_note(cli, "asked; the workers with the role intake do it");
         return 0;
@@ -175,8 +178,12 @@ const struct ty_cli_verb ty_cli_rebuild = {
                "the store to where those are. Nothing is claimed until the events are read; jobs that run go on. What the store\n"
                "has already does not change, so that it may be asked for at any time, and again. Log lines are not in Kafka:\n"
                "those that the store has lost are lost, but of attempts whose worker still has them.\n"
+               "After it, and after a store that went back, jobs wait until the cancels, deletes and rules are read, too. Where that\n"
+               "cannot be (events.commands_missing in a worker's log names the partition), --without-commands has them start: what\n"
+               "is missing then comes late, and a job may run that was canceled.\n"
                "With --json: {\"passed\": records of events}.\n",
     .examples = "  trainyard rebuild --redis redis://redis-1:6379\n"
-                "  trainyard rebuild --max-wait-s 0\n",
+                "  trainyard rebuild --max-wait-s 0\n"
+                "  trainyard rebuild --without-commands\n",
     .run = run,
 };

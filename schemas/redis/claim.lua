@@ -54,8 +54,11 @@ local function take(ids, orgs)
     for i, raw in ipairs(fetch(ids)) do
         local id, h = ids[i], raw and decode(raw)
         local to = h and T.claim[h.state]
-        -- One that has waited too long is the lease clock's to end, also where the store went back to before it did.
-        if to and not is_wait_over(h, raw, now) then
+        if to and is_wait_over(h, raw, now) then
+            -- The lease clock's to end, also where the store went back to before it did. A program from before that index, which
+            -- brought the job back from its event, did not put it there.
+            redis.call('ZADD', K .. 'i', 'NX', int(wait_end_of(h, raw)), id)
+        elseif to then
             local from = h.state
             if h.attempt == 0 then wait_no_more(id, h, raw) end
             h.state, h.stage, h.reason, h.token = to, 1, 0, token

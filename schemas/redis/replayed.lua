@@ -1,13 +1,22 @@
 #!lua flags=allow-oom
 -- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms, then partitions of
--- command topics and where they ended. Answer: 1, or 0 when another publisher has the lease, or 2 when claims have waited and
--- must wait on, since not all of these commands are here yet: rules of the queues, cancels, deletes.
+-- command topics and where they ended, or '?': that was not looked for. Answer: {1}, or {0} when another publisher has the lease, or
+-- {2, partition, its watermark, its end, all their watermarks together} when claims have waited and must wait on, since not all of
+-- these commands are here yet (rules of the queues, cancels, deletes), or {2} since it is not known where they end, or {3}: as 1, and
+-- the operator has it go on without them (`rebuild`).
 local meta = K .. 'm'
-if redis.call('GET', K .. 'p') ~= ARGV[2] then return 0 end
+if redis.call('GET', K .. 'p') ~= ARGV[2] then return { 0 } end
 local waited = redis.call('HGET', meta, 'replay') ~= 'done'
+local missing, passed = nil, 0
+if waited and ARGV[4] == '?' then return { 2 } end
 for i = 4, waited and #ARGV or 0, 2 do
-    if tonumber(redis.call('HGET', K .. 'w', ARGV[i]) or 0) < tonumber(ARGV[i + 1]) then return 2 end
+    local mark, stop = tonumber(redis.call('HGET', K .. 'w', ARGV[i]) or 0), tonumber(ARGV[i + 1])
+    passed = passed + mark
+    if mark < stop and not missing then missing = { ARGV[i], mark, stop } end
 end
+local is_waived = missing and redis.call('HGET', meta, 'waived')
+if missing and not is_waived then return { 2, missing[1], missing[2], missing[3], passed } end
+redis.call('HDEL', meta, 'waived')
 -- Whether anything ever became of a job here: else there is nothing that a store could have forgotten.
 local function has_events()
     local marks = redis.call('HGETALL', K .. 'w')
@@ -24,4 +33,4 @@ if redis.call('HDEL', meta, 'changed') == 1 then
 end
 redis.call('HSET', meta, 'replay', 'done')
 redis.call('PUBLISH', K .. 'n', 'r')
-return 1
+return { is_waived and 3 or 1 }

@@ -235,6 +235,40 @@ class Rebuild(unittest.TestCase):
         self.assertEqual(len(self.seen("start", claimed)), 1)
         self.assertEqual(len(self.seen("start", ended)), 1)
 
+    def test_a_job_of_a_lost_machine_does_not_run_again(self):
+        """Responder and worker are back on an empty Redis before the intake is, and a client asks again for what has ended."""
+        ml = self.yard.messages.ml
+        (self.yard.dir / "now").touch()
+        request = self.yard.custom_request("waits", "once", {"witness": str(self.witness), "go": str(self.yard.dir / "now")})
+
+        def submit():
+            return self.yard.api.SubmitCustomTrainingJob(request, timeout=10, metadata=(("idempotency-key", "once"),)).id
+
+        def code_of(call):
+            with self.assertRaises(grpc.RpcError) as caught:
+                call()
+            return caught.exception.code()
+
+        stack.wait_until(lambda: self.yard.redis.ask("HGET", "{ty:0}:m", "replay") == "done", "the new store is trusted")
+        job_id = submit()
+        self.yard.wait_end(job_id)
+        self.published()
+        self.yard.workers["worker-1"].stop()
+        self.yard.responder.stop()
+        self.yard.redis.ask("FLUSHALL")
+        self.yard.start_worker("worker-2", "--role", "run", "--slots", "4")
+        self.yard.start_responder()
+        for call in (submit, lambda: self.yard.api.GetTrainingJob(ml.GetTrainingJobRequest(id=job_id), timeout=10)):
+            self.assertEqual(code_of(call), grpc.StatusCode.UNAVAILABLE)
+        # Also what comes by another way than a responder that asks first.
+        self.yard.publish_custom(request, self.yard.messages.command.JobOptions(idempotency_key="once"), job_id)
+        self.start_worker("--role", "intake")
+        self.assertEqual(self.yard.wait_end(job_id).status, stack.COMPLETED)
+        later = self.submit(go="now")
+        self.assertEqual(self.yard.wait_end(later).status, stack.COMPLETED)
+        self.assertEqual(submit(), job_id)
+        self.assertEqual(len(self.seen("start", job_id)), 1)
+
     def test_an_empty_store_says_that_it_waits(self):
         (self.yard.dir / "now").touch()
         job_id = self.submit(go="now")

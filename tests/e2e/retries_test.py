@@ -186,5 +186,38 @@ class Retries(unittest.TestCase):
         self.assertIn("more than the responder tells", refused.stderr)
 
 
+class WaitLimit(unittest.TestCase):
+    def test_the_end_is_the_same_when_the_store_goes_back_or_is_lost(self):
+        yard = self.enterContext(stack.Stack(KINDS[0]))
+        yard.start_responder()
+        yard.start_worker("worker-1", "--lease-ms", "2000", "--container", "shell:1")
+
+        def submit(seconds):
+            job_id = yard.cli("submit-custom", "--org", stack.ORGANIZATION, "--dataset", "empty-set", "--container", "null:1",
+                              "--script", "test:any", "--model-name", f"m-{uuid.uuid4()}", "--max-wait", seconds).stdout.strip()
+            stack.wait_until(lambda: yard.get(job_id), "the job is there")
+            return job_id
+
+        def check(*ids):
+            for job_id in ids:
+                self.assertEqual(yard.wait_end(job_id).status, stack.FAILED)
+                shown = json.loads(yard.cli("get", "--json", job_id).stdout)
+                self.assertEqual((shown["reason"], shown["attempt"], shown["error_status"]["code"]), ("wait_limit", 0, 4))
+        known = submit("1")
+        lost = submit("5")
+        check(known)
+        snapshot = yard.redis.snapshot()
+        check(lost)
+        yard.redis.restore(snapshot)
+        yard.start_worker("worker-2", "--lease-ms", "2000", "--container", "null:1")  # it would take them
+        check(known, lost)
+        open_end = submit("3600")
+        self.assertEqual(yard.wait_end(open_end).status, stack.COMPLETED)
+        yard.redis.ask("FLUSHALL")
+        stack.wait_until(lambda: yard.get(lost) and yard.get(known) and yard.get(open_end), "they are back")
+        check(known, lost)
+        self.assertEqual(yard.wait_end(open_end).status, stack.COMPLETED)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

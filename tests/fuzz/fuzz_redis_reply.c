@@ -398,10 +398,13 @@ static void on_restored(void *context, const struct ty_err *err, bool is_ours, u
     on_end(err);
 }
 
-static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing)
 {
     (void)context;
-    (void)result;
+    if (err ? missing != NULL : (missing != NULL) != (result == TY_REPLAYED_COMMANDS_MISSING))
+        abort();
+    if (missing && strnlen(missing->partition, sizeof missing->partition) == sizeof missing->partition)
+        abort();
     on_end(err);
 }
 
@@ -444,7 +447,7 @@ static void ask_progress_put(struct ty_state *state) { ty_state_progress_put(sta
 static void ask_progress(struct ty_state *state) { ty_state_progress_get(state, &id, on_progress, NULL); }
 static void ask_info(struct ty_state *state) { ty_state_info(state, "memory", on_info, NULL); }
 static void ask_held(struct ty_state *state) { ty_state_end_held(state, 0, "publisher", on_reclaimed, NULL); }
-static void ask_rebuild(struct ty_state *state) { ty_state_rebuild(state, 0, true, on_rebuild, NULL); }
+static void ask_rebuild(struct ty_state *state) { ty_state_rebuild(state, 0, TY_REBUILD_ASK, on_rebuild, NULL); }
 static void ask_attach(struct ty_state *state) { ty_state_attach(state, "cluster", "submit", 0, on_attached, NULL); }
 static void ask_replayed(struct ty_state *state) { ty_state_replayed(state, 0, "publisher", 10000, NULL, 0, on_replayed, NULL); }
 static void ask_outbox(struct ty_state *state) { ty_state_outbox(state, 0, "publisher", 10000, 10, "events", 2, on_outbox, NULL); }

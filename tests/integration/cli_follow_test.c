@@ -35,6 +35,7 @@ static int set_up(void **state)
     cli_clear_environment();
     redis = redis_server_new(NULL);
     redis_server_start(redis);
+    redis_server_trust(redis, 1);
     kafka = mock_kafka_new();
     responder = responder_process_new(RESPONDER, redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
     store = store_new(redis_server_url(redis), 1);

@@ -119,8 +119,9 @@ static void the_later_attempt_has_the_job(void **state)
     assert_int_equal(state_get(&client, &id).state, TY_JOB_COMPLETED);
 }
 
-static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing)
 {
+    (void)missing;
     assert_null(err);
     *(int *)context = (int)result;
 }
@@ -222,6 +223,40 @@ static void claims_wait_for_what_was_asked_before(void **state)
     assert_int_equal(replayed(ends, 2), TY_REPLAYED);
     STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "cancel/3", "9");
     assert_int_equal(replayed(ends, 2), TY_REPLAYED); // nobody waits any more
+    assert_int_equal(replayed(NULL, TY_ENDS_UNKNOWN), TY_REPLAYED);
+}
+
+static void on_rebuild(void *context, const struct ty_err *err, const struct ty_rebuild *rebuild)
+{
+    assert_null(err);
+    (void)rebuild;
+    *(bool *)context = true;
+}
+
+static void rebuild(enum ty_rebuild_ask ask)
+{
+    bool is_done = false;
+    ty_state_rebuild(client.state, 0, ask, on_rebuild, &is_done);
+    STATE_UNTIL(&client, is_done);
+}
+
+// The operator's way out counts for one wait, and for nothing when nobody waits.
+static void the_operator_may_do_without(void **state)
+{
+    static const struct ty_topic_end ends[] = {{"cancel/3", 10}};
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    set_replay("done");
+    rebuild(TY_REBUILD_WAIVE);
+    for (int i = 0; i < 2; i++) {
+        set_replay("needed");
+        rebuild(TY_REBUILD_LOOK);
+        assert_int_equal(replayed(NULL, TY_ENDS_UNKNOWN), TY_REPLAYED_COMMANDS_MISSING);
+        assert_int_equal(replayed(ends, 1), TY_REPLAYED_COMMANDS_MISSING);
+        rebuild(TY_REBUILD_WAIVE);
+        assert_int_equal(replayed(NULL, TY_ENDS_UNKNOWN), TY_REPLAYED_COMMANDS_MISSING);
+        assert_int_equal(replayed(ends, 1), TY_REPLAYED_WITHOUT_COMMANDS);
+    }
 }
 
 static int set_up(void **state)
@@ -250,6 +285,7 @@ int main(void)
         cmocka_unit_test(when_nobody_has_it_it_ends_after_a_lease),
         cmocka_unit_test(a_new_job_is_not_held),
         cmocka_unit_test(claims_wait_for_what_was_asked_before),
+        cmocka_unit_test(the_operator_may_do_without),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -344,8 +344,9 @@ static void on_restored(void *context, const struct ty_err *err, bool is_ours, u
     *(bool *)context = true;
 }
 
-static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing)
 {
+    (void)missing;
     assert_null(err);
     assert_int_equal(result, TY_REPLAYED);
     *(bool *)context = true;

@@ -20,6 +20,26 @@ static int refused(void)
     return atoi(STATE_RAW(&client, NULL, "HGET", "{ty:0}:m", "stale_refused").text);
 }
 
+struct got {
+    bool is_done;
+    enum ty_code code;
+};
+
+static void on_got(void *context, const struct ty_err *err, const struct ty_record *record)
+{
+    struct got *got = context;
+    (void)record;
+    *got = (struct got){.is_done = true, .code = err ? err->code : TY_OK};
+}
+
+static enum ty_code state_get_code(struct state_client *from, const struct ty_id *id)
+{
+    struct got got = {0};
+    ty_state_get(from->state, id, on_got, &got);
+    STATE_UNTIL(from, got.is_done);
+    return got.code;
+}
+
 struct told {
     bool done;
     enum ty_code code;
@@ -92,6 +112,28 @@ static void another_process_is_not_trusted(void **state)
     assert_int_equal(state_claim(&first, 0, &token, 1, STATE_LEASE_MS, &claim), 0);
     STATE_RAW(&first, NULL, "HSET", "{ty:0}:m", "replay", "done");
     assert_int_equal(state_claim(&first, 0, &token, 1, STATE_LEASE_MS, &claim), 1);
+    state_client_close(&first);
+}
+
+// A machine and its Redis are lost, and a worker and a responder are back before any intake is.
+static void an_empty_store_is_not_trusted(void **state)
+{
+    struct ty_id id = ty_id_new(), other = ty_id_new();
+    struct state_client first;
+    struct ty_state_options fleet = {.has_events = true};
+    struct ty_token token = ty_token_new();
+    struct state_claim claim;
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    state_client_open_site(&first, server, &fleet);
+    assert_int_equal(state_submit(&first, &id, NULL), TY_APPLIED); // it may have ended long ago
+    assert_int_equal(state_claim(&first, 0, &token, 1, STATE_LEASE_MS, &claim), 0);
+    assert_int_equal(state_get_code(&first, &other), TY_EUNAVAILABLE);
+    state_client_close(&first);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done"); // and from then on it is
+    state_client_open_site(&first, server, &fleet);
+    assert_int_equal(state_claim(&first, 0, &token, 1, STATE_LEASE_MS, &claim), 1);
+    assert_int_equal(state_get_code(&first, &other), TY_OK);
     state_client_close(&first);
 }
 
@@ -189,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(another_process_is_not_trusted, empty, done),
+        cmocka_unit_test_setup_teardown(an_empty_store_is_not_trusted, empty, done),
         cmocka_unit_test_setup_teardown(the_old_holder_is_refused_everywhere, empty, done),
         cmocka_unit_test_setup_teardown(and_after_the_end, empty, done),
         cmocka_unit_test_setup_teardown(without_another_claim_the_job_goes_on, empty, done),

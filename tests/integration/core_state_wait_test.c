@@ -170,6 +170,12 @@ static void a_claim_passes_over_what_has_waited_too_long(void **state)
     state_check(&client, &late, "acme");
     tick();
     check_waited_too_long(&late);
+    // Also one that a program from before the index has brought back from its event.
+    struct ty_id restored = submit(1, 10);
+    STATE_RAW(&client, &restored, "ZREM", "{ty:0}:i", "%");
+    assert_int_equal(claimable(), 0);
+    tick();
+    check_waited_too_long(&restored);
 }
 
 static void a_known_job_among_them_changes_nothing(void **state)
@@ -242,6 +248,28 @@ static void what_another_version_leaves_in_the_index_is_put_right(void **state)
     assert_true((uint64_t)strtod(STATE_RAW(&client, &other, "ZSCORE", "{ty:0}:i", "%").text, NULL) == end_us);
 }
 
+// How often the store is asked to change an index in the life of one job.
+static int64_t changes_of_a_life(uint32_t max_wait_s)
+{
+    static const char count[] = "local n = 0 for k, c in redis.call('INFO', 'commandstats'):gmatch('cmdstat_(%w+):calls=(%d+)') do "
+                                "if k == 'zadd' or k == 'zrem' then n = n + c end end return n";
+    struct ty_id id = ty_id_new();
+    STATE_RAW(&client, NULL, "CONFIG", "RESETSTAT");
+    submit_as(&id, max_wait_s, 0);
+    struct state_claim claim = state_claim_one(&client, &id, STATE_LEASE_MS);
+    assert_int_equal(state_finish(&client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE), TY_FINISHED);
+    return STATE_RAW(&client, NULL, "EVAL", count, "0").integer;
+}
+
+static void it_costs_only_those_that_have_a_limit(void **state)
+{
+    (void)state;
+    int64_t without = changes_of_a_life(0);
+    assert_true(without > 5);
+    assert_int_equal(changes_of_a_life(0), without);
+    assert_int_equal(changes_of_a_life(3600), without + 2); // into the index and out of it
+}
+
 static void on_wait(void *context, const struct ty_err *err, const struct ty_wait *wait)
 {
     assert_null(err);
@@ -297,8 +325,9 @@ static void nothing_ends_while_the_events_are_read(void **state)
     check_waited_too_long(&id);
 }
 
-static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing)
 {
+    (void)missing;
     assert_null(err);
     *(int *)context = (int)result;
 }
@@ -516,6 +545,7 @@ int main(void)
         cmocka_unit_test_setup(a_pause_does_not_stop_it, empty),
         cmocka_unit_test_setup(a_tick_ends_only_so_many, empty),
         cmocka_unit_test_setup(what_another_version_leaves_in_the_index_is_put_right, empty),
+        cmocka_unit_test_setup(it_costs_only_those_that_have_a_limit, empty),
         cmocka_unit_test_setup(it_says_why_it_waits, empty),
         cmocka_unit_test_setup(nothing_ends_when_the_store_has_just_come, empty),
         cmocka_unit_test_setup(nothing_ends_while_the_events_are_read, empty),

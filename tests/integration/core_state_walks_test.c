@@ -475,8 +475,9 @@ static void restore_from(size_t first)
     }
 }
 
-static void on_asked(void *context, const struct ty_err *err, enum ty_replayed result)
+static void on_asked(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing)
 {
+    (void)missing;
     walk_check_no(err);
     *(bool *)context = result == TY_REPLAYED;
     walk.on_way--;

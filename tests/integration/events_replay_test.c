@@ -29,11 +29,13 @@ struct rig {
     struct ty_kafka_options kafka;
 };
 
+static uint32_t patience_ms; // of publishers that start from now on
+
 static void publisher_start(struct rig *rig, bool is_manual)
 {
     struct ty_err err;
     struct ty_events_options options = {
-        .kafka = rig->kafka, .worker = "a", .lease_ms = 5000, .job_lease_ms = LEASE_MS, .is_manual = is_manual};
+        .kafka = rig->kafka, .worker = "a", .lease_ms = 5000, .job_lease_ms = LEASE_MS, .is_manual = is_manual, .patience_ms = patience_ms};
     if (ty_events_new(rig->client.loop, rig->client.state, &options, &rig->events, &err) < 0)
         fail_msg("%s", err.message);
     ty_events_on_store(rig->events, true);
@@ -430,10 +432,10 @@ static void an_id_that_came_anew_is_the_new_job(void **state)
     rig_close(&rig);
 }
 
-// A writer that is not ours, with a transaction open in partition 0 of the events; freed, the transaction ends with it.
-static rd_kafka_t *open_transaction(struct rig *rig)
+// A writer that is not ours, with a transaction open and one record in it; freed, the transaction ends with it.
+static rd_kafka_t *open_transaction_in(struct rig *rig, const char *name, int32_t partition)
 {
-    char text[256], *topic TY_FREE = ty_xasprintf("%sevents", rig->prefix);
+    char text[256], *topic TY_FREE = ty_xasprintf("%s%s", rig->prefix, name);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     assert_int_equal(rd_kafka_conf_set(conf, "bootstrap.servers", kafka_broker_address(broker), text, sizeof text), RD_KAFKA_CONF_OK);
     assert_int_equal(rd_kafka_conf_set(conf, "transactional.id", topic, text, sizeof text), RD_KAFKA_CONF_OK);
@@ -441,10 +443,15 @@ static rd_kafka_t *open_transaction(struct rig *rig)
     assert_non_null(writer);
     assert_null(rd_kafka_init_transactions(writer, 20000));
     assert_null(rd_kafka_begin_transaction(writer));
-    assert_int_equal(rd_kafka_producev(writer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(0), RD_KAFKA_V_KEY("+", 1),
+    assert_int_equal(rd_kafka_producev(writer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY("+", 1),
                                        RD_KAFKA_V_VALUE(NULL, 0), RD_KAFKA_V_END), 0);
     assert_int_equal(rd_kafka_flush(writer, 20000), 0);
     return writer;
+}
+
+static rd_kafka_t *open_transaction(struct rig *rig)
+{
+    return open_transaction_in(rig, "events", 0);
 }
 
 // The store has marks beyond what readers may see: an open transaction in a partition must not keep the publisher from the rest,
@@ -474,6 +481,201 @@ static void an_open_end_is_not_waited_for(void **state)
     rig_close(&rig);
 }
 
+// ---- the commands that must be there before a job starts ----
+
+// What an intake of one partition does.
+struct reader {
+    const char *topic;
+    int32_t partition;
+    int64_t next;
+};
+
+static int64_t write_command(struct rig *rig, const struct reader *reader)
+{
+    char *topic TY_FREE = ty_xasprintf("%s%s", rig->prefix, reader->topic);
+    return kafka_broker_produce(broker, topic, reader->partition, "k", 1, "v", 1);
+}
+
+static void apply_to(struct rig *rig, struct reader *reader, int64_t next, const struct ty_apply *command)
+{
+    struct ty_watermark mark = {.topic = reader->topic, .partition = reader->partition, .expected = reader->next, .next = next};
+    struct state_applied applied = state_apply(&rig->client, command, command ? 1 : 0, &mark);
+    assert_int_equal(applied.code, TY_OK);
+    assert_false(applied.gap);
+    reader->next = next;
+}
+
+static void attach(struct rig *rig, struct reader *reader)
+{
+    reader->next = state_attach(&rig->client, "c", reader->topic, reader->partition, NULL);
+}
+
+// The publisher has found again that commands are missing, twice, so that it was not on its way to know better.
+static void await_missing(struct rig *rig)
+{
+    uint64_t before = ty_events_figures(rig->events).commands_missing;
+    STATE_UNTIL(&rig->client, ty_events_figures(rig->events).commands_missing >= before + 3 || is_level(rig));
+    assert_false(is_level(rig));
+    struct ty_token token = ty_token_new();
+    struct state_claim claim;
+    assert_int_equal(state_claim(&rig->client, 0, &token, 1, STATE_LEASE_MS, &claim), 0);
+}
+
+static void on_wait(void *context, const struct ty_err *err, const struct ty_wait *wait)
+{
+    assert_null(err);
+    snprintf(context, 32, "%s", wait->why);
+}
+
+static void assert_waits(struct rig *rig, const struct ty_id *id, const char *why)
+{
+    char text[32] = "";
+    ty_state_wait(rig->client.state, id, on_wait, text);
+    STATE_UNTIL(&rig->client, text[0]);
+    assert_string_equal(text, why);
+}
+
+// Redis loses its last second, in which no job changed: a pause, and a cancel that came before its submit. The publisher has been
+// level for long, and where it is the store is too.
+static void what_was_asked_last_is_there_before_a_job_starts(void **state)
+{
+    struct rig rig;
+    struct ty_id waiting = ty_id_new(), canceled = ty_id_new();
+    struct reader settings = {.topic = "settings"}, cancels = {.topic = "cancel", .partition = 1};
+    struct ty_apply pause = {.kind = TY_APPLY_RULE, .organization_id = "pause/*", .record = "1", .record_len = 1};
+    struct ty_apply cancel = {.kind = TY_COMMAND_CANCEL, .job_id = canceled};
+    (void)state;
+    rig_open(&rig, 2);
+    attach(&rig, &settings);
+    attach(&rig, &cancels);
+    await_level(&rig);
+    state_submit(&rig.client, &waiting, NULL);
+    await_level(&rig);
+    struct state_client other; // the store knows this Redis process since somebody has come to it
+    state_client_open(&other, server, 1);
+    state_client_close(&other);
+    assert_string_equal(redis_server_ask(server, "SAVE"), "+OK\r\n");
+    apply_to(&rig, &settings, write_command(&rig, &settings) + 1, &pause);
+    apply_to(&rig, &cancels, write_command(&rig, &cancels) + 1, &cancel);
+    assert_waits(&rig, &waiting, "fleet_paused");
+    redis_server_kill(server);
+    STATE_UNTIL(&rig.client, !rig.client.up && !ty_redis_is_up(rig.client.redis));
+    ty_events_on_store(rig.events, false);
+    redis_server_start(server);
+    STATE_UNTIL(&rig.client, rig.client.up && ty_redis_is_up(rig.client.redis));
+    ty_events_on_store(rig.events, true);
+    await_missing(&rig);
+    assert_waits(&rig, &waiting, "store_rebuild");
+    attach(&rig, &settings);
+    attach(&rig, &cancels);
+    assert_int_equal(settings.next + cancels.next, 0);
+    apply_to(&rig, &settings, 1, &pause);
+    await_missing(&rig);
+    apply_to(&rig, &cancels, 1, &cancel);
+    await_level(&rig);
+    assert_waits(&rig, &waiting, "fleet_paused");
+    state_submit(&rig.client, &canceled, NULL);
+    enum ty_job_state became = state_get(&rig.client, &canceled).state;
+    assert_true(became == TY_JOB_CANCELED || became == TY_JOB_CANCELING);
+    pause.record_len = 0;
+    assert_int_equal(state_apply(&rig.client, &pause, 1, NULL).code, TY_OK);
+    rig_close(&rig);
+}
+
+static void on_command(void *context, const rd_kafka_message_t *message)
+{
+    int64_t *ends = context;
+    ends[message->partition] = message->offset + 1;
+}
+
+// The ends of transactions are in a topic, and no reader of records comes to them: what was committed is waited for, and nothing else.
+static void marks_of_transactions_are_not_waited_for(void **state)
+{
+    enum { PARTITIONS = 4, TAKEN_BACK = 40 };
+    struct rig rig;
+    struct reader readers[PARTITIONS];
+    int64_t ends[PARTITIONS] = {0};
+    (void)state;
+    rig_open(&rig, PARTITIONS);
+    char *topic TY_FREE = ty_xasprintf("%scancel", rig.prefix);
+    for (int32_t i = 0; i < PARTITIONS; i++) {
+        readers[i] = (struct reader){.topic = "cancel", .partition = i};
+        attach(&rig, &readers[i]);
+    }
+    await_level(&rig);
+    rd_kafka_t *writer = open_transaction_in(&rig, "cancel", 0); // committed
+    assert_null(rd_kafka_commit_transaction(writer, 20000));
+    rd_kafka_destroy(writer);
+    write_command(&rig, &readers[1]); // and then much that is taken back
+    writer = open_transaction_in(&rig, "cancel", 1);
+    for (int i = 0; i < TAKEN_BACK; i++)
+        assert_int_equal(rd_kafka_producev(writer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(1), RD_KAFKA_V_KEY("+", 1),
+                                           RD_KAFKA_V_END), 0);
+    assert_int_equal(rd_kafka_flush(writer, 20000), 0);
+    assert_null(rd_kafka_abort_transaction(writer, 20000));
+    rd_kafka_destroy(writer);
+    writer = open_transaction_in(&rig, "cancel", 2); // nothing but what was taken back
+    assert_null(rd_kafka_abort_transaction(writer, 20000));
+    rd_kafka_destroy(writer);
+    write_command(&rig, &readers[3]); // one that is hidden behind an open one: it was acknowledged
+    writer = open_transaction_in(&rig, "cancel", 3);
+    assert_int_equal(write_command(&rig, &readers[3]), 2);
+    kafka_broker_read(broker, topic, on_command, ends);
+    assert_true(ends[0] == 1 && ends[1] == 1 && ends[2] == 0 && ends[3] == 1);
+    STATE_RAW(&rig.client, NULL, "HSET", "{ty:0}:m", "replay", "needed");
+    await_missing(&rig);
+    for (int i = 0; i < PARTITIONS; i++)
+        apply_to(&rig, &readers[i], ends[i], NULL);
+    await_missing(&rig); // nobody knows yet what comes behind the open one
+    assert_null(rd_kafka_abort_transaction(writer, 20000));
+    rd_kafka_destroy(writer);
+    await_missing(&rig);
+    kafka_broker_read(broker, topic, on_command, ends);
+    assert_int_equal(ends[3], 3);
+    apply_to(&rig, &readers[3], ends[3], NULL);
+    await_level(&rig);
+    rig_close(&rig);
+}
+
+static void delete_records(struct rig *rig, const struct reader *reader, int64_t before)
+{
+    char text[256], *topic TY_FREE = ty_xasprintf("%s%s", rig->prefix, reader->topic);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    assert_int_equal(rd_kafka_conf_set(conf, "bootstrap.servers", kafka_broker_address(broker), text, sizeof text), RD_KAFKA_CONF_OK);
+    rd_kafka_t *handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(handle);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, topic, reader->partition)->offset = before;
+    rd_kafka_DeleteRecords_t *order = rd_kafka_DeleteRecords_new(list);
+    rd_kafka_DeleteRecords(handle, &order, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 20000);
+    assert_non_null(event);
+    assert_int_equal(rd_kafka_event_error(event), RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_event_destroy(event);
+    rd_kafka_DeleteRecords_destroy(order);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(handle);
+}
+
+// Retention takes what no intake has read: nobody waits for it for ever.
+static void what_kafka_has_no_more_is_not_waited_for(void **state)
+{
+    struct rig rig;
+    struct reader deletes = {.topic = "delete"};
+    (void)state;
+    patience_ms = 200;
+    rig_open(&rig, 1);
+    patience_ms = 0;
+    await_level(&rig);
+    write_command(&rig, &deletes);
+    STATE_RAW(&rig.client, NULL, "HSET", "{ty:0}:m", "replay", "needed");
+    await_missing(&rig);
+    delete_records(&rig, &deletes, 1);
+    await_level(&rig);
+    rig_close(&rig);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +688,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_id_that_came_anew_is_the_new_job),
         cmocka_unit_test(an_empty_store_may_wait_for_the_operator),
         cmocka_unit_test(an_open_end_is_not_waited_for),
+        cmocka_unit_test(what_was_asked_last_is_there_before_a_job_starts),
+        cmocka_unit_test(marks_of_transactions_are_not_waited_for),
+        cmocka_unit_test(what_kafka_has_no_more_is_not_waited_for),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -39,5 +39,7 @@ const char *redis_server_dir(const struct redis_server *server);
 // Sends one command line ("SET key value": no quoting) on a connection of its own and returns the raw reply, at most
 // 64 KiB of it, in static memory.
 const char *redis_server_ask(struct redis_server *server, const char *line);
+// The job store in it is taken for one that lacks nothing, as a publisher of events says of a new installation.
+void redis_server_trust(struct redis_server *server, unsigned shards);
 // As redis_server_ask, without waiting for the reply.
 void redis_server_tell(struct redis_server *server, const char *line);

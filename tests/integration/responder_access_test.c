@@ -63,6 +63,7 @@ static int set_up(void **state)
     write_secrets(FIRST_SECRET "\n");
     redis = redis_server_new(NULL);
     redis_server_start(redis);
+    redis_server_trust(redis, SHARDS);
     kafka = mock_kafka_new();
     state_client_open(&store, redis, SHARDS);
     for (int i = 0; i < RESPONDERS; i++) {

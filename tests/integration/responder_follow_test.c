@@ -56,6 +56,7 @@ static int set_up(void **state)
     (void)state;
     redis = redis_server_new(NULL);
     redis_server_start(redis);
+    redis_server_trust(redis, 1);
     kafka = mock_kafka_new();
     start_responder();
     store = store_new(redis_server_url(redis), 1);

@@ -30,6 +30,7 @@ static int set_up(void **state)
     (void)state;
     redis = redis_server_new(NULL);
     redis_server_start(redis);
+    redis_server_trust(redis, 1);
     kafka = mock_kafka_new();
     process = responder_process_new(PROGRAM, redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
     client = rpc_client_new(responder_process_address(process));

@@ -144,6 +144,7 @@ static int setup(void **state)
     (void)state;
     redis = redis_server_new(NULL);
     redis_server_start(redis);
+    redis_server_trust(redis, 1);
     kafka = mock_kafka_new();
     process = responder_process_new(TY_BINARY_DIR "/bin/trainyard-responder", redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
     rpc = rpc_client_new(responder_process_address(process));

@@ -135,6 +135,7 @@ void site_open(struct site *site, unsigned shards)
     make_store(site);
     site->redis = redis_server_new(&redis);
     redis_server_start(site->redis);
+    redis_server_trust(site->redis, shards);
     struct ty_state_options options = {.redis_url = redis_server_url(site->redis), .shards = shards, .command_ms = 10000,
                                        .tombstone_ms = 3600000, .log_retention_ms = 3600000, .default_max_attempts = 3};
     if (ty_catalog_load(site_path(site, "catalog"), &site->catalog, &err) < 0)

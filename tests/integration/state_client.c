@@ -55,6 +55,7 @@ static void open_site(struct state_client *client, const struct redis_server *se
         options.retry_max_ms = site->retry_max_ms;
         options.job_retention_ms = site->job_retention_ms;
         options.horizon_ms = site->horizon_ms;
+        options.has_events = site->has_events;
     }
     *client = (struct state_client){.loop = ty_loop_new(&err)};
     assert_non_null(client->loop);

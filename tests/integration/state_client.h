@@ -30,7 +30,7 @@ struct state_client {
 
 // Waits until it is up. shards 0: one.
 void state_client_open(struct state_client *client, const struct redis_server *server, unsigned shards);
-// The same with this shards, max_losses, retry_base_ms, retry_max_ms, job_retention_ms and horizon_ms; 0 in all elsewhere.
+// The same with this shards, max_losses, retry_base_ms, retry_max_ms, job_retention_ms, horizon_ms and has_events; 0 in all elsewhere.
 void state_client_open_site(struct state_client *client, const struct redis_server *server, const struct ty_state_options *site);
 // As it is, without waiting.
 void state_client_open_only(struct state_client *client, const struct redis_server *server, unsigned shards);

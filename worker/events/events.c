@@ -15,6 +15,7 @@
 #define IDLE_MS 100u    // between looks at an outbox that was empty
 #define AGAIN_MS 500u   // after something failed
 #define HELD_MS 1000u   // between looks at the cancels that are held
+#define PATIENCE_MS 60000u
 #define LOG_EVERY_MS 30000u
 
 static void look(void *context);
@@ -159,7 +160,6 @@ static void on_feed(void *context, struct ty_feed_order *order)
     } else if (order->kind == TY_FEED_OPEN) {
         shard->partitions = order->partitions;
         memcpy(shard->ends, order->ends, sizeof shard->ends);
-        ty_replay_take_ends(shard, order);
         shard->is_level = false;
         shard->step = STEP_READY;
         shard->logged_ms = 0;
@@ -330,6 +330,7 @@ int ty_events_new(struct ty_loop *loop, struct ty_state *state, const struct ty_
     events->worker = ty_xstrdup(options->worker);
     events->lease_ms = options->lease_ms;
     events->job_lease_ms = options->job_lease_ms;
+    events->patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
     events->is_manual = options->is_manual;
     events->shard_count = count;
     for (unsigned i = 0; i < count; i++) {
@@ -343,8 +344,14 @@ int ty_events_new(struct ty_loop *loop, struct ty_state *state, const struct ty_
 void ty_events_on_store(struct ty_events *events, bool up)
 {
     events->is_up = up;
-    for (unsigned i = 0; up && i < events->shard_count; i++)
-        ty_events_look_in(&events->shards[i], 0);
+    for (unsigned i = 0; i < events->shard_count; i++) {
+        struct shard *shard = &events->shards[i];
+        // It may come back as it was earlier, when less was asked for than now: where the commands end is looked for anew.
+        if (shard->step == STEP_READING || shard->step == STEP_RESTORING)
+            ty_events_let_go(shard);
+        if (up)
+            ty_events_look_in(shard, 0);
+    }
 }
 
 struct ty_events_figures ty_events_figures(const struct ty_events *events)
@@ -358,7 +365,7 @@ void ty_events_stop(struct ty_events *events)
     for (unsigned i = 0; i < events->shard_count; i++) {
         struct shard *shard = &events->shards[i];
         ty_loop_clear_timer(events->loop, &shard->timer);
-        ty_loop_clear_timer(events->loop, &shard->commands_timer);
+        ty_loop_clear_timer(events->loop, &shard->commands.timer);
         if (events->is_up && shard->step != STEP_AWAY)
             ask(shard, 0);
     }
@@ -371,8 +378,8 @@ void ty_events_free(struct ty_events *events)
     ty_events_hold(events);
     for (unsigned i = 0; i < events->shard_count; i++) {
         ty_loop_clear_timer(events->loop, &events->shards[i].timer);
-        ty_loop_clear_timer(events->loop, &events->shards[i].commands_timer);
-        free(events->shards[i].command_ends);
+        ty_loop_clear_timer(events->loop, &events->shards[i].commands.timer);
+        free(events->shards[i].commands.ends);
         ty_feed_free(events->shards[i].feed);
         forget_batch(&events->shards[i]);
         ty_replay_forget(&events->shards[i]);

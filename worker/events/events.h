@@ -22,6 +22,7 @@ struct ty_events_options {
     const char *worker;            // a unique name
     uint32_t lease_ms;             // of a shard, 500 to 60000
     uint32_t job_lease_ms;         // after the store was restored, nothing expires for so long
+    uint32_t patience_ms;          // without a step forward of the commands that are waited for, before that is complained of; 0: a minute
     bool is_manual;                // a store that has nothing is not filled from the topic before ty_state_rebuild
 };
 
@@ -32,6 +33,7 @@ struct ty_events_figures {
     uint64_t gaps;     // times that the store was not where it should be
     uint64_t poisoned; // records that could not be made an event of: left out
     uint64_t replays, events_read, restored; // the store was brought to where the topic is; events read; jobs changed by it
+    uint64_t commands_missing; // times that the store could not go on, since commands were missing or not looked for
     unsigned shards;   // it has the lease of now
 };
 

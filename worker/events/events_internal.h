@@ -18,6 +18,17 @@ enum step {
     STEP_TELLING,   // the store is told
 };
 
+// For the commands that must be in the store before it starts a job again.
+struct command_wait {
+    struct ty_topic_end *ends; // where their topics ended when that was last looked for
+    size_t count;
+    bool is_known;             // that was done in this replay
+    bool has_hidden;           // see ty_feed_order
+    uint64_t looked_ms, moved_ms; // when that was, and when the store last came further, or was complained of
+    int64_t passed;               // where it was then, all partitions together; -1: it does not wait yet
+    struct ty_timer timer;
+};
+
 struct shard {
     struct ty_events *events;
     unsigned number;
@@ -37,13 +48,9 @@ struct shard {
     uint64_t logged_ms;
     // Where the topic ended when it was opened, and where the store is known to be; -1: it has none of it.
     int64_t ends[TY_FEED_PARTITIONS_MAX], known[TY_FEED_PARTITIONS_MAX], sent[TY_FEED_PARTITIONS_MAX];
-    // Where the topics of the commands ended that must be in the store before it starts a job again.
-    struct ty_topic_end *command_ends;
-    size_t command_end_count;
     uint64_t held_ms;        // when held cancels are looked for next
     bool is_ending_held;     // a call is on its way
-    uint64_t commands_by_ms; // so long the end of a replay waits for them; 0: it does not yet
-    struct ty_timer commands_timer;
+    struct command_wait commands;
     bool is_level; // the store was seen to be where the topic is
     struct ty_feed_order *read; // while the store takes it
     uint64_t restored, events_read;
@@ -54,7 +61,7 @@ struct ty_events {
     struct ty_state *state;
     struct ty_kafka_options kafka;
     char *worker;
-    uint32_t lease_ms, job_lease_ms;
+    uint32_t lease_ms, job_lease_ms, patience_ms;
     bool is_manual; // an empty store waits for the operator
     bool is_up, is_stopping, is_freed;
     unsigned calls; // answers of the store that are to come
@@ -80,6 +87,4 @@ void ty_events_log_trouble(struct shard *shard, const char *event, const struct 
 bool ty_replay_start(struct shard *shard, const struct ty_outbox *outbox);
 // Takes the order.
 void ty_replay_on_read(struct shard *shard, struct ty_feed_order *order);
-// Takes the ends of the command topics out of the order.
-void ty_replay_take_ends(struct shard *shard, struct ty_feed_order *order);
 void ty_replay_forget(struct shard *shard);

@@ -62,9 +62,11 @@ struct ty_feed_order {
     // OPEN out.
     unsigned partitions;
     int64_t ends[TY_FEED_PARTITIONS_MAX];
-    // OPEN and, at the end, READ out: where the topics settings, delete and cancel end, but for partitions that are empty.
+    // READ out, at the end: where the topics settings, delete and cancel ended then, behind the last record of each partition that
+    // has one. has_hidden_ends: some of them only when a transaction that is open there has ended; look again.
     struct ty_topic_end *command_ends;
     size_t command_end_count;
+    bool has_hidden_ends;
     // SEND out: the partitions that were written to.
     struct ty_feed_mark sent[TY_FEED_PARTITIONS_MAX];
     size_t sent_count;

@@ -34,6 +34,7 @@ void ty_feed_close(struct ty_feed *feed);
 // On the thread, at most TY_FEED_STEP_MS: how many partitions a topic has (its whole name). Returns what failed, also that it is not
 // there, or 0.
 rd_kafka_resp_err_t ty_feed_find_partitions(rd_kafka_t *handle, const char *topic, int *ret_count);
-// On the thread: fills in the order's command_ends; at most TY_FEED_STEP_MS for each call of Kafka. Returns what failed, or 0.
-rd_kafka_resp_err_t ty_feed_find_command_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_order *order);
+// On the thread: fills in the order's command_ends; at most TY_FEED_STEP_MS for each call of Kafka. The reader reads something else
+// after it. all: a consumer that sees what is not committed. Returns what failed, or 0.
+rd_kafka_resp_err_t ty_feed_find_command_ends(struct ty_feed *feed, rd_kafka_t *all, struct ty_feed_order *order);
 struct ty_feed_record *ty_feed_order_append(struct ty_feed_order *order, const void *value, size_t value_len);

@@ -158,12 +158,11 @@ static bool find_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_o
     return true;
 }
 
-static bool find_command_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_order *order)
+// One that sees what is not committed, too; NULL: it cannot be had.
+static rd_kafka_t *make_uncommitted(struct ty_feed *feed, struct ty_feed_order *order)
 {
-    rd_kafka_resp_err_t code = ty_feed_find_command_ends(feed, handle, order);
-    if (code)
-        fail(order, code, "where the topics settings, cancel and delete end is not known");
-    return !code;
+    static const char *const settings[][2] = {{"isolation.level", "read_uncommitted"}, {"enable.auto.commit", "false"}, {NULL, NULL}};
+    return make_handle(feed, order, RD_KAFKA_CONSUMER, settings);
 }
 
 // ---- writing ----
@@ -259,8 +258,7 @@ static bool write_ends(struct ty_feed *feed, struct ty_feed_order *order, const 
 
 static bool find_heads(struct ty_feed *feed, struct ty_feed_order *order, int64_t *heads)
 {
-    static const char *const settings[][2] = {{"isolation.level", "read_uncommitted"}, {"enable.auto.commit", "false"}, {NULL, NULL}};
-    rd_kafka_t *handle = make_handle(feed, order, RD_KAFKA_CONSUMER, settings);
+    rd_kafka_t *handle = make_uncommitted(feed, order);
     if (!handle)
         return false;
     bool is_known = find_ends(feed, handle, order, heads);
@@ -308,7 +306,7 @@ static void do_open(struct ty_feed *feed, struct ty_feed_order *order)
     if (!feed->producer ||
         failed(feed, order, rd_kafka_init_transactions(feed->producer, TY_FEED_STEP_MS), "the transactional id is not to be had") ||
         !find_partitions(feed, order) || !find_ends(feed, feed->producer, order, order->ends) ||
-        !close_ends(feed, order) || !find_command_ends(feed, feed->producer, order)) {
+        !close_ends(feed, order)) {
         drop_producer(feed);
         return;
     }
@@ -333,8 +331,9 @@ static bool begin_reading(struct ty_feed *feed, struct ty_feed_order *order)
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)feed->partitions);
     for (unsigned i = 0; i < feed->partitions; i++) {
         // A mark may be beyond what readers may see: Kafka says "committed" before it has marked the end of a transaction in each
-        // partition, and a broker that is killed in between may leave that to the next transaction. No end is told of there.
-        feed->has_ended[i] = order->marks[i] >= 0 && order->marks[i] >= order->ends[i];
+        // partition, and a broker that is killed in between may leave that to the next transaction. No end is told of there. Of one
+        // that has nothing it is told late.
+        feed->has_ended[i] = order->ends[i] == 0 || order->marks[i] >= order->ends[i];
         feed->ended += feed->has_ended[i];
         if (!feed->has_ended[i])
             rd_kafka_topic_partition_list_add(list, feed->topic, (int32_t)i)->offset =
@@ -356,6 +355,18 @@ static void take(struct ty_feed_order *order, const rd_kafka_message_t *message)
         memcpy(text, message->key, message->key_len);
     record->is_ours = ty_id_parse(text, &record->id, &err) == 0;
     order->marks[message->partition] = message->offset + 1;
+}
+
+static void find_command_ends(struct ty_feed *feed, struct ty_feed_order *order)
+{
+    rd_kafka_t *all = make_uncommitted(feed, order);
+    if (!all)
+        return;
+    order->outcome = TY_FEED_DONE;
+    rd_kafka_resp_err_t code = ty_feed_find_command_ends(feed, all, order);
+    if (code)
+        fail(order, code, "where the topics settings, cancel and delete end is not known");
+    rd_kafka_destroy_flags(all, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 
 static void do_read(struct ty_feed *feed, struct ty_feed_order *order)
@@ -382,8 +393,8 @@ static void do_read(struct ty_feed *feed, struct ty_feed_order *order)
         rd_kafka_message_destroy(message);
     }
     order->is_at_end = feed->ended == feed->partitions;
-    if (order->is_at_end && feed->reader)
-        find_command_ends(feed, feed->reader, order);
+    if (order->is_at_end && feed->reader && order->outcome == TY_FEED_DONE)
+        find_command_ends(feed, order);
     if (order->is_at_end)
         drop_reader(feed);
 }

@@ -12,7 +12,7 @@
 
 #define AGAIN_MS 1000u
 #define COMMANDS_AGAIN_MS 100u
-#define COMMANDS_PATIENCE_MS 15000u
+#define COMMANDS_HIDDEN_MS 1000u    // between looks at an end that is not known for certain
 
 // What is taken of a piece: the store's arguments, and what they borrow from.
 struct piece {
@@ -47,33 +47,64 @@ static void fail(struct shard *shard, const struct ty_err *err)
 // ---- the end ----
 
 static void tell_replayed(void *context);
+static void read_on(struct shard *shard, const int64_t *from);
 
-void ty_replay_take_ends(struct shard *shard, struct ty_feed_order *order)
+static void take_ends(struct command_wait *commands, struct ty_feed_order *order)
 {
-    free(shard->command_ends);
-    shard->command_ends = order->command_ends;
-    shard->command_end_count = order->command_end_count;
+    free(commands->ends);
+    commands->ends = order->command_ends;
+    commands->count = order->command_end_count;
+    commands->has_hidden = order->has_hidden_ends;
+    commands->is_known = true;
+    commands->looked_ms = ty_clock_mono_ms();
     order->command_ends = NULL;
     order->command_end_count = 0;
 }
 
-// A pause, a cancel or a delete that the store has lost is there again before anything is claimed. Without an intake that reads
-// them nobody waits for ever.
-static void wait_for_commands(struct shard *shard)
+static void forget_ends(struct command_wait *commands)
 {
-    uint64_t now_ms = ty_clock_mono_ms();
-    if (!shard->commands_by_ms)
-        shard->commands_by_ms = now_ms + COMMANDS_PATIENCE_MS;
-    if (now_ms >= shard->commands_by_ms) {
-        ty_log(TY_LOG_WARN, "events.commands_missing", TY_KV("shard", "%u", shard->number),
-               TY_KV("error", "in %u s no intake has read the topics settings, delete and cancel to where they ended; jobs start without",
-                     COMMANDS_PATIENCE_MS / 1000));
-        shard->command_end_count = 0;
-    }
-    ty_loop_set_timer(shard->events->loop, &shard->commands_timer, COMMANDS_AGAIN_MS, tell_replayed, shard);
+    free(commands->ends);
+    commands->ends = NULL;
+    commands->count = 0;
+    commands->is_known = commands->has_hidden = false;
+    commands->passed = -1;
 }
 
-static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result)
+// True: where the topics end is to be looked for again. An intake may have been waited for in vain because retention has taken
+// what it was to read.
+static bool lose_patience(struct shard *shard, const struct ty_commands_missing *missing)
+{
+    struct command_wait *commands = &shard->commands;
+    uint64_t now_ms = ty_clock_mono_ms();
+    bool is_first = commands->passed < 0, is_late = false;
+    bool is_moving = missing->passed > commands->passed;
+    commands->passed = missing->passed;
+    if (is_moving) {
+        commands->moved_ms = now_ms;
+    } else if (now_ms - commands->moved_ms >= shard->events->patience_ms) {
+        commands->moved_ms = now_ms;
+        is_late = true;
+    }
+    if (is_first || is_late)
+        ty_log(is_late ? TY_LOG_WARN : TY_LOG_INFO, is_late ? "events.commands_missing" : "events.commands_awaited",
+               TY_KV("shard", "%u", shard->number), TY_KV("partition", "%s", missing->partition),
+               TY_KV("mark", "%" PRId64, missing->mark), TY_KV("end", "%" PRId64, missing->end),
+               TY_KV("message", "%s", is_late ? "no job is started before the intakes have read this partition to its end, and they do not come further"
+                                              : "no job is started before the intakes have read these topics to their ends"));
+    return is_late || (commands->has_hidden && now_ms - commands->looked_ms >= COMMANDS_HIDDEN_MS);
+}
+
+// A pause, a cancel or a delete that the store has lost is there again before anything is claimed, however long that takes.
+static void wait_for_commands(struct shard *shard, const struct ty_commands_missing *missing)
+{
+    shard->events->figures.commands_missing++;
+    if (!shard->commands.is_known || lose_patience(shard, missing))
+        read_on(shard, shard->known);
+    else
+        ty_loop_set_timer(shard->events->loop, &shard->commands.timer, COMMANDS_AGAIN_MS, tell_replayed, shard);
+}
+
+static void on_replayed(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing)
 {
     struct shard *shard = context;
     struct ty_events *events = shard->events;
@@ -84,9 +115,12 @@ static void on_replayed(void *context, const struct ty_err *err, enum ty_replaye
         return;
     }
     if (result == TY_REPLAYED_COMMANDS_MISSING) {
-        wait_for_commands(shard);
+        wait_for_commands(shard, missing);
         return;
     }
+    if (result == TY_REPLAYED_WITHOUT_COMMANDS)
+        ty_log(TY_LOG_WARN, "events.commands_waived", TY_KV("shard", "%u", shard->number),
+               TY_KV("message", "%s", "the operator has jobs start without commands that are missing"));
     ty_log(shard->restored ? TY_LOG_WARN : TY_LOG_INFO, "events.replayed", TY_KV("shard", "%u", shard->number),
            TY_KV("events", "%" PRIu64, shard->events_read), TY_KV("restored", "%" PRIu64, shard->restored));
     events->figures.replays++;
@@ -102,14 +136,13 @@ static void tell_replayed(void *context)
     if (shard->step != STEP_RESTORING)
         return;
     ty_events_hold(events);
-    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, shard->command_ends,
-                      shard->command_end_count, on_replayed, shard);
+    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, shard->commands.ends,
+                      shard->commands.is_known ? shard->commands.count : TY_ENDS_UNKNOWN, on_replayed, shard);
 }
 
 static void finish(struct shard *shard)
 {
     shard->step = STEP_RESTORING;
-    shard->commands_by_ms = 0;
     tell_replayed(shard);
 }
 
@@ -190,7 +223,7 @@ void ty_replay_on_read(struct shard *shard, struct ty_feed_order *order)
         if (order->marks[i] >= 0)
             marks[mark_count++] = (struct ty_event_mark){.partition = i, .next = order->marks[i]};
     if (order->is_at_end)
-        ty_replay_take_ends(shard, order);
+        take_ends(&shard->commands, order);
     shard->events_read += piece.count;
     events->figures.events_read += piece.count;
     shard->read = order;
@@ -242,10 +275,12 @@ bool ty_replay_start(struct shard *shard, const struct ty_outbox *outbox)
     if (back || (outbox->replay == TY_REPLAY_NONE && has_nothing(outbox) && is_behind(shard, outbox)))
         ty_state_need_replay(events->state, shard->number);
     shard->events_read = shard->restored = 0;
+    forget_ends(&shard->commands); // what was asked for since is not before them
     memset(shard->known, 0xff, sizeof shard->known); // -1
     memcpy(shard->known, outbox->marks, outbox->mark_count * sizeof *outbox->marks);
     if (!back && !is_behind(shard, outbox)) {
-        // Of an installation that is new, or a publisher that stopped in order, there is nothing to read.
+        // Of an installation that is new, or a publisher that stopped in order, there is nothing to read, unless the store says
+        // that claims wait: for where the commands end now.
         finish(shard);
     } else if (events->is_manual && outbox->replay != TY_REPLAY_ASKED && has_nothing(outbox)) {
         struct ty_err err;

@@ -260,14 +260,22 @@ void ty_patch_error(struct ty_buf *out, int grpc_code, const char *message)
     ty_buf_add_tag_bytes(out, META_ERROR_STATUS, status.data, status.len);
 }
 
+// A name comes by way of files that a job can write. One that is none would make the job unreadable, and every list that it is in.
+static void patch_name(struct ty_buf *out, uint32_t field, const char *name, size_t max_bytes)
+{
+    size_t len = strlen(name);
+    if (len <= max_bytes && ty_utf8_is_valid(name, len))
+        ty_buf_add_tag_bytes(out, field, name, len);
+}
+
 void ty_patch_model(struct ty_buf *out, const char *synced_model_id)
 {
-    ty_buf_add_tag_bytes(out, META_SYNCED_MODEL_ID, synced_model_id, strlen(synced_model_id));
+    patch_name(out, META_SYNCED_MODEL_ID, synced_model_id, SIZE_MAX);
 }
 
 void ty_patch_script_version(struct ty_buf *out, const char *version)
 {
-    ty_buf_add_tag_bytes(out, META_SCRIPT_VERSION, version, strlen(version));
+    patch_name(out, META_SCRIPT_VERSION, version, TY_LIMIT_NAME_BYTES);
 }
 
 static const char *name_at(const char *const *names, size_t count, size_t index)

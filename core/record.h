@@ -121,7 +121,8 @@ uint64_t ty_record_due_us(const struct ty_record *record);
 // When a PENDING job that was never claimed has waited as long as it may, µs since 1970; 0: it may for ever, or was claimed.
 uint64_t ty_record_wait_end_us(const struct ty_record *record);
 
-// Serialized partial TrainingJobMetadata for TY_TAIL_METADATA.
+// Serialized partial TrainingJobMetadata for TY_TAIL_METADATA. A message is repaired and cut; of a name that is no UTF-8, and a
+// version that is longer than one may be, nothing is added.
 void ty_patch_error(struct ty_buf *out, int grpc_code, const char *message);
 void ty_patch_model(struct ty_buf *out, const char *synced_model_id);
 void ty_patch_script_version(struct ty_buf *out, const char *version);

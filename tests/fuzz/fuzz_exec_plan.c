@@ -1,31 +1,15 @@
 // worker/exec: the plan of an attempt. "boot_id" entries are as they come, so that most plans with one are refused.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_dir.h"
 #include "worker/exec/exec.h"
-
-static void leave(void)
-{
-    unlink("plan");
-    char here[256];
-    if (getcwd(here, sizeof here))
-        rmdir(here);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static int fd = -1;
-    if (fd < 0) {
-        char dir[] = "/tmp/ty-fuzz-XXXXXX";
-        REQUIRE(mkdtemp(dir) && chdir(dir) == 0);
-        atexit(leave);
-        fd = open("plan", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    }
-    REQUIRE(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
     struct ty_exec_plan plan;
     char message[TY_EXEC_MESSAGE_BYTES] = "";
-    if (ty_exec_plan_read(&plan, message) < 0) {
+    fuzz_dir_enter("plan", data, size);
+    int rc = ty_exec_plan_read(&plan, message);
+    fuzz_dir_leave();
+    if (rc < 0) {
         REQUIRE(*message && memchr(message, 0, sizeof message));
     } else {
         REQUIRE(plan.step_count >= 1 && plan.step_count <= TY_EXEC_STEPS_MAX);

@@ -4,9 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/limits.h"
+#include "core/record.h"
 #include "core/wire.h"
 #include "tests/fuzz/fuzz.h"
+#include "viam/app/mltraining/v1/ml_training.pb-c.h"
 #include "worker/run/job_dir.h"
 #include "worker/run/stale_line.h"
 #include "worker/run/verdict.h"
@@ -97,13 +98,20 @@ static void read_ending(const struct ty_buf *text)
 // "key=value" lines: collected, prepared and whatever is to come. The key is the input's first line.
 static void read_field(const struct ty_buf *text)
 {
+    struct ty_err err;
     char *end = text->len ? memchr(text->data, '\n', text->len) : NULL;
     if (!end)
         return;
     char *key TY_FREE = strndup((const char *)text->data, (size_t)(end - (char *)text->data));
     struct ty_buf rest = {.data = (uint8_t *)end + 1, .len = text->len - (size_t)(end + 1 - (char *)text->data)};
     char *value TY_FREE = ty_job_dir_field(&rest, key);
-    REQUIRE(!value || (strlen(value) <= rest.len && !strchr(value, '\n')));
+    if (!value)
+        return;
+    REQUIRE(strlen(value) <= rest.len && !strchr(value, '\n'));
+    // What becomes of a version in the job's record can be read.
+    TY_BUF(patch);
+    ty_patch_script_version(&patch, value);
+    REQUIRE(ty_wire_check(&viam__app__mltraining__v1__training_job_metadata__descriptor, patch.data, patch.len, &err) == 0);
 }
 
 static void read_control(const uint8_t *data, size_t size)

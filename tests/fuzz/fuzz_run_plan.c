@@ -1,39 +1,16 @@
 // worker/run/plan: any record of the store is a job with a plan that the supervisor can read, or is refused.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "core/catalog.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_dir.h"
 #include "worker/exec/exec.h"
 #include "worker/run/plan.h"
-
-static void leave(void)
-{
-    char dir[128];
-    if (unlink("plan") == 0 && getcwd(dir, sizeof dir))
-        rmdir(dir);
-}
-
-static void enter(void)
-{
-    static bool is_in;
-    char dir[] = "/tmp/ty-fuzz-XXXXXX";
-    if (is_in)
-        return;
-    is_in = true;
-    REQUIRE(mkdtemp(dir) && chdir(dir) == 0);
-    atexit(leave);
-}
 
 static void read_back(const struct ty_buf *bytes)
 {
     struct ty_exec_plan plan;
     char message[TY_EXEC_MESSAGE_BYTES] = "";
-    int fd = open("plan", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    REQUIRE(fd >= 0 && write(fd, bytes->data, bytes->len) == (ssize_t)bytes->len);
-    close(fd);
+    fuzz_dir_enter("plan", bytes->data, bytes->len);
     int rc = ty_exec_plan_read(&plan, message);
+    fuzz_dir_leave();
     if (rc < 0)
         fprintf(stderr, "%s\n", message);
     REQUIRE(rc == 0);
@@ -53,7 +30,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ty_job job;
     struct ty_err err = {0};
     TY_BUF(plan);
-    enter();
     REQUIRE(catalog || ty_catalog_load(NULL, &catalog, &err) == 0);
     if (ty_record_decode(data, size, &record, &err) < 0)
         return 0;

@@ -365,6 +365,33 @@ static void replayed(const char *publisher)
     STATE_UNTIL(&client, done);
 }
 
+// An organization that may have no more jobs running is parked; that the events take one of them away puts it back, as an end does.
+static void a_job_that_the_events_take_away_makes_room(void **state)
+{
+    struct ty_apply limit = {.kind = TY_APPLY_RULE, .organization_id = "limit/few", .record = "1", .record_len = 1};
+    struct ty_id ids[2] = {ty_id_new(), ty_id_new()};
+    struct ty_token tokens[3] = {ty_token_new(), ty_token_new(), ty_token_new()};
+    struct state_claim claims[2];
+    bool done = false;
+    (void)state;
+    outbox_of("p", LEASE_MS);
+    state_apply(&client, &limit, 1, NULL);
+    for (int i = 0; i < 2; i++)
+        state_submit(&client, &ids[i], &(struct state_job){.organization = "few"});
+    assert_int_equal(state_claim(&client, 0, &tokens[0], 2, STATE_LEASE_MS, claims), 1);
+    assert_int_equal(state_claim(&client, 0, &tokens[1], 2, STATE_LEASE_MS, &claims[1]), 0);
+    struct ty_restore deletion = {.id = claims[0].id, .is_deleted = true, .version = 100};
+    ty_state_restore(client.state, 0, "p", TOPIC, 0, NULL, 0, &deletion, 1, on_restored, &done);
+    STATE_UNTIL(&client, done);
+    assert_int_equal(state_claim(&client, 0, &tokens[2], 2, STATE_LEASE_MS, &claims[1]), 1);
+    assert_false(ty_id_equal(&claims[0].id, &claims[1].id));
+    state_finish(&client, &claims[1], TY_FINISH_COMPLETED, TY_REASON_NONE);
+    limit.record_len = 0;
+    state_apply(&client, &limit, 1, NULL);
+    STATE_RAW(&client, NULL, "HDEL", "{ty:0}:m", "changed");
+    STATE_RAW(&client, NULL, "DEL", "{ty:0}:p", "{ty:0}:w", "{ty:0}:o", "{ty:0}:x");
+}
+
 // A publisher dies between the last piece that it has restored and the word that all is there: the next one has nothing to
 // restore, and readers must see another epoch all the same.
 static void a_replay_that_dies_before_its_end_is_ended_by_the_next(void **state)
@@ -506,6 +533,7 @@ int main(void)
         cmocka_unit_test(one_publisher_at_a_time),
         cmocka_unit_test(a_store_that_went_back_is_not_told),
         cmocka_unit_test(what_is_no_record_is_said_and_can_be_passed),
+        cmocka_unit_test(a_job_that_the_events_take_away_makes_room),
         cmocka_unit_test(a_replay_that_dies_before_its_end_is_ended_by_the_next),
         cmocka_unit_test(what_was_asked_of_a_restored_job_counts_by_organization),
         cmocka_unit_test(an_end_stands_when_kafka_has_it),

@@ -64,7 +64,8 @@ static void append_command(void)
         command.created_us = clock_us += 1 + walk_below(1000);
         command.priority = walk_by_chance(20) ? walk_below(8) : 0;
         command.submit = (struct model_submit){
-            .job = job, .body = ++generations[job], .organization = some_organization(job), .max_attempts = walk_below(5), .is_refused = walk_by_chance(2),
+            .job = job, .body = ++generations[job], .organization = some_organization(job), .pool = walk_below(MODEL_POOLS),
+            .max_attempts = walk_below(5), .is_refused = walk_by_chance(2),
             .wait = walk_by_chance(10) ? MODEL_WAIT_OVER : walk_by_chance(20) ? MODEL_WAIT_LONG : MODEL_WAIT_ANY,
             .ready = (7 - command.priority) * UINT64_C(1000000000000000) + command.created_us - UINT64_C(1577836800000000)};
         if (command.kind == TY_COMMAND_SUBMIT_CUSTOM)
@@ -216,9 +217,11 @@ static unsigned go_publish(void)
     return 1;
 }
 
-static unsigned go_claim(void)
+static unsigned go_claim(bool of_all_pools)
 {
-    struct call call = {.kind = CLAIM, .count = 1 + walk_below(MODEL_CLAIM_JOBS)};
+    unsigned first = walk_below(MODEL_POOLS);
+    struct call call = {.kind = CLAIM, .count = 1 + walk_below(MODEL_CLAIM_JOBS), .pools = {first, 1 - first},
+                        .pool_count = of_all_pools || walk_by_chance(50) ? MODEL_POOLS : 1};
     walk_draw_bytes(call.token.bytes);
     send_and_keep(&call);
     if (walk_by_chance(10))
@@ -240,7 +243,7 @@ static unsigned go_again(void)
 static unsigned go(void)
 {
     unsigned chance = walk_below(100);
-    return chance < 2 ? go_rule() : chance < 22 ? go_commands() : chance < 40 ? go_claim() : chance < 58 ? go_attempts(RENEW)
+    return chance < 2 ? go_rule() : chance < 22 ? go_commands() : chance < 40 ? go_claim(false) : chance < 58 ? go_attempts(RENEW)
            : chance < 76 ? go_attempts(FINISH) : chance < 82 ? go_attempts(SETTLED) : chance < 88 ? go_publish() : go_again();
 }
 
@@ -513,7 +516,7 @@ static void replay(void)
 static void drain(void)
 {
     do {
-        go_claim();
+        go_claim(true);
         walk_wait_all();
         drained += walk.claimed;
     } while (walk.claimed);
@@ -533,8 +536,12 @@ static void lift_all_rules(void)
 // Every job that is ready and belongs to nobody is claimed in the end.
 static void end_well(void)
 {
-    while (waits_for_events() || walk.model.must_replay)
-        replay();
+    do { // a claim finds out that the store went back
+        if (walk.model.must_replay)
+            replay();
+        go_claim(true);
+        walk_wait_all();
+    } while (walk.model.must_replay);
     end_waits();
     lift_all_rules();
     drain();

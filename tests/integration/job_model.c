@@ -100,7 +100,7 @@ enum ty_applied model_submit(struct model *model, struct model_site *site, const
     if (asked & TY_FLAG_DELETE)
         return TY_APPLY_NOOP;
     *job = (struct model_job){.exists = true, .state = TY_JOB_PENDING, .version = 1, .body = submit->body, .ready = submit->ready,
-                              .organization = submit->organization, .max_attempts = submit->max_attempts, .in_outbox = true,
+                              .organization = submit->organization, .pool = submit->pool, .max_attempts = submit->max_attempts, .in_outbox = true,
                               .in_nulls = old.in_nulls, .is_null_due = old.is_null_due};
     job->wait = submit->is_refused ? MODEL_WAIT_ANY : submit->wait;
     job->stamp = UINT64_C(1) << 63 | submit->ready; // the same submit once more has the same times
@@ -181,7 +181,7 @@ unsigned model_claim(struct model *model, struct model_site *site, const struct 
         }
         return count;
     }
-    for (int i; count < max && (i = model_next(model, count < taken_count ? (int)taken[count] : -1)) >= 0; count++) {
+    for (int i; count < max && (i = model_next(model, site, count < taken_count ? (int)taken[count] : -1)) >= 0; count++) {
         struct model_job *job = &model->jobs[i];
         job->state = TY_JOB_IN_PROGRESS;
         job->stage = TY_STAGE_CLAIMED;

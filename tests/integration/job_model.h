@@ -16,6 +16,7 @@
 #define MODEL_CLAIMS 1024  // remembered claims at most; the caller forgets old ones in time
 #define MODEL_ORGANIZATIONS 3
 #define MODEL_ANY MODEL_ORGANIZATIONS // all of them, or any
+#define MODEL_POOLS 2
 
 // What was added to a job's metadata last, by numbers of the caller's. 0: nothing.
 struct model_patch {
@@ -37,7 +38,7 @@ struct model_job {
     uint64_t stamp;    // names the last change, as `modified` does in the record; 0 for a tombstone
     struct ty_token token;
     unsigned body;     // which submit it is of
-    unsigned organization;
+    unsigned organization, pool;
     enum model_wait wait;
     uint8_t asked[MODEL_ORGANIZATIONS]; // of a tombstone: what one organization has asked only for its own job
     struct model_patch patch;
@@ -78,13 +79,14 @@ struct model_site {
     uint64_t last_stamp;
     bool backs_off;      // after a failure, for days: it ends only when the caller ends it
     unsigned client;     // which of them calls
+    unsigned pools[MODEL_POOLS], pool_count; // that its claim names, in this order
     uint64_t seen_tick[2]; // of each client, the latest tick that it knows of; 0: none
     uint64_t ticks;
 };
 
 // A job as its submit has it.
 struct model_submit {
-    unsigned job, body, organization;
+    unsigned job, body, organization, pool;
     uint32_t max_attempts;
     uint64_t ready;
     bool is_refused;
@@ -111,7 +113,7 @@ void model_set_rule(struct model *model, const struct model_rule *rule);
 unsigned model_room(const struct model *model, unsigned organization);
 // The job that a claim takes next, -1: there is none that it may take. Whose turn it is the store chooses: chosen, unless the model
 // says that this job may not be taken, or not yet.
-int model_next(const struct model *model, int chosen);
+int model_next(const struct model *model, const struct model_site *site, int chosen);
 
 // Which jobs the claim takes or, when the token claimed before, has. taken: those that the store gave.
 unsigned model_claim(struct model *model, struct model_site *site, const struct ty_token *token, unsigned max, uint32_t lease_ms,

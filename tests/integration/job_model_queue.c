@@ -23,26 +23,28 @@ unsigned model_room(const struct model *model, unsigned organization)
     return running < set - 1 ? set - 1 - running : 0;
 }
 
-// The first of an organization's ready jobs; -1: none.
-static int first_of(const struct model *model, unsigned organization)
+// The first of an organization's ready jobs in a pool; -1: none.
+static int first_of(const struct model *model, unsigned organization, unsigned pool)
 {
     int first = -1;
     for (int i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *job = &model->jobs[i];
-        if (job->state == TY_JOB_PENDING && job->organization == organization && !job->in_backoff && !model_is_overdue(job) &&
+        if (job->state == TY_JOB_PENDING && job->organization == organization && job->pool == pool && !job->in_backoff &&
+            !model_is_overdue(job) &&
             (first < 0 || job->ready < model->jobs[first].ready))
             first = i;
     }
     return first;
 }
 
-int model_next(const struct model *model, int chosen)
+int model_next(const struct model *model, const struct model_site *site, int chosen)
 {
     int next = -1;
-    for (unsigned o = 0; o < MODEL_ORGANIZATIONS; o++) {
-        int first = model_room(model, o) ? first_of(model, o) : -1;
-        if (first >= 0 && (next < 0 || first == chosen))
-            next = first;
-    }
+    for (unsigned p = 0; p < site->pool_count && next < 0; p++)
+        for (unsigned o = 0; o < MODEL_ORGANIZATIONS; o++) {
+            int first = model_room(model, o) ? first_of(model, o, site->pools[p]) : -1;
+            if (first >= 0 && (next < 0 || first == chosen))
+                next = first;
+        }
     return next;
 }

@@ -126,6 +126,7 @@ void state_record(struct state_client *client, const struct ty_id *id, const str
     request.dataset_id = (char *)(uintptr_t) "digits";
     request.model_name = (char *)(uintptr_t)(job->model_name ? job->model_name : "digits");
     request.model_version = (char *)(uintptr_t) "1";
+    request.container_version = (char *)(uintptr_t)(job->container ? job->container : "");
     request.registry_item_id = (char *)(uintptr_t) "acme:digits";
     if (job->options)
         options = *job->options;

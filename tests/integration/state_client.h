@@ -52,6 +52,7 @@ struct state_job {
     uint32_t max_attempts;    // 0: the site's default
     uint32_t priority;
     const char *model_name;   // NULL: "digits"; another name is another body
+    const char *container;    // NULL: the default, which is the pool of state_pool
     bool refused;             // stored as FAILED, as the intake does with an invalid submit
     const Trainyard__V1__JobOptions *options; // the rest of them, without max_attempts and priority; NULL: none
 };

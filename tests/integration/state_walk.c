@@ -71,6 +71,8 @@ static void on_claimed(void *context, const struct ty_err *err, const struct ty_
     walk_check(0, "jobs of one claim", count > MODEL_CLAIM_JOBS, 0);
     for (size_t i = 0; i < count; i++)
         taken[i] = walk_job_of(&jobs[i].id);
+    memcpy(walk.site.pools, call->pools, sizeof walk.site.pools);
+    walk.site.pool_count = call->pool_count;
     unsigned n = model_claim(&walk.model, &walk.site, &call->token, call->count, LEASE_MS, taken, (unsigned)count, must, &repeated);
     for (unsigned i = 0; i < n; i++)
         walk_note(must[i], "claim%s, model attempt %u", repeated ? " again" : "", walk.model.jobs[must[i]].attempt);
@@ -219,6 +221,11 @@ const char *walk_organization(unsigned organization)
     return names[organization];
 }
 
+const char *walk_pool(unsigned pool)
+{
+    return pool ? "null:1" : state_pool(walk.client);
+}
+
 const char *walk_publisher_name(int publisher)
 {
     return publisher ? "q" : "p";
@@ -260,7 +267,7 @@ static void send_commands(struct call *call)
         snprintf(model_name, sizeof model_name, "m%u", command->submit.body);
         Trainyard__V1__JobOptions options = TRAINYARD__V1__JOB_OPTIONS__INIT;
         options.max_wait_s = command->submit.wait == MODEL_WAIT_LONG ? UINT32_MAX : command->submit.wait == MODEL_WAIT_OVER;
-        struct state_job job = {.organization = walk_organization(command->submit.organization), .created_us = command->created_us, .priority = command->priority, .model_name = model_name,
+        struct state_job job = {.organization = walk_organization(command->submit.organization), .created_us = command->created_us, .priority = command->priority, .model_name = model_name, .container = walk_pool(command->submit.pool),
                                 .max_attempts = command->submit.max_attempts, .refused = command->submit.is_refused, .options = &options};
         state_record(walk.client, &walk.ids[command->job], &job, &records[i]);
         applies[i].record = records[i].data;
@@ -304,10 +311,12 @@ void walk_send(const struct call *like)
     struct call *call = ty_xmalloc(sizeof *call);
     *call = *like;
     walk.on_way++;
-    const char *pools[] = {"no such pool", state_pool(walk.client)};
+    const char *pools[1 + MODEL_POOLS] = {"no such pool"};
+    for (unsigned i = 0; i < call->pool_count; i++)
+        pools[1 + i] = walk_pool(call->pools[i]);
     switch (call->kind) {
     case APPLY: send_commands(call); break;
-    case CLAIM: ty_state_claim(walk.client->state, walk.shard, &call->token, "w", call->count, LEASE_MS, pools, 2, on_claimed, call); break;
+    case CLAIM: ty_state_claim(walk.client->state, walk.shard, &call->token, "w", call->count, LEASE_MS, pools, 1 + call->pool_count, on_claimed, call); break;
     case RENEW:
     case FINISH: send_attempts(call); break;
     case SETTLED: ty_state_settled(walk.client->state, walk.shard, call->settlings, call->count, on_settled, call); break;

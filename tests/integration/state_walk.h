@@ -57,6 +57,7 @@ struct call {
     bool is_marked;
     int64_t expected;
     struct ty_token token;
+    unsigned pools[MODEL_POOLS], pool_count;
     struct ty_renewal renewals[BATCH];
     struct ty_finish finishes[BATCH];
     struct model_patch patches[BATCH]; // of renewals and ends
@@ -109,6 +110,7 @@ unsigned walk_job_of(const struct ty_id *id);
 void walk_compare(void);
 
 const char *walk_organization(unsigned organization);
+const char *walk_pool(unsigned pool);
 // The name of a key of the walk's shard: valid until some more were named.
 const char *walk_key(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // What the metadata of a job must say after this patch, and the bytes of the patch.

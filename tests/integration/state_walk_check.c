@@ -165,7 +165,7 @@ void walk_add_patch(const struct model_patch *patch, struct ty_buf *out)
 
 // Of all, then for each organization.
 enum place { BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, LIMITED, PLACES };
-enum place_of { QUEUE, ENDED_OF, INDEX, PLACES_OF = INDEX + 7 };
+enum place_of { QUEUE, ENDED_OF = QUEUE + MODEL_POOLS, INDEX, PLACES_OF = INDEX + 7 };
 
 static bool places[PLACES][MODEL_JOBS];
 static bool places_of[MODEL_ORGANIZATIONS][PLACES_OF][MODEL_JOBS];
@@ -274,8 +274,11 @@ static void check_places(void)
         walk_check(i, "among the unlinked", places[UNLINKED][i], job->in_unlinked);
         for (unsigned o = 0; o < MODEL_ORGANIZATIONS; o++) {
             bool is_its = job->exists && job->organization == o;
-            if (!is_its || !model_is_overdue(job)) // a claim may have come upon it, or not
-                walk_check(i, "in the queue", places_of[o][QUEUE][i], is_its && is_pending && !job->in_backoff);
+            for (unsigned p = 0; p < MODEL_POOLS; p++) {
+                bool is_in_it = is_its && job->pool == p;
+                if (!is_in_it || !model_is_overdue(job)) // a claim may have come upon it, or not
+                    walk_check(i, "in the queue", places_of[o][QUEUE + p][i], is_in_it && is_pending && !job->in_backoff);
+            }
             walk_check(i, "among the ended of an organization", places_of[o][ENDED_OF][i], is_its && model_is_terminal(job));
             for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
                 walk_check(i, "in the index of a state", places_of[o][INDEX + s][i], is_its && job->state == (enum ty_job_state)s);
@@ -299,7 +302,8 @@ void walk_compare(void)
         ask_members(walk_key("%s", names[i]), places[i]);
     for (unsigned o = 0; o < MODEL_ORGANIZATIONS; o++) {
         const char *organization = walk_organization(o);
-        ask_members(walk_key("f:%s|%s", state_pool(walk.client), organization), places_of[o][QUEUE]);
+        for (unsigned p = 0; p < MODEL_POOLS; p++)
+            ask_members(walk_key("f:%s|%s", walk_pool(p), organization), places_of[o][QUEUE + p]);
         ask_members(walk_key("t:%s", organization), places_of[o][ENDED_OF]);
         for (int s = TY_JOB_PENDING; s <= TY_JOB_CANCELING; s++)
             ask_members(walk_key("s:%d:%s", s, organization), places_of[o][INDEX + s]);

@@ -308,6 +308,22 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void names_that_are_none_are_not_added(void **state)
+{
+    TY_BUF(patch);
+    char text[TY_LIMIT_NAME_BYTES + 2];
+    (void)state;
+    ty_patch_script_version(&patch, "1.\xff");
+    ty_patch_model(&patch, "acme/\xc3");
+    memset(text, 'v', sizeof text);
+    text[sizeof text - 1] = 0;
+    ty_patch_script_version(&patch, text);
+    assert_int_equal(patch.len, 0);
+    text[TY_LIMIT_NAME_BYTES] = 0;
+    ty_patch_script_version(&patch, text);
+    assert_true(patch.len > TY_LIMIT_NAME_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +332,7 @@ int main(void)
         cmocka_unit_test(the_queue_goes_by_priority_then_age),
         cmocka_unit_test(later_tail_entries_win_and_unknown_ones_are_skipped),
         cmocka_unit_test(the_last_back_off_counts_while_the_job_is_pending),
+        cmocka_unit_test(names_that_are_none_are_not_added),
         cmocka_unit_test(a_wait_that_has_a_limit_is_in_the_tail),
         cmocka_unit_test(bytes_that_are_no_record),
         cmocka_unit_test(names_are_there_for_every_number),

@@ -10,6 +10,8 @@ local argv, results, queued = ARGV, {}, false
 local QUEUE = K .. 'f:'
 local horizon_ms = tonumber(ARGV[7])
 local oldest = horizon_ms > 0 and now_us() - horizon_ms * 1000 or 0
+local back = redis.call('HMGET', K .. 'm', 'back_at', 'back_lease')
+local back_at, back_lease = tonumber(back[1] or 0), tonumber(back[2] or 0)
 
 -- Puts a record that was just stored into its index and the outbox, and a job that can run into its queue.
 local function enter(id, h, record)
@@ -18,7 +20,8 @@ local function enter(id, h, record)
         redis.call('ZADD', K .. 's:' .. h.state .. ':' .. org_of(h, record), int(h.created), id)
     end
     if h.state == PENDING then
-        enqueue(id, h, record)
+        -- A submit that comes late to a store that was brought back: who knows that the job has run has a lease to say so.
+        enqueue(id, h, record, h.created < back_at and now_us() + back_lease or nil)
         queued = true
     else
         redis.call('ZADD', K .. 'e', int(h.ended), id)
@@ -51,7 +54,7 @@ local at, last = 8, #argv
 while at <= last do
     local count = tonumber(argv[at])
     local jobs, indexes = at + 2, at + 2 + 2 * count
-    local fresh = tonumber(argv[at + 1]) >= oldest and redis.call('MSETNX', unpack(argv, jobs, indexes - 1)) == 1
+    local fresh = tonumber(argv[at + 1]) >= math.max(oldest, back_at) and redis.call('MSETNX', unpack(argv, jobs, indexes - 1)) == 1
     at = indexes + 1
     for _ = 1, tonumber(argv[indexes]) do
         local key, stop = argv[at], at + 1 + tonumber(argv[at + 1])

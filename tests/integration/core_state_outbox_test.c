@@ -1,4 +1,5 @@
 // The outbox: every change stands in it until Kafka has it, and what became of an attempt stands when it does.
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -418,6 +419,32 @@ static void a_replay_that_dies_before_its_end_is_ended_by_the_next(void **state)
     STATE_RAW(&client, NULL, "DEL", "{ty:0}:p", "{ty:0}:w");
 }
 
+// The store was brought back, and only then a submit of before is read again: whoever has run the job has a lease to say so.
+static void a_submit_that_comes_late_waits_for_who_may_have_run_it(void **state)
+{
+    struct ty_id late = ty_id_new(), later = ty_id_new();
+    struct state_claim known = {.id = late, .attempt = 1};
+    char back_at[24];
+    (void)state;
+    outbox_of("p", LEASE_MS);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "events/0", "1");
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "needed");
+    replayed("p");
+    uint64_t back_us = fact("back_at") - UINT64_C(2000) * LEASE_MS; // that was two leases ago
+    snprintf(back_at, sizeof back_at, "%" PRIu64, back_us);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "back_at", back_at);
+    uint64_t before_us = ty_clock_wall_us();
+    assert_int_equal(state_submit(&client, &late, &(struct state_job){.created_us = back_us - 1}), TY_APPLIED);
+    uint64_t due_us = strtoull(STATE_RAW(&client, &late, "ZSCORE", "{ty:0}:d", "%").text, NULL, 10);
+    assert_true(due_us >= before_us + UINT64_C(1000) * LEASE_MS);
+    assert_int_equal(settled(&known, false), TY_SETTLED_TELL_AGAIN);
+    assert_int_equal(state_submit(&client, &later, &(struct state_job){.created_us = back_us}), TY_APPLIED);
+    state_claim_one(&client, &later, LEASE_MS); // and nothing else
+    state_control(&client, TY_COMMAND_DELETE, &late);
+    STATE_RAW(&client, NULL, "HDEL", "{ty:0}:m", "back_at", "back_lease");
+    STATE_RAW(&client, NULL, "DEL", "{ty:0}:p", "{ty:0}:w", "{ty:0}:o", "{ty:0}:l", "{ty:0}:d");
+}
+
 // A lost store gets a cancel again before the events bring its job: it counts when it is of the job's organization, or of any.
 static void what_was_asked_of_a_restored_job_counts_by_organization(void **state)
 {
@@ -535,6 +562,7 @@ int main(void)
         cmocka_unit_test(what_is_no_record_is_said_and_can_be_passed),
         cmocka_unit_test(a_job_that_the_events_take_away_makes_room),
         cmocka_unit_test(a_replay_that_dies_before_its_end_is_ended_by_the_next),
+        cmocka_unit_test(a_submit_that_comes_late_waits_for_who_may_have_run_it),
         cmocka_unit_test(what_was_asked_of_a_restored_job_counts_by_organization),
         cmocka_unit_test(an_end_stands_when_kafka_has_it),
         cmocka_unit_test(who_gave_back_waits_for_kafka_or_the_next),

@@ -222,6 +222,8 @@ class Worker(Process):
             words += ["--role", name]
         if broker:
             words += ["--kafka-brokers", broker.address, "--topic-prefix", broker.prefix]
+        else: # as a publisher of events says of a new installation
+            redis.ask("HSET", "{ty:0}:m", "replay", "done")
         super().__init__(f"worker-{Worker.serial}", words + list(extra), directory)
         self.wait_for(ready.exists, "is not ready")
 

@@ -33,7 +33,7 @@ local is_least = #turns > LIMIT and (is_before or rank > 0)
 local cap = cap_of(org)
 local state = redis.call('HGET', K .. 'm', 'replay')
 local why = 'queued'
-if state == 'needed' or state == 'asked' or is_coming_back(now_us()) then
+if state == 'needed' or state == 'asked' then
     why = 'store_rebuild'
 elseif is_paused('*') then
     why = 'fleet_paused'
@@ -41,5 +41,7 @@ elseif is_paused(org) then
     why = 'organization_paused'
 elseif cap > 0 and running_of(org) >= cap then
     why = 'organization_limit'
+elseif is_coming_back(now_us()) then
+    why = 'store_rebuild'
 end
 return { why, position, 0, cap, is_least and 1 or 0 }

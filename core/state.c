@@ -310,10 +310,17 @@ static void on_whether_whole(void *context, const struct ty_redis_reply *reply, 
 {
     struct ty_call *call = context;
     struct ty_err err;
-    bool is_partial = reply && reply->type == TY_REDIS_BYTES && (!strcmp(reply->bytes, "needed") || !strcmp(reply->bytes, "asked"));
+    if (ty_state_check_array(reply, cause, 2, &err) < 0) {
+        call->fn.get(call->context, &err, NULL);
+        free(call);
+        return;
+    }
+    const struct ty_redis_reply *replay = &reply->items[0];
+    bool is_partial = reply->items[1].type == TY_REDIS_BYTES ||
+                      (replay->type == TY_REDIS_BYTES && (!strcmp(replay->bytes, "needed") || !strcmp(replay->bytes, "asked")));
     if (is_partial)
         ty_err_set(&err, TY_EUNAVAILABLE, "the job store is being made again from Kafka; whether there is such a job is not known yet");
-    call->fn.get(call->context, is_partial ? &err : reply ? NULL : cause, NULL);
+    call->fn.get(call->context, is_partial ? &err : NULL, NULL);
     free(call);
 }
 
@@ -321,9 +328,9 @@ static void ask_whether_whole(struct ty_call *call)
 {
     char key[24];
     ty_state_meta_key(call->state, call->shard, key);
-    const char *argv[] = {"HGET", key, "replay"};
-    size_t lens[] = {4, strlen(key), 6};
-    ty_redis_command(call->state->redis, 3, argv, lens, on_whether_whole, call);
+    const char *argv[] = {"HMGET", key, "replay", "submits"};
+    size_t lens[] = {5, strlen(key), 6, 7};
+    ty_redis_command(call->state->redis, 4, argv, lens, on_whether_whole, call);
 }
 
 static void on_got(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)

@@ -1,10 +1,26 @@
 #!lua flags=allow-oom
--- Held jobs end: cancels that nobody who may have had the job has spoken for in time, and what the lease clock has ended. Each is
+-- Held jobs end, and the store may know again which jobs there are: cancels that nobody who may have had the job has spoken for in time, and what the lease clock has ended. Each is
 -- disowned first (see `disown`), and ends when Kafka knows that. ARGV: prefix, publisher, tombstone_ms, limit.
 -- Answer: {how many ended, (id, latest attempt) of each...}: the caller removes the logs, or where the attempt is negative has them say
 -- that no other comes. {0} while the store is being brought back, for a lease after that, and when another publisher has the lease.
 local ttl_ms, now, out = ARGV[3], now_us(), { 0 }
-if redis.call('GET', K .. 'p') ~= ARGV[2] or must_wait(0) or is_coming_back(now) then return out end
+local SUBMITS_US = 3600 * 1000000
+
+-- Whether the submits are here that the store lacked when it was brought back. Not for ever: retention may have taken them.
+local function look_for_submits()
+    local due = redis.call('HGET', K .. 'm', 'submits')
+    if not due then return end
+    local since, ends = string.match(due, '^(%d+)(.*)$')
+    local is_late = now - tonumber(since) > SUBMITS_US
+    for partition, stop in string.gmatch(ends, '(%S+) (%d+)') do
+        if not is_late and tonumber(redis.call('HGET', K .. 'w', partition) or 0) < tonumber(stop) then return end
+    end
+    redis.call('HDEL', K .. 'm', 'submits')
+end
+
+if redis.call('GET', K .. 'p') ~= ARGV[2] or must_wait(0) then return out end
+look_for_submits()
+if is_coming_back(now) then return out end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'h', '-inf', int(now), 'LIMIT', 0, ARGV[4])) do
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)

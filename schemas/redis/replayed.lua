@@ -2,21 +2,27 @@
 -- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms, then partitions of
 -- command topics and where they ended, or '?': that was not looked for. Answer: {1}, or {0} when another publisher has the lease, or
 -- {2, partition, its watermark, its end, all their watermarks together} when claims have waited and must wait on, since not all of
--- these commands are here yet (rules of the queues, cancels, deletes), or {2} since it is not known where they end, or {3}: as 1, and
+-- these commands are here yet (rules of the queues, cancels, deletes; submits are not waited for), or {2} since it is not known where they end, or {3}: as 1, and
 -- the operator has it go on without them (`rebuild`).
 local meta = K .. 'm'
 if redis.call('GET', K .. 'p') ~= ARGV[2] then return { 0 } end
 local waited = redis.call('HGET', meta, 'replay') ~= 'done'
-local missing, passed = nil, 0
+local missing, passed, submits = nil, 0, {}
 if waited and ARGV[4] == '?' then return { 2 } end
 for i = 4, waited and #ARGV or 0, 2 do
     local mark, stop = tonumber(redis.call('HGET', K .. 'w', ARGV[i]) or 0), tonumber(ARGV[i + 1])
-    passed = passed + mark
-    if mark < stop and not missing then missing = { ARGV[i], mark, stop } end
+    local is_submit = string.sub(ARGV[i], 1, 7) == 'submit/'
+    if not is_submit then passed = passed + mark end
+    if mark < stop and is_submit then
+        submits[#submits + 1] = ARGV[i] .. ' ' .. ARGV[i + 1]
+    elseif mark < stop and not missing then missing = { ARGV[i], mark, stop } end
 end
 local is_waived = missing and redis.call('HGET', meta, 'waived')
 if missing and not is_waived then return { 2, missing[1], missing[2], missing[3], passed } end
 redis.call('HDEL', meta, 'waived')
+-- Until they are here it is not said of a job that there is none (`held` looks).
+if waited then redis.call('HDEL', meta, 'submits') end
+if #submits > 0 then redis.call('HSET', meta, 'submits', int(now_us()) .. ' ' .. table.concat(submits, ' ')) end
 -- Whether anything ever became of a job here: else there is nothing that a store could have forgotten.
 local function has_events()
     local marks = redis.call('HGETALL', K .. 'w')

@@ -248,6 +248,46 @@ static void claims_wait_a_lease(void **state)
     state_claim_one(&client, &id, STATE_LEASE_MS);
 }
 
+static void on_got(void *context, const struct ty_err *err, const struct ty_record *record)
+{
+    assert_null(record);
+    *(int *)context = err ? (int)err->code : TY_OK;
+}
+
+static int code_of(const struct ty_id *id)
+{
+    int code = -1;
+    ty_state_get(client.state, id, on_got, &code);
+    STATE_UNTIL(&client, code >= 0);
+    return code;
+}
+
+// Nobody is told that there is no such job before the submits are here, which nothing else waits for.
+static void a_job_that_is_not_there_may_come_yet(void **state)
+{
+    static const struct ty_topic_end ends[] = {{"cancel/0", 3}, {"submit/0", 20}, {"submit/2", 7}};
+    struct ty_id id = ty_id_new();
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    set_replay("needed");
+    assert_int_equal(code_of(&id), TY_EUNAVAILABLE);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "cancel/0", "3", "submit/2", "6", "submit/0", "5");
+    assert_int_equal(replayed(ends, 3), TY_REPLAYED);
+    end_held("p");
+    assert_int_equal(code_of(&id), TY_EUNAVAILABLE);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "submit/0", "21");
+    end_held("p");
+    assert_int_equal(code_of(&id), TY_EUNAVAILABLE);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "submit/2", "7");
+    end_held("p");
+    assert_int_equal(code_of(&id), TY_OK);
+    // Not for ever.
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "submits", "1000000 submit/2 8");
+    assert_int_equal(code_of(&id), TY_EUNAVAILABLE);
+    end_held("p");
+    assert_int_equal(code_of(&id), TY_OK);
+}
+
 static void claims_wait_for_what_was_asked_before(void **state)
 {
     static const struct ty_topic_end ends[] = {{"cancel/3", 10}, {"settings/0", 2}};
@@ -322,6 +362,7 @@ int main(void)
         cmocka_unit_test(when_nobody_has_it_it_ends_after_a_lease),
         cmocka_unit_test(a_new_job_is_not_held),
         cmocka_unit_test(claims_wait_a_lease),
+        cmocka_unit_test(a_job_that_is_not_there_may_come_yet),
         cmocka_unit_test(claims_wait_for_what_was_asked_before),
         cmocka_unit_test(the_operator_may_do_without),
     };

@@ -1,5 +1,5 @@
-// Where the topics end whose commands must be in a store that was brought back before it starts a job again: behind the last record
-// that an intake reads. What Kafka calls the end may lie further: the marks of transactions of foreign writers, and what they took
+// Where the topics end whose commands must be in a store that was brought back before it starts a job again, and those without which it
+// does not know yet which jobs there are: behind the last record that an intake reads. What Kafka calls the end may lie further: the marks of transactions of foreign writers, and what they took
 // back, are no records, and compaction and retention leave holes. So the topics are read backwards from there.
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #define FIRST_STEP 1 // almost always the last offset is a record's
 #define STEP_GROWTH 16
 
-static const char *const topics[] = {"settings", "delete", "cancel"};
+static const char *const topics[] = {"settings", "delete", "cancel", "submit"};
 #define TOPICS (sizeof topics / sizeof *topics)
 
 // A partition that has something.

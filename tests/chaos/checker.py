@@ -180,8 +180,9 @@ class Checker:
             self.complain("lost", job.id, "it FAILED, and nothing in it can")
 
     def check_replies(self, job, final):
-        """The first end that a client was told of stands: it is never another one. What was before may be shown while the store
-        comes back, and where it had to be done once more."""
+        """The first end that a client was told of stands: it is never another one, but where the store forgot it, the worker that
+        knows it was away, and the job has no other attempt. What was before may be shown while the store comes back, and where it
+        had to be done once more."""
         ended = None
         for reply in self.replies[job.id]:
             if ended is None:
@@ -190,12 +191,19 @@ class Checker:
             elif reply.status == NOT_FOUND and job.delete_asked and reply.answered >= job.delete_asked:
                 continue
             elif reply.status != ended.status:
+                if reply.status == FAILED and self.is_given_up(job, ended, reply.asked):
+                    ended = reply
+                    continue
                 is_before = reply.status not in TERMINAL and reply.status != NOT_FOUND
                 if not is_before or not (self.is_shown_late(ended, reply) or self.may_be_forgotten(job, ended, reply.asked)):
                     self.complain("changed", job.id, f"a client was told {NAMES[ended.status]}, and later {NAMES[reply.status]}")
                     return
         if ended and final not in (ended.status, None) and not (final == NOT_FOUND and job.delete_asked):
             self.complain("changed", job.id, f"a client was told {NAMES[ended.status]}, and at the end it is {NAMES[final]}")
+
+    def is_given_up(self, job, ended, until):
+        """Its last attempt was lost with what its worker knew."""
+        return bool(job.max_attempts) and self.may_be_forgotten(job, ended, until)
 
     def check_cancel(self, job, final):
         """A job that does not end by itself can only have ended by its cancel. One that does may have been quicker; but no job is

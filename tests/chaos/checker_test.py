@@ -273,6 +273,30 @@ class CheckerTest(unittest.TestCase):
         made.wipes = [("w2", 1002.8)]
         self.expect(made, "double")
 
+    def test_the_last_attempt_was_lost_with_the_end_that_its_worker_told(self):
+        def lost():
+            made = fragile()
+            made.replies[2].status = COMPLETED
+            made.replies.append(checker.Reply("j", 1010.0, 1010.1, FAILED))
+            made.witnesses.append(checker.Witness("j", "end", 1, FENCE, 1002.0, "w1"))
+            made.feed[2].seen = 1009.0
+            made.outages = [checker.Outage(1003.0, 1005.0, 1001.5)]
+            made.away = [checker.Away("w1", 1003.5, 1008.0, "worker_killed")]
+            return made
+        self.expect(lost())
+        made = lost()
+        made.away = []
+        self.expect(made, "changed")
+        made = lost()
+        made.outages = []
+        self.expect(made, "changed")
+        made = lost()
+        made.jobs[0].max_attempts = 0  # it has more
+        self.expect(made, "changed")
+        made = lost()
+        made.replies.append(checker.Reply("j", 1011.0, 1011.1, COMPLETED))
+        self.expect(made, "changed")
+
     def test_an_end_that_kafka_knows_is_not_forgotten(self):
         made = again()
         made.feed.insert(2, told(3, COMPLETED, 1, FENCE, seen=1002.9))

@@ -45,7 +45,7 @@ local function empty_older_queue(pool)
     for i = 1, #popped, 2 do found[#found + 1] = popped[i] end
     for i, raw in ipairs(fetch(found)) do
         local h = raw and decode(raw)
-        if h and h.state == PENDING then make_ready(found[i], h, raw) end
+        if h and h.state == PENDING and not is_disowned(h) then make_ready(found[i], h, raw) end
     end
 end
 
@@ -54,6 +54,10 @@ local function take(ids, orgs)
     for i, raw in ipairs(fetch(ids)) do
         local id, h = ids[i], raw and decode(raw)
         local to = h and T.claim[h.state]
+        if to and is_disowned(h) then -- a program of before that brought it back from its event
+            end_when_known(id, now)
+            to = nil
+        end
         if to and is_wait_over(h, raw, now) then
             -- The lease clock's to end, also where the store went back to before it did. A program from before that index, which
             -- brought the job back from its event, did not put it there.

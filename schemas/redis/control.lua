@@ -51,7 +51,7 @@ for i = 7, #ARGV, 3 do
             end
         else
             local flags = bit.bor(h.flags, flag)
-            if T.cancel[h.state] or flags ~= h.flags then
+            if (T.cancel[h.state] and not is_disowned(h)) or flags ~= h.flags then
                 h.flags, result = flags, 1
                 raw = cancel(id, h, raw, now)
                 if terminal(h.state) and kind == 'd' then

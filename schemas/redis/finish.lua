@@ -28,11 +28,11 @@ for n, id in ipairs(ids) do
     seen[id] = true
     local result = 3
     if not raw then
-        result = 4
+        result = is_coming and 6 or 4
     else
         local h = decode(raw)
         if h.state == 0 then
-            result = has(h.flags, FLAG_DELETE) and 2 or 4
+            result = has(h.flags, FLAG_DELETE) and 2 or (is_coming and 6 or 4)
         elseif is_disowned(h) then
             result = 3
         elseif is_coming then

@@ -21,16 +21,15 @@ end
 if redis.call('GET', K .. 'p') ~= ARGV[2] or must_wait(0) then return out end
 look_for_submits()
 if is_coming_back(now) then return out end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'h', '-inf', int(now), 'LIMIT', 0, ARGV[4])) do
+-- Those that are disowned.
+for _, id in ipairs(redis.call('ZRANGE', K .. 'z', 0, ARGV[4] - 1)) do
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)
-    if not h or not (h.state == CANCELING or is_disowned(h)) then
-        redis.call('ZREM', K .. 'h', id)
-    elseif not is_disowned(h) then
-        disown(id, h, raw, REASON_NO_ATTEMPT_LEFT, now)
+    if not h or not is_disowned(h) then
+        redis.call('ZREM', K .. 'z', id)
     elseif not redis.call('ZSCORE', K .. 'o', id) then
         local from, extra = h.state, ''
-        redis.call('ZREM', K .. 'h', id)
+        redis.call('ZREM', K .. 'z', id)
         if from == CANCELING then
             h.reason = REASON_CANCELED
         elseif h.reason == REASON_WAIT_LIMIT then
@@ -52,5 +51,12 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'h', '-inf', int(now), 'LIM
             out[#out + 1] = -h.attempt
         end
     end
+end
+-- Cancels that were held long enough.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'h', '-inf', int(now), 'LIMIT', 0, ARGV[4])) do
+    redis.call('ZREM', K .. 'h', id)
+    local raw = redis.call('GET', K .. 'j:' .. id)
+    local h = raw and decode(raw)
+    if h and h.state == CANCELING and not is_disowned(h) then disown(id, h, raw, REASON_NO_ATTEMPT_LEFT, now) end
 end
 return out

@@ -13,7 +13,7 @@ if is_wait_over(h, raw, now_us()) then return { 'wait_limit', 0, 0, 0 } end
 local rank = redis.call('ZRANK', queue_of(pool, org), id)
 if not rank then
     due = tonumber(redis.call('ZSCORE', K .. 'd', id) or 0)
-    if due > 0 then return { 'back_off', 0, due, 0 } end
+    if due > 0 then return { h.attempt > 0 and 'back_off' or 'store_rebuild', 0, due, 0 } end -- see enqueue
     return { 'queued', 0, 0, 0 }
 end
 

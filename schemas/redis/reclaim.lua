@@ -56,7 +56,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', K .. 'd', '-inf', int(now), 'LIM
     redis.call('ZREM', K .. 'd', id)
     local raw = redis.call('GET', K .. 'j:' .. id)
     local h = raw and decode(raw)
-    if h and h.state == PENDING then
+    if h and h.state == PENDING and not is_disowned(h) then
         redis.call('ZREM', K .. 'q:' .. pool_of(h, raw), id) -- where a program before the rotation may have put it meanwhile
         make_ready(id, h, raw)
         queued = true

@@ -4,8 +4,8 @@
 -- Answer: {0} when another publisher has the lease, else {1, how many jobs changed, (id, latest attempt) of each job that was
 -- removed...}: the caller removes their logs.
 --
--- Which one wins when record and event differ: an end that Kafka knows; else an end that the record has; else the later fence; else the
--- higher version, and of two with the same one the event. A cancel or delete that either of them knows counts.
+-- Which one wins when record and event differ: an end that Kafka knows; else an end that the record has; else that no attempt has
+-- the job any more; else the later fence; else the higher version, and of two with the same one the event. A cancel or delete that either of them knows counts.
 if redis.call('GET', K .. 'p') ~= ARGV[2] then return { 0 } end
 local ttl_ms, topic, now, queued = ARGV[3], ARGV[4], now_us(), false
 local RELINK_US = 86400 * 1000000
@@ -27,7 +27,9 @@ end
 
 local function list(id, h, raw)
     if h.org_len > 0 then redis.call('ZADD', K .. 's:' .. h.state .. ':' .. org_of(h, raw), int(h.created), id) end
-    if is_disowned(h) or (h.state == CANCELING and h.lease_ms == 0) then
+    if is_disowned(h) then
+        end_when_known(id, now)
+    elseif h.state == CANCELING and h.lease_ms == 0 then
         hold(id, now)
     elseif h.state == PENDING then
         enqueue(id, h, raw)
@@ -101,9 +103,13 @@ local function restore(id, record)
     local raw = redis.call('GET', K .. 'j:' .. id)
     local old, new = raw and decode(raw), decode(record)
     if old and old.state == 0 and has(old.flags, FLAG_DELETE) and old.version > new.version then return false end
-    if old and old.version == new.version and old.state == new.state and old.modified == new.modified then return false end
+    if old and old.version == new.version and old.state == new.state and old.modified == new.modified then
+        if is_disowned(old) then end_when_known(id, now) end -- a program of before that index may have listed it elsewhere
+        return false
+    end
     if old and old.state ~= 0 and not terminal(new.state) then
-        local is_later = old.fence > new.fence or (old.fence == new.fence and old.version > new.version)
+        local is_later = not is_disowned(new) and
+            (old.fence > new.fence or (old.fence == new.fence and old.version > new.version))
         if terminal(old.state) or is_later then
             if old.version > new.version then return false end
             old.version = new.version -- behind the event, for whoever reads the feed

@@ -228,6 +228,7 @@ static void a_cancel_changes_nothing(void **state)
     assert_int_equal(state_get(&client, &id).state, TY_JOB_PENDING);
     assert_int_equal(end_held(), 0);
     struct sent sent = publish();
+    assert_int_equal(state_control(&client, TY_COMMAND_CANCEL, &id), TY_APPLY_NOOP); // however often: it does not wait longer for that
     assert_int_equal(end_held(), 1);
     assert_int_equal(state_get(&client, &id).state, TY_JOB_FAILED);
     state_check(&client, &id, "acme");
@@ -262,6 +263,28 @@ static void a_wait_that_is_over_is_told_when_kafka_knows(void **state)
     assert_int_equal(view.reason, TY_REASON_WAIT_LIMIT);
     assert_string_equal(view.error, "waited 1 s for a worker, as long as max_wait allows");
     state_check(&client, &id, "acme");
+    ty_buf_done(&sent.bytes);
+}
+
+// A program from before this brought it back from its event: it stands in its queue. Nobody takes it, and it ends.
+static void an_older_publisher_has_listed_it_as_ready(void **state)
+{
+    struct ty_id id;
+    struct ty_token token = ty_token_new();
+    struct state_claim other;
+    (void)state;
+    set_up_store();
+    struct state_claim claim = start(&id, 1);
+    state_lose(&client, &claim);
+    char *queue TY_FREE = ty_xasprintf("{ty:0}:f:%s|acme", state_pool(&client)), *rotation TY_FREE = ty_xasprintf("{ty:0}:r:%s", state_pool(&client));
+    STATE_RAW(&client, &id, "ZREM", "{ty:0}:z", "%");
+    STATE_RAW(&client, &id, "ZADD", queue, "0", "%");
+    STATE_RAW(&client, NULL, "ZADD", rotation, "0", "acme");
+    assert_int_equal(state_claim(&client, 0, &token, 1, STATE_LEASE_MS, &other), 0);
+    state_check(&client, &id, "acme");
+    struct sent sent = publish();
+    assert_int_equal(end_held(), 1);
+    assert_int_equal(state_get(&client, &id).state, TY_JOB_FAILED);
     ty_buf_done(&sent.bytes);
 }
 
@@ -309,6 +332,7 @@ int main(void)
         cmocka_unit_test(it_stands_when_the_store_goes_back),
         cmocka_unit_test(a_cancel_changes_nothing),
         cmocka_unit_test(a_wait_that_is_over_is_told_when_kafka_knows),
+        cmocka_unit_test(an_older_publisher_has_listed_it_as_ready),
         cmocka_unit_test(why_it_waits_is_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

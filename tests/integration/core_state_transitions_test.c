@@ -159,7 +159,7 @@ static void end_disowned(struct job *job)
         STATE_RAW(&client, &job->id, "ZREM", "{ty:0}:l", "%");
         STATE_RAW(&client, &job->id, "EVAL", "return redis.call('SETRANGE', KEYS[1], 3, string.char(20))", "1", "{ty:0}:j:%");
     }
-    STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:h", "1", "%");
+    STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:z", "1", "%");
     STATE_RAW(&client, NULL, "DEL", "{ty:0}:o"); // Kafka knows
     STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
     ty_state_end_held(client.state, 0, "p", on_held, &done);

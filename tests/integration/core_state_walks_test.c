@@ -391,12 +391,15 @@ static void go_held(void)
               "for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], 9e15, m) end return 1", "1",
               walk_key("h"));
     for (unsigned i = 0; i < MODEL_JOBS && !waits; i++)
-        if (walk.model.jobs[i].is_held && walk_by_chance(50)) {
-            STATE_RAW(walk.client, &walk.ids[i], "ZADD", walk_key("h"), "XX", "1", "%");
+        if (model_is_disowned(&walk.model.jobs[i])) {
             bool ends = model_end_held(&walk.model, &walk.site, i);
-            walk_note(i, "nobody had it: %d", ends);
+            walk_note(i, "nobody has it: %d", ends);
             first = must ? first : i;
             must += ends;
+        } else if (walk.model.jobs[i].is_held && walk_by_chance(50)) {
+            STATE_RAW(walk.client, &walk.ids[i], "ZADD", walk_key("h"), "XX", "1", "%");
+            model_end_held(&walk.model, &walk.site, i);
+            walk_note(i, "nobody had it");
         }
     walk.on_way++;
     ty_state_end_held(walk.client->state, walk.shard, walk_publisher_name(walk.model.publisher == 1), on_held, &ended);

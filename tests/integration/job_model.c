@@ -24,7 +24,7 @@ static bool same_token(const struct ty_token *a, const struct ty_token *b)
 }
 
 // No attempt has it any more: it ends when Kafka knows that.
-static bool is_disowned(const struct model_job *job)
+bool model_is_disowned(const struct model_job *job)
 {
     return ((job->state == TY_JOB_PENDING || job->state == TY_JOB_CANCELING) && job->reason == TY_REASON_NO_ATTEMPT_LEFT) ||
            (job->state == TY_JOB_PENDING && (job->reason == TY_REASON_QUARANTINED || job->reason == TY_REASON_WAIT_LIMIT));
@@ -32,12 +32,12 @@ static bool is_disowned(const struct model_job *job)
 
 static bool is_owner(const struct model_site *site, const struct model_job *job, const struct ty_token *token, uint32_t attempt)
 {
-    return job->attempt == attempt && !is_disowned(job) && (site->ignores_tokens || same_token(&job->token, token));
+    return job->attempt == attempt && !model_is_disowned(job) && (site->ignores_tokens || same_token(&job->token, token));
 }
 
 static bool is_restored_owner(const struct model_job *job, uint32_t attempt, uint64_t fence)
 {
-    return !is_disowned(job) && same_token(&job->token, &no_token) && attempt > 0 && job->attempt == attempt && job->fence == fence;
+    return !model_is_disowned(job) && same_token(&job->token, &no_token) && attempt > 0 && job->attempt == attempt && job->fence == fence;
 }
 
 static bool was_given_back(const struct model_job *job)
@@ -75,10 +75,9 @@ static void disown(struct model_site *site, struct model_job *job, unsigned reas
 static void cancel(const struct model *model, struct model_site *site, struct model_job *job)
 {
     bool is_unsure = model->must_replay || (model->has_been_back && job->version == 1); // in a walk all jobs are of long ago
-    if (is_disowned(job)) {
-        bool is_held = job->is_held;
+    if (model_is_disowned(job)) {
         change(site, job);
-        job->is_held = is_held;
+        job->is_held = true;
         return;
     }
     if (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS) {
@@ -164,7 +163,7 @@ enum ty_applied model_control(struct model *model, struct model_site *site, unsi
         forget(job);
         return TY_APPLY_DELETED;
     }
-    if (job->state == TY_JOB_CANCELING && (job->flags & flags) == flags)
+    if ((job->state == TY_JOB_CANCELING || model_is_disowned(job)) && (job->flags & flags) == flags)
         return TY_APPLY_NOOP;
     job->flags |= flags;
     cancel(model, site, job);
@@ -257,7 +256,7 @@ enum ty_renewed model_renew(struct model *model, struct model_site *site, unsign
         return job->flags & TY_FLAG_DELETE ? TY_RENEW_DELETED : TY_RENEW_UNKNOWN;
     bool is_back = is_restored_owner(job, renewal->attempt, renewal->fence);
     bool owner = is_back || is_owner(site, job, &renewal->token, renewal->attempt);
-    bool is_newer = renewal->attempt > job->attempt && renewal->fence > job->fence && !is_disowned(job);
+    bool is_newer = renewal->attempt > job->attempt && renewal->fence > job->fence && !model_is_disowned(job);
     bool has_changed = is_back;
     if ((job->state == TY_JOB_PENDING && owner && !was_given_back(job)) || (!model_is_terminal(job) && is_newer)) {
         if (owner)
@@ -394,13 +393,14 @@ enum ty_finished model_finish(struct model *model, struct model_site *site, unsi
                               const struct model_patch *patch)
 {
     struct model_job *job = &model->jobs[number];
+    bool is_coming = model->has_publisher && model->must_replay;
     if (!job->exists)
-        return TY_FINISH_UNKNOWN;
+        return is_coming ? TY_FINISH_LATER : TY_FINISH_UNKNOWN;
     if (job->state == TY_JOB_TOMBSTONE)
-        return job->flags & TY_FLAG_DELETE ? TY_FINISH_ALREADY : TY_FINISH_UNKNOWN;
-    if (is_disowned(job))
+        return job->flags & TY_FLAG_DELETE ? TY_FINISH_ALREADY : is_coming ? TY_FINISH_LATER : TY_FINISH_UNKNOWN;
+    if (model_is_disowned(job))
         return refuse(model);
-    if (model->has_publisher && model->must_replay)
+    if (is_coming)
         return TY_FINISH_LATER;
     if (!is_owner(site, job, &finish->token, finish->attempt)) {
         if (same_token(&job->token, &no_token) && finish->attempt > 0 && finish->attempt == job->attempt)
@@ -445,7 +445,7 @@ void model_back_off_ends(struct model *model, unsigned job)
 
 bool model_is_limited(const struct model_job *job)
 {
-    return job->state == TY_JOB_PENDING && !job->attempt && job->wait != MODEL_WAIT_ANY && !is_disowned(job);
+    return job->state == TY_JOB_PENDING && !job->attempt && job->wait != MODEL_WAIT_ANY && !model_is_disowned(job);
 }
 
 bool model_is_overdue(const struct model_job *job)
@@ -469,7 +469,7 @@ void model_end_wait(struct model *model, struct model_site *site, unsigned numbe
 bool model_end_held(struct model *model, struct model_site *site, unsigned number)
 {
     struct model_job *job = &model->jobs[number];
-    if (!is_disowned(job)) {
+    if (!model_is_disowned(job)) {
         disown(site, job, TY_REASON_NO_ATTEMPT_LEFT);
         return false;
     }
@@ -598,7 +598,7 @@ enum ty_settled model_settled(const struct model *model, const struct model_site
         return !stands ? TY_SETTLED_NOT_YET : owner ? TY_SETTLED : TY_SETTLED_OTHER;
     if (owner && was_given_back(job))
         return stands ? TY_SETTLED : TY_SETTLED_NOT_YET;
-    if (owner || (settling->attempt > job->attempt && !is_disowned(job)))
+    if (owner || (settling->attempt > job->attempt && !model_is_disowned(job)))
         return TY_SETTLED_TELL_AGAIN;
     return settling->is_given_back ? TY_SETTLED : TY_SETTLED_NOT_YET;
 }
@@ -628,8 +628,8 @@ static void take_event(const struct model *model, struct model_site *site, struc
                      ? old.token
                      : no_token;
     job->flags = flags;
-    job->is_held = (job->state == TY_JOB_CANCELING && !job->lease_ms) || is_disowned(job);
-    job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back && !is_disowned(job);
+    job->is_held = (job->state == TY_JOB_CANCELING && !job->lease_ms) || model_is_disowned(job);
+    job->in_backoff = job->state == TY_JOB_PENDING && job->is_kept_back && !model_is_disowned(job);
     job->in_unlinked = job->state == TY_JOB_COMPLETED;
     if ((flags & TY_FLAG_CANCEL) && (job->state == TY_JOB_PENDING || job->state == TY_JOB_IN_PROGRESS)) {
         cancel(model, site, job);
@@ -656,7 +656,7 @@ static bool restore(const struct model *model, struct model_site *site, struct m
         return false;
     // An end that Kafka knows; else an end that the record has; else the later fence; else the higher version, and of two the event.
     if (job->exists && job->state != TY_JOB_TOMBSTONE && !model_is_terminal(event)) {
-        bool is_later = job->fence > event->fence || (job->fence == event->fence && job->version > event->version);
+        bool is_later = !model_is_disowned(event) && (job->fence > event->fence || (job->fence == event->fence && job->version > event->version));
         if (model_is_terminal(job) || is_later) {
             if (job->version > event->version)
                 return false;

@@ -130,7 +130,8 @@ void model_back_off_ends(struct model *model, unsigned job);
 bool model_is_limited(const struct model_job *job);
 bool model_is_overdue(const struct model_job *job);
 void model_end_wait(struct model *model, struct model_site *site, unsigned job);
-// The time of a held job is over. Returns whether it ends now: it is disowned before, and Kafka must know that.
+bool model_is_disowned(const struct model_job *job);
+// The time of a held job is over, or it is disowned. Returns whether it ends now: it is disowned before, and Kafka must know that.
 bool model_end_held(struct model *model, struct model_site *site, unsigned job);
 void model_expire(struct model *model, struct model_site *site, unsigned job);
 // Whether the store's sweep takes a job that ended long enough ago, and takes it.

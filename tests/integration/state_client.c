@@ -433,11 +433,12 @@ void state_check(struct state_client *client, const struct ty_id *id, const char
 {
     struct state_view view = state_get(client, id);
     char name[160], older[96];
-    bool is_disowned = view.found && view.state == TY_JOB_PENDING &&
-                       (view.reason == TY_REASON_NO_ATTEMPT_LEFT || view.reason == TY_REASON_QUARANTINED ||
-                        view.reason == TY_REASON_WAIT_LIMIT);
-    bool is_held = is_disowned || (view.found && view.state == TY_JOB_CANCELING && is_member(client, id, "h"));
-    bool has_lease = view.found && (view.state == TY_JOB_IN_PROGRESS || view.state == TY_JOB_CANCELING) && !is_held;
+    bool is_disowned = view.found && ((view.state == TY_JOB_PENDING && (view.reason == TY_REASON_NO_ATTEMPT_LEFT ||
+                                                                        view.reason == TY_REASON_QUARANTINED ||
+                                                                        view.reason == TY_REASON_WAIT_LIMIT)) ||
+                                      (view.state == TY_JOB_CANCELING && view.reason == TY_REASON_NO_ATTEMPT_LEFT));
+    bool is_held = view.found && view.state == TY_JOB_CANCELING && !is_disowned && is_member(client, id, "h");
+    bool has_lease = view.found && (view.state == TY_JOB_IN_PROGRESS || view.state == TY_JOB_CANCELING) && !is_held && !is_disowned;
     snprintf(name, sizeof name, "f:%s|%s", state_pool(client), organization);
     snprintf(older, sizeof older, "q:%s", state_pool(client));
     bool is_pending = view.found && view.state == TY_JOB_PENDING && !is_disowned;
@@ -446,6 +447,7 @@ void state_check(struct state_client *client, const struct ty_id *id, const char
     assert_true(queues == is_pending || (is_overdue && queues == 0));
     assert_int_equal(is_member(client, id, "i"), view.wait_end_us != 0 && !is_disowned);
     assert_int_equal(is_member(client, id, "h"), is_held);
+    assert_int_equal(is_member(client, id, "z"), is_disowned);
     if (!view.due_us)
         assert_false(is_member(client, id, "d"));
     assert_int_equal(is_member(client, id, "l"), has_lease);

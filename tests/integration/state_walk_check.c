@@ -164,7 +164,7 @@ void walk_add_patch(const struct model_patch *patch, struct ty_buf *out)
 // ---- the whole state ----
 
 // Of all, then for each organization.
-enum place { BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, LIMITED, PLACES };
+enum place { BACKOFF, LEASES, OUT, NULLS, UNLINKED, ENDED, HELD, DISOWNED, LIMITED, PLACES };
 enum place_of { QUEUE, ENDED_OF = QUEUE + MODEL_POOLS, INDEX, PLACES_OF = INDEX + 7 };
 
 static bool places[PLACES][MODEL_JOBS];
@@ -266,7 +266,8 @@ static void check_places(void)
         bool is_pending = job->state == TY_JOB_PENDING;
         walk_check(i, "in back-off", places[BACKOFF][i], is_pending && job->in_backoff);
         walk_check(i, "among those that wait only so long", places[LIMITED][i], model_is_limited(job));
-        walk_check(i, "among the held", places[HELD][i], job->is_held);
+        walk_check(i, "among the held", places[HELD][i], job->is_held && !model_is_disowned(job));
+        walk_check(i, "among the disowned", places[DISOWNED][i], model_is_disowned(job));
         walk_check(i, "among the leases", places[LEASES][i], (job->state == TY_JOB_IN_PROGRESS || job->state == TY_JOB_CANCELING) && !job->is_held);
         walk_check(i, "in the outbox", places[OUT][i], job->in_outbox);
         walk_check(i, "among the null records", places[NULLS][i], job->in_nulls);
@@ -296,7 +297,7 @@ static void check_fact(const char *field, uint64_t must)
 
 void walk_compare(void)
 {
-    static const char *const names[PLACES] = {"d", "l", "o", "x", "u", "e", "h", "i"};
+    static const char *const names[PLACES] = {"d", "l", "o", "x", "u", "e", "h", "z", "i"};
     char key[128];
     for (int i = 0; i < PLACES; i++)
         ask_members(walk_key("%s", names[i]), places[i]);

@@ -374,10 +374,9 @@ inline publish() {
     fi
 }
 
-/* What the event says is behind what the record has: by the fence, which tells claims, and being disowned, apart. */
+/* The event is later than the record: nobody has the job any more, or by the fence, which tells claims apart, or by the version. */
 #define is_later_event \
-    (last_token > now.token || (last_token == now.token && last_disowned > now.disowned) || \
-     (last_token == now.token && last_disowned == now.disowned && last_version >= now.version))
+    (last_disowned || last_token > now.token || (last_token == now.token && last_version >= now.version))
 
 /* The publisher of events. It reads the outbox under a stamp that does not come twice, and tells the store what is in Kafka
  * only while the store has that stamp and is where it should be. A store that went back, or over which a publisher died,

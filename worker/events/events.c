@@ -68,6 +68,7 @@ void ty_events_let_go(struct shard *shard)
         return;
     shard->events->figures.shards--;
     shard->step = STEP_AWAY;
+    ty_loop_clear_timer(shard->events->loop, &shard->commands.timer);
     forget_batch(shard);
     ty_replay_forget(shard);
     if (!shard->has_order)

@@ -13,7 +13,8 @@
 #define FIRST_STEP 1 // almost always the last offset is a record's
 #define STEP_GROWTH 16
 
-static const char *const topics[] = {"settings", "delete", "cancel", "submit"};
+#define SUBMIT 3
+static const char *const topics[] = {"settings", "delete", "cancel", [SUBMIT] = "submit"};
 #define TOPICS (sizeof topics / sizeof *topics)
 
 // A partition that has something.
@@ -176,6 +177,8 @@ static void give(const struct tails *tails, struct ty_feed_order *order)
     for (size_t i = 0; i < tails->count; i++) {
         const struct tail *tail = &tails->list[i];
         if (!tail->is_hidden && tail->last < 0)
+            continue;
+        if (tail->is_hidden && tail->topic == SUBMIT) // nothing waits for certainty about these
             continue;
         struct ty_topic_end *end = &order->command_ends[order->command_end_count++];
         snprintf(end->partition, sizeof end->partition, "%s/%d", topics[tail->topic], (int)tail->number);

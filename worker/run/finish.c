@@ -112,6 +112,7 @@ static void take_answer(struct ty_attempt *attempt, enum ty_finished finished)
         wait_for_job(attempt);
         break;
     case TY_FINISH_LATER:
+        attempt->unknown_since_ms = 0;
         ty_lease_renew_soon(attempt);
         set_again(attempt);
         break;

@@ -40,12 +40,21 @@ static void on_finished(void *context, const struct ty_err *err, const int *resu
             ty_loop_set_timer(run->loop, &lane->timer, ty_run_jitter(run, AGAIN_MS), on_timer, lane);
         return;
     }
+    size_t later = 0;
     for (size_t i = 0; i < count; i++) {
+        if (results[i] == TY_FINISH_LATER) {
+            lane->finishes[later++] = lane->finishes[i];
+            continue;
+        }
         bool is_done = results[i] == TY_FINISHED || results[i] == TY_FINISH_ALREADY || results[i] == TY_FINISH_DELETED;
         run->figures.completed += is_done;
         run->figures.lost += !is_done;
     }
-    lane->count = 0;
+    lane->count = later;
+    if (later) {
+        ty_loop_set_timer(run->loop, &lane->timer, ty_run_jitter(run, AGAIN_MS), on_timer, lane);
+        return;
+    }
     ty_claim_wake(lane->claim);
     ty_run_check_drained(run);
 }

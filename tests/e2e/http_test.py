@@ -81,7 +81,7 @@ class Http(unittest.TestCase):
         cls.address = cls.port_file.read_text().strip()
         yard.start_worker("worker-1", "--slots", "2")
         stack.wait_until(lambda: cls.ask("GET", "/readyz")[0] == 200, "the store is there")
-        stack.wait_until(lambda: yard.redis.ask("HGET", "{ty:0}:m", "replay") == "done", "the new store is trusted")
+        yard.wait_whole()
         cls.slow_took = {}
         for name, first in (("headers", b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"), ("first line", b"GET /"),
                             ("body", f"POST {ML}GetTrainingJob HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"

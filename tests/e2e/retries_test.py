@@ -156,6 +156,7 @@ class Retries(unittest.TestCase):
             self.assertEqual(refused.returncode, 6)
             self.assertIn(f"the job is {status}; only one that is FAILED or CANCELED can be retried", refused.stderr)
             self.assertEqual(refused.stdout, "")
+        self.yard.wait_whole()
         self.assertEqual(self.yard.cli("retry", str(uuid.uuid4()), check=False).returncode, 4)
         self.yard.cli("cancel", running)
         self.assertEqual(self.yard.wait_end(running).status, stack.CANCELED)

@@ -339,6 +339,11 @@ class Stack(contextlib.AbstractContextManager):
             assert worker.alive(), f"{name} ended:\n{worker.tail()}"
         return worker
 
+    def wait_whole(self):
+        """Until the store is trusted and has every submit: a Get says of a job that there is none."""
+        wait_until(lambda: self.redis.ask("HGET", "{ty:0}:m", "replay") == "done" and
+                   self.redis.ask("HEXISTS", "{ty:0}:m", "submits") == ":0", "the store is whole")
+
     def supervisors(self):
         """The process ids of the supervisors of this stack's attempts."""
         found = []

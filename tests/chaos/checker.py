@@ -181,7 +181,7 @@ class Checker:
 
     def check_replies(self, job, final):
         """The first end that a client was told of stands: it is never another one, but where the store forgot it, the worker that
-        knows it was away, and the job has no other attempt. What was before may be shown while the store comes back, and where it
+        knows it was away, and the job has no other attempt or was canceled. What was before may be shown while the store comes back, and where it
         had to be done once more."""
         ended = None
         for reply in self.replies[job.id]:
@@ -191,8 +191,10 @@ class Checker:
             elif reply.status == NOT_FOUND and job.delete_asked and reply.answered >= job.delete_asked:
                 continue
             elif reply.status != ended.status:
-                if reply.status == FAILED and self.is_given_up(job, ended, reply.asked):
+                if self.is_given_up(job, ended, reply):
                     ended = reply
+                    continue
+                if reply.status == CANCELING and self.is_canceled_again(ended, reply):
                     continue
                 is_before = reply.status not in TERMINAL and reply.status != NOT_FOUND
                 if not is_before or not (self.is_shown_late(ended, reply) or self.may_be_forgotten(job, ended, reply.asked)):
@@ -201,9 +203,14 @@ class Checker:
         if ended and final not in (ended.status, None) and not (final == NOT_FOUND and job.delete_asked):
             self.complain("changed", job.id, f"a client was told {NAMES[ended.status]}, and at the end it is {NAMES[final]}")
 
-    def is_given_up(self, job, ended, until):
-        """Its last attempt was lost with what its worker knew."""
-        return bool(job.max_attempts) and self.may_be_forgotten(job, ended, until)
+    def is_given_up(self, job, ended, reply):
+        """What its worker knew is lost, and the job has no attempt left, or its cancel, which is in Kafka, ends it."""
+        is_over = job.max_attempts if reply.status == FAILED else job.cancel_asked if reply.status == CANCELED else None
+        return bool(is_over) and self.may_be_forgotten(job, ended, reply.asked)
+
+    def is_canceled_again(self, ended, reply):
+        """A cancel that the store has lost is done once more, and over when Kafka knows that nobody has the job."""
+        return ended.status == CANCELED and any(outage.begin <= reply.answered for outage in self.may_have_lost(ended))
 
     def check_cancel(self, job, final):
         """A job that does not end by itself can only have ended by its cancel. One that does may have been quicker; but no job is

@@ -297,6 +297,36 @@ class CheckerTest(unittest.TestCase):
         made.replies.append(checker.Reply("j", 1011.0, 1011.1, COMPLETED))
         self.expect(made, "changed")
 
+    def test_a_cancel_ends_what_its_worker_knew_and_nobody_else(self):
+        def lost():
+            made = history()
+            made.jobs[0].cancel_asked, made.jobs[0].canceled = 1003.2, 1003.3
+            made.replies.append(checker.Reply("j", 1010.0, 1010.1, CANCELED))
+            made.feed[2:] = [told(3, CANCELING, 1, FENCE), told(4, CANCELED, 1, FENCE, seen=1009.0)]
+            made.final, made.models = {"j": CANCELED}, {"j": None}
+            made.outages = [checker.Outage(1003.0, 1005.0, 1001.5)]
+            made.away = [checker.Away("w1", 1003.1, 1008.0, "publisher_overtaken")]
+            return made
+        self.expect(lost())
+        made = lost()
+        made.away = []
+        self.expect(made, "changed")
+        made = lost()
+        made.jobs[0].cancel_asked = made.jobs[0].canceled = None
+        self.expect(made, "changed")
+
+    def test_a_cancel_that_the_store_lost_takes_its_time(self):
+        made = canceled()
+        made.replies.append(checker.Reply("j", 1050.0, 1050.1, CANCELING))
+        made.replies.append(checker.Reply("j", 1060.0, 1060.1, CANCELED))
+        self.expect(made, "changed")
+        made.outages = [checker.Outage(1004.0, 1006.0, 1002.0)]
+        self.expect(made)
+        made.outages[0].lost_from = 1003.9  # it did not lose the end
+        self.expect(made, "changed")
+        made.outages[0].lost_from, made.replies[3].status = 1002.0, PENDING
+        self.expect(made, "changed")
+
     def test_an_end_that_kafka_knows_is_not_forgotten(self):
         made = again()
         made.feed.insert(2, told(3, COMPLETED, 1, FENCE, seen=1002.9))

@@ -250,7 +250,11 @@ class Run:
         print(f"    {job}, plan {self.clients.plans[job_id]}")
         for seen in history.witnesses:
             if seen.job == job_id:
-                print(f"    {seen.time:.3f} {seen.word} of attempt {seen.attempt}, fence {seen.fence}")
+                print(f"    {seen.time:.3f} {seen.word} of attempt {seen.attempt}, fence {seen.fence}, on {seen.machine}")
+        machines = {seen.machine: seen.time for seen in history.witnesses if seen.job == job_id}
+        for away in history.away:
+            if away.end > machines.get(away.machine, away.end) and away.begin < machines[away.machine] + 30:
+                print(f"    {away.begin:.3f} to {away.end:.3f} {away.machine} away: {away.kind}")
         for told in history.feed:
             if told.job == job_id:
                 print(f"    feed {told.place}: {told.order} {checker.NAMES[told.status]} attempt {told.attempt}, "

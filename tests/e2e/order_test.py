@@ -51,7 +51,7 @@ class Order(unittest.TestCase):
             return [place for place, end in ends.items()
                     if self.mark(place.topic.removeprefix(stack.PREFIX), place.partition) < end]
         stack.wait_until(lambda: not behind(), lambda: f"all is applied, but not of {behind()}", seconds)
-        stack.wait_until(lambda: self.yard.redis.ask("ZCARD", "{ty:0}:h") == ":0", "no cancel is held", seconds)
+        stack.wait_until(lambda: all(self.yard.redis.ask("ZCARD", "{ty:0}:" + name) == ":0" for name in "hz"), "no cancel is held", seconds)
 
     def dead_letters(self):
         """Of each job id the values that went there because another body stands."""

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Held jobs end, and the store may know again which jobs there are: cancels that nobody who may have had the job has spoken for in time, and what the lease clock has ended. Each is
--- disowned first (see `disown`), and ends when Kafka knows that. ARGV: prefix, publisher, tombstone_ms, limit.
+-- Held jobs end: cancels that nobody who may have had the job has spoken for in time, and what the lease clock has ended. Each is
+-- disowned first (see `disown`), and ends when Kafka knows that. Beside it: whether the submits are here that the store lacked when
+-- it was brought back. ARGV: prefix, publisher, tombstone_ms, limit.
 -- Answer: {how many ended, (id, latest attempt) of each...}: the caller removes the logs, or where the attempt is negative has them say
 -- that no other comes. {0} while the store is being brought back, for a lease after that, and when another publisher has the lease.
 local ttl_ms, now, out = ARGV[3], now_us(), { 0 }

@@ -2,8 +2,8 @@
 -- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms, then partitions of
 -- command topics and where they ended, or '?': that was not looked for. Answer: {1}, or {0} when another publisher has the lease, or
 -- {2, partition, its watermark, its end, all their watermarks together} when claims have waited and must wait on, since not all of
--- these commands are here yet (rules of the queues, cancels, deletes; submits are not waited for), or {2} since it is not known where they end, or {3}: as 1, and
--- the operator has it go on without them (`rebuild`).
+-- these commands are here yet (rules of the queues, cancels, deletes; submits are not waited for), or {2} since it is not known where
+-- they end, or {3}: as 1, and the operator has it go on without them (`rebuild`).
 local meta = K .. 'm'
 if redis.call('GET', K .. 'p') ~= ARGV[2] then return { 0 } end
 local waited = redis.call('HGET', meta, 'replay') ~= 'done'

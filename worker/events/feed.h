@@ -62,8 +62,8 @@ struct ty_feed_order {
     // OPEN out.
     unsigned partitions;
     int64_t ends[TY_FEED_PARTITIONS_MAX];
-    // READ out, at the end: where the topics settings, delete and cancel ended then, behind the last record of each partition that
-    // has one. has_hidden_ends: some of them only when a transaction that is open there has ended; look again.
+    // READ out, at the end: where the topics settings, delete, cancel and submit ended then, behind the last record of each partition that
+    // has one; but not of a partition of submit that has a transaction open. has_hidden_ends: some of them only when a transaction that is open there has ended; look again.
     struct ty_topic_end *command_ends;
     size_t command_end_count;
     bool has_hidden_ends;

@@ -1,6 +1,7 @@
 // Where the topics end whose commands must be in a store that was brought back before it starts a job again, and those without which it
-// does not know yet which jobs there are: behind the last record that an intake reads. What Kafka calls the end may lie further: the marks of transactions of foreign writers, and what they took
-// back, are no records, and compaction and retention leave holes. So the topics are read backwards from there.
+// does not know yet which jobs there are: behind the last record that an intake reads. What Kafka calls the end may lie further: the
+// marks of transactions of foreign writers, and what they took back, are no records, and compaction and retention leave holes. So the
+// topics are read backwards from there.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

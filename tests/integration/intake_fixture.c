@@ -143,7 +143,9 @@ static rd_kafka_t *open_handle(const struct intake_rig *rig, rd_kafka_type_t typ
 
 static rd_kafka_t *open_producer(const struct intake_rig *rig)
 {
-    static const char *const settings[][2] = {{"linger.ms", "1"}, {"message.max.bytes", "4000000"}, {NULL, NULL}};
+    // Idempotent: without that, a batch that a topic's first moments refuse (no leader yet) is sent again behind its successors.
+    static const char *const settings[][2] = {
+        {"linger.ms", "1"}, {"message.max.bytes", "4000000"}, {"enable.idempotence", "true"}, {NULL, NULL}};
     return open_handle(rig, RD_KAFKA_PRODUCER, settings);
 }
 

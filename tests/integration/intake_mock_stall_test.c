@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/integration/apart.h"
 #include "tests/integration/intake_cases.h"
 #include "tests/integration/intake_mock.h"
 #include "worker/intake/consumer.h"
@@ -196,5 +197,5 @@ int main(void)
         cmocka_unit_test(test_what_is_quiet_does_not_stand_still),
         cmocka_unit_test(test_a_thread_that_hangs_is_told_of),
     };
-    return cmocka_run_group_tests_name("intake that stands still, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
+    return apart_run("intake that stands still, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
 }

@@ -128,7 +128,8 @@ class Follow(unittest.TestCase):
         self.assertEqual(len(delays), 250)
         delays.sort()
         print(f"from print to follower: p50 {delays[125]:.0f} ms, p99 {delays[247]:.0f} ms, most {delays[-1]:.0f} ms", file=sys.stderr)
-        self.assertLess(delays[247], 1000)  # tests/bench has the figure; this machine may be busy
+        # Who only looked once a second would have half of them later. tests/bench has the figure; this machine may be busy.
+        self.assertLess(delays[125], 400)
 
     def test_two_readers_over_the_death_of_the_responder(self):
         yard = self.yard

@@ -251,6 +251,7 @@ class Follow(unittest.TestCase):
         self.assertEqual(reader.end(), -signal.SIGINT)  # which a shell calls 130
         stop.touch()
         self.assertEqual(yard.wait_end(job_id).status, stack.COMPLETED)
+        yard.wait_whole()
         for flags in (["--tail", "-2"], ["--level", "loud"], ["--since", "yesterday"]):
             self.assertEqual(yard.cli("logs", *flags, job_id, check=False).returncode, 2, flags)
         self.assertEqual(yard.cli("logs", "--follow", "--appear-s", "0", "ffffffff-ffff-4fff-8fff-ffffffffffff",

@@ -141,7 +141,7 @@ class Attack(unittest.TestCase):
 
     def test_pings_ten_seconds_apart_are_allowed(self):
         """Twice, without a call: 10 s apart, as clients do that keep a connection."""
-        connection = self.connect(seconds=2)
+        connection = self.connect()
         for number in range(2):
             self.assertTrue(connection.send(frame(PING, 0, 0, struct.pack(">Q", number))))
             answers = connection.frames(lambda kind, flags, *rest: kind == PING and flags == 1)

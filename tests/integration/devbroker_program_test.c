@@ -23,7 +23,7 @@
 #include "core/clock.h"
 
 #define PROGRAM TY_BINARY_DIR "/bin/trainyard-devbroker"
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 
 struct program {
     char dir[64];

@@ -196,6 +196,7 @@ class Broker:
             self.start()
             subprocess.run([BUILD / "bin" / "trainyard", "topics", "create", "--kafka-brokers", self.address, "--file",
                             self._topics(partitions), *self.flags("operator")], check=True, stdout=subprocess.DEVNULL)
+            self._wait_for_leaders()
         else:
             port_file = directory / "broker.port"
             self.process = Process("devbroker", directory,
@@ -206,6 +207,25 @@ class Broker:
     def flags(self, role):
         """What a program needs to be let in."""
         return []
+
+    def client(self, role):
+        """The same for librdkafka in Python."""
+        return {"bootstrap.servers": self.address}
+
+    def _wait_for_leaders(self):
+        """Topics are there before the broker leads their partitions, on a busy machine for seconds."""
+        from confluent_kafka import KafkaException, TopicPartition, admin
+        client = admin.AdminClient({**self.client("admin"), "log_level": 0})
+        parts = [TopicPartition(name, part) for name, topic in client.list_topics(timeout=60).topics.items() if name.startswith(PREFIX)
+                 for part in topic.partitions]
+
+        def lead():
+            asked = client.list_offsets({part: admin.OffsetSpec.latest() for part in parts}, request_timeout=60)
+            try:
+                return [done.result(60) for done in asked.values()]
+            except KafkaException:
+                return None
+        wait_until(lead, f"the broker leads {len(parts)} partitions", 120)
 
     def _topics(self, partitions):
         described = json.loads((SOURCE / "schemas/topics.json").read_text())

@@ -196,8 +196,9 @@ class Run:
         return None
 
     def without_name(self):
-        completed = {reply.job for reply in self.clients.replies if reply.status == checker.COMPLETED}
-        return [job for job in self.clients.jobs if job.id in completed and not job.delete_asked and not self.model(job)]
+        last = {reply.job: reply.status for reply in list(self.clients.replies)}  # an end may have been taken back
+        return [job for job in self.clients.jobs
+                if last.get(job.id) == checker.COMPLETED and not job.delete_asked and not self.model(job)]
 
     # ---- the verdict
 

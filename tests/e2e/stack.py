@@ -213,19 +213,20 @@ class Broker:
         return {"bootstrap.servers": self.address}
 
     def _wait_for_leaders(self):
-        """Topics are there before the broker leads their partitions, on a busy machine for seconds."""
-        from confluent_kafka import KafkaException, TopicPartition, admin
-        client = admin.AdminClient({**self.client("admin"), "log_level": 0})
-        parts = [TopicPartition(name, part) for name, topic in client.list_topics(timeout=60).topics.items() if name.startswith(PREFIX)
-                 for part in topic.partitions]
+        """Topics are made before the broker knows them and leads their partitions, on a busy machine for seconds."""
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
+        names = {PREFIX + topic["name"] for topic in json.loads((self.dir / "topics.json").read_text())["topics"]}
+        client = Consumer({**self.client("admin"), "group.id": "nobody", "log_level": 0})
 
-        def lead():
-            asked = client.list_offsets({part: admin.OffsetSpec.latest() for part in parts}, request_timeout=60)
+        def leads():
+            topics = client.list_topics(timeout=60).topics
             try:
-                return [done.result(60) for done in asked.values()]
+                return names <= set(topics) and all([client.get_watermark_offsets(TopicPartition(name, part), 60)
+                                                     for name in names for part in topics[name].partitions])
             except KafkaException:
-                return None
-        wait_until(lead, f"the broker leads {len(parts)} partitions", 120)
+                return False
+        wait_until(leads, "the broker leads the partitions of all topics", 120)
+        client.close()
 
     def _topics(self, partitions):
         described = json.loads((SOURCE / "schemas/topics.json").read_text())

@@ -14,6 +14,7 @@
 
 #include "core/buf.h"
 #include "core/clock.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/cli_fixture.h"
 #include "tests/integration/redis_server.h"
 #include "tests/integration/responder_fixture.h"
@@ -340,5 +341,5 @@ int main(void)
         cmocka_unit_test(test_watch),
         cmocka_unit_test(test_submit_waits),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return apart_run("the command line follows", tests, set_up, tear_down);
 }

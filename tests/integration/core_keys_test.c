@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "core/keyring.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/state_client.h"
 
 static struct redis_server *server;
@@ -326,5 +327,5 @@ int main(void)
         CASE(more_keys_than_a_page_are_read),
         CASE(keys_lie_on_one_shard),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return apart_run("keys and keyrings", tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/intake_cases.h"
 #include "tests/integration/intake_mock.h"
 #include "worker/intake/breaker.h"
@@ -188,5 +189,5 @@ int main(void)
         cmocka_unit_test(test_a_rebalance_while_open),
         cmocka_unit_test(test_what_is_held_stops_no_other),
     };
-    return cmocka_run_group_tests_name("intake's breaker, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
+    return apart_run("intake's breaker, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
 }

@@ -15,6 +15,7 @@
 #include "core/buf.h"
 #include "core/clock.h"
 #include "producer/trainyard.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/responder_kafka.h"
 
 #define NOBODY "127.0.0.1:1" // nothing listens there
@@ -344,5 +345,5 @@ int main(void)
         cmocka_unit_test(a_slow_broker),                 cmocka_unit_test(a_broker_that_refuses),
         cmocka_unit_test(options_that_are_refused),      cmocka_unit_test(the_log_goes_where_it_is_told),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return apart_run("the client library", tests, NULL, NULL);
 }

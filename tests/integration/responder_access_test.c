@@ -18,6 +18,7 @@
 #include "core/clock.h"
 #include "core/key.h"
 #include "proto/rpc/v1/auth.pb-c.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/redis_server.h"
 #include "tests/integration/responder_fixture.h"
 #include "tests/integration/responder_kafka.h"
@@ -579,5 +580,5 @@ int main(void)
         cmocka_unit_test(a_follower_is_cut_off),
         cmocka_unit_test(secrets_are_rotated),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return apart_run("who may do what", tests, set_up, tear_down);
 }

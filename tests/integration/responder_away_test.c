@@ -16,6 +16,7 @@
 
 #include "core/clock.h"
 #include "core/limits.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/redis_server.h"
 #include "tests/integration/responder_fixture.h"
 #include "tests/integration/responder_kafka.h"
@@ -378,5 +379,5 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_ends_in_time_with_calls_running, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ends_in_time_while_kafka_hangs, set_up, tear_down),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return apart_run("a responder without Redis or Kafka", tests, NULL, NULL);
 }

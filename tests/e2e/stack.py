@@ -336,12 +336,12 @@ class Stack(contextlib.AbstractContextManager):
 
     # ---- programs
 
-    def start_responder(self, *flags):
+    def start_responder(self, *flags, env=None):
         port_file = self.dir / "responder.port"
         port_file.unlink(missing_ok=True)
         self.responder = Process("responder", self.dir, [
             BUILD / "bin/trainyard-responder", "--listen", "127.0.0.1:0", "--port-file", port_file, "--redis",
-            self.redis.url, "--kafka-brokers", self.broker.address, "--catalog-dir", self.catalog, *flags])
+            self.redis.url, "--kafka-brokers", self.broker.address, "--catalog-dir", self.catalog, *flags], env and {**os.environ, **env})
         wait_until(port_file.exists, lambda: f"the responder listens:\n{self.responder.tail()}")
         self.server = port_file.read_text().strip()
         import grpc

@@ -56,7 +56,16 @@ static int set_property(rd_kafka_conf_t *conf, const char *property, struct ty_e
     return set(conf, key, equals + 1, err);
 }
 
-int ty_kafka_conf(const struct ty_kafka_options *options, rd_kafka_conf_t **ret_conf, struct ty_err *err)
+static int set_all(rd_kafka_conf_t *conf, ty_kafka_setting *settings, struct ty_err *err)
+{
+    int rc = 0;
+    for (; rc == 0 && settings && (*settings)[0]; settings++)
+        rc = set(conf, (*settings)[0], (*settings)[1], err);
+    return rc;
+}
+
+int ty_kafka_conf(const struct ty_kafka_options *options, ty_kafka_setting *defaults, ty_kafka_setting *fixed,
+                  rd_kafka_conf_t **ret_conf, struct ty_err *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_log_cb(conf, on_log);
@@ -67,14 +76,28 @@ int ty_kafka_conf(const struct ty_kafka_options *options, rd_kafka_conf_t **ret_
         rc = set(conf, "log.connection.close", "false", err);
     if (rc == 0)
         rc = set(conf, "reconnect.backoff.max.ms", "1000", err);
+    if (rc == 0)
+        rc = set_all(conf, defaults, err);
     for (char **property = options->properties; rc == 0 && property && *property; property++)
         rc = set_property(conf, *property, err);
+    if (rc == 0)
+        rc = set_all(conf, fixed, err);
     if (rc < 0) {
         rd_kafka_conf_destroy(conf);
         return rc;
     }
     *ret_conf = conf;
     return 0;
+}
+
+int ty_kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_handle, struct ty_err *err)
+{
+    char text[512];
+    *ret_handle = rd_kafka_new(type, conf, text, sizeof text);
+    if (*ret_handle)
+        return 0;
+    rd_kafka_conf_destroy(conf);
+    return ty_err_set(err, TY_EINVALID, "Kafka: %s", text);
 }
 
 static enum ty_code code_of(rd_kafka_resp_err_t code)

@@ -1,6 +1,7 @@
 // The only door to librdkafka: the common client configuration, and the publisher of commands. The intake's consumer
 // stands in worker/intake/consumer.c, topic administration in producer/topics_admin.c, the reader of
-// topics in producer/topic_reader.c, the follower of access keys in responder/key_feed.c, the mock cluster in deploy/devbroker.
+// topics in producer/topic_reader.c, the follower of access keys in responder/key_feed.c, the events' writer and reader in
+// worker/events/feed_kafka.c, the mock cluster in deploy/devbroker.
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -24,9 +25,15 @@ struct ty_kafka_options {
 // Of such a file: larger ones are refused.
 #define TY_KAFKA_SECRET_BYTES 65536
 
-// A configuration with the common settings (bootstrap, client id, log callback into ours, pass-through properties). The
-// caller adds its own and gives it to rd_kafka_new. TY_EINVALID names a property librdkafka refuses.
-int ty_kafka_conf(const struct ty_kafka_options *options, rd_kafka_conf_t **ret_conf, struct ty_err *err) TY_MUST_USE;
+// Names and values of librdkafka's properties; the last one is {NULL, NULL}.
+typedef const char *const ty_kafka_setting[2];
+// A configuration with the common settings (bootstrap, client id, log callback into ours), the caller's defaults, the
+// pass-through properties, which may change these, and what the caller stands on, which they may not. Both lists may be NULL.
+// The caller adds its callbacks and gives it to ty_kafka_handle. TY_EINVALID names a property librdkafka refuses.
+int ty_kafka_conf(const struct ty_kafka_options *options, ty_kafka_setting *defaults, ty_kafka_setting *fixed,
+                  rd_kafka_conf_t **ret_conf, struct ty_err *err) TY_MUST_USE;
+// conf is taken in any case. TY_EINVALID: what librdkafka says of the configuration as a whole.
+int ty_kafka_handle(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret_handle, struct ty_err *err) TY_MUST_USE;
 // Maps a librdkafka error to ours (retriable or not).
 int ty_kafka_err(struct ty_err *err, rd_kafka_resp_err_t code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

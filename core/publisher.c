@@ -49,26 +49,15 @@ static void on_delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void
 
 static int make_producer(struct ty_publisher *publisher, rd_kafka_t **ret_producer, struct ty_err *err)
 {
-    static const char *const settings[][2] = {
+    static ty_kafka_setting settings[] = {
         {"enable.idempotence", "true"}, {"message.timeout.ms", DELIVERY_MS}, {"linger.ms", "0.5"},
         {"message.max.bytes", "1200000"}, {"queue.buffering.max.messages", "500000"},
-        {"socket.nagle.disable", "true"}, {"topic.metadata.refresh.interval.ms", TOPIC_REFRESH_MS}};
+        {"socket.nagle.disable", "true"}, {"topic.metadata.refresh.interval.ms", TOPIC_REFRESH_MS}, {NULL, NULL}};
     rd_kafka_conf_t *conf;
-    char text[512];
-    if (ty_kafka_conf(&publisher->options, &conf, err) < 0)
+    if (ty_kafka_conf(&publisher->options, NULL, settings, &conf, err) < 0)
         return -(int)err->code;
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        if (rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof text) != RD_KAFKA_CONF_OK) {
-            rd_kafka_conf_destroy(conf);
-            return ty_err_set(err, TY_EINVALID, "Kafka property %s: %s", settings[i][0], text);
-        }
-    *ret_producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
-    if (!*ret_producer) {
-        rd_kafka_conf_destroy(conf);
-        return ty_err_set(err, TY_EINVALID, "Kafka: %s", text);
-    }
-    return 0;
+    return ty_kafka_handle(RD_KAFKA_PRODUCER, conf, ret_producer, err);
 }
 
 // After a fatal error a producer accepts nothing any more; what is in flight fails with its own report.

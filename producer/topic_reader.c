@@ -33,22 +33,13 @@ struct ty_topic_reader {
 
 static int make_handle(struct ty_topic_reader *reader, const struct ty_kafka_options *kafka, struct ty_err *err)
 {
-    static const char *const settings[][2] = {
+    static ty_kafka_setting settings[] = {
         {"enable.auto.commit", "false"}, {"enable.partition.eof", "true"}, {"auto.offset.reset", "earliest"},
-        {"fetch.wait.max.ms", "10"}, {"queued.max.messages.kbytes", "8192"}, {"allow.auto.create.topics", "false"}};
+        {"fetch.wait.max.ms", "10"}, {"queued.max.messages.kbytes", "8192"}, {"allow.auto.create.topics", "false"}, {NULL, NULL}};
     rd_kafka_conf_t *conf;
-    char text[512];
-    if (ty_kafka_conf(kafka, &conf, err) < 0)
+    if (ty_kafka_conf(kafka, NULL, settings, &conf, err) < 0)
         return -(int)err->code;
-    bool is_good = true;
-    for (size_t i = 0; is_good && i < sizeof settings / sizeof *settings; i++)
-        is_good = rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof text) == RD_KAFKA_CONF_OK;
-    reader->handle = is_good ? rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text) : NULL;
-    if (!reader->handle) {
-        rd_kafka_conf_destroy(conf);
-        return ty_err_set(err, TY_EINVALID, "Kafka: %s", text);
-    }
-    return 0;
+    return ty_kafka_handle(RD_KAFKA_CONSUMER, conf, &reader->handle, err);
 }
 
 // All topics are asked for: asking for one by its name makes some brokers create it, and so does a handle of it.

@@ -44,16 +44,11 @@ static void report(struct admin *admin, enum ty_topics_finding finding, size_t i
 static int admin_open(struct admin *admin)
 {
     rd_kafka_conf_t *conf;
-    char text[512];
     const char *prefix = admin->run->kafka->topic_prefix;
     size_t count = ty_topics_count(admin->topics);
-    if (ty_kafka_conf(admin->run->kafka, &conf, admin->err) < 0)
+    if (ty_kafka_conf(admin->run->kafka, NULL, NULL, &conf, admin->err) < 0 ||
+        ty_kafka_handle(RD_KAFKA_PRODUCER, conf, &admin->kafka, admin->err) < 0)
         return -(int)admin->err->code;
-    admin->kafka = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
-    if (!admin->kafka) {
-        rd_kafka_conf_destroy(conf);
-        return ty_err_set(admin->err, TY_EINVALID, "Kafka: %s", text);
-    }
     admin->queue = rd_kafka_queue_new(admin->kafka);
     admin->found = ty_xcalloc(count, sizeof *admin->found);
     for (size_t i = 0; i < count; i++)

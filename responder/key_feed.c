@@ -230,21 +230,14 @@ static void *follow(void *context)
 
 static int make_handle(struct ty_key_feed *feed, const struct ty_kafka_options *kafka, struct ty_err *err)
 {
-    static const char *const settings[][2] = {
+    static ty_kafka_setting settings[] = {
         {"enable.auto.commit", "false"}, {"enable.partition.eof", "true"}, {"auto.offset.reset", "earliest"},
-        {"queued.max.messages.kbytes", "8192"}, {"allow.auto.create.topics", "false"}, {"topic.metadata.refresh.interval.ms", "5000"}};
+        {"queued.max.messages.kbytes", "8192"}, {"allow.auto.create.topics", "false"}, {"topic.metadata.refresh.interval.ms", "5000"},
+        {NULL, NULL}};
     rd_kafka_conf_t *conf;
-    char text[512];
-    if (ty_kafka_conf(kafka, &conf, err) < 0)
+    if (ty_kafka_conf(kafka, NULL, settings, &conf, err) < 0 ||
+        ty_kafka_handle(RD_KAFKA_CONSUMER, conf, &feed->handle, err) < 0)
         return -(int)err->code;
-    bool is_good = true;
-    for (size_t i = 0; is_good && i < sizeof settings / sizeof *settings; i++)
-        is_good = rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof text) == RD_KAFKA_CONF_OK;
-    feed->handle = is_good ? rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text) : NULL;
-    if (!feed->handle) {
-        rd_kafka_conf_destroy(conf);
-        return ty_err_set(err, TY_EINVALID, "Kafka: %s", text);
-    }
     feed->queue = rd_kafka_queue_new(feed->handle);
     return 0;
 }

@@ -105,19 +105,15 @@ int bench_publish(const struct bench_options *options, struct ty_err *err)
 static int open_consumer(const struct bench_options *options, rd_kafka_t **ret_consumer, struct ty_err *err)
 {
     // As the intake's, but without a group: the partitions are taken from their ends on.
-    static const char *const settings[][2] = {
+    static ty_kafka_setting settings[] = {
         {"group.id", "trainyard-bench"}, {"enable.auto.commit", "false"}, {"fetch.wait.max.ms", "10"},
-        {"fetch.error.backoff.ms", "10"}, {"socket.nagle.disable", "true"}};
+        {"fetch.error.backoff.ms", "10"}, {"socket.nagle.disable", "true"}, {NULL, NULL}};
     struct ty_kafka_options kafka = {
         .brokers = options->kafka_brokers, .client_id = "trainyard-bench-echo", .properties = options->kafka_properties};
     rd_kafka_conf_t *conf;
-    char text[256];
-    if (ty_kafka_conf(&kafka, &conf, err) < 0)
+    if (ty_kafka_conf(&kafka, NULL, settings, &conf, err) < 0)
         return -(int)err->code;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof text);
-    *ret_consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    return *ret_consumer ? 0 : ty_err_set(err, TY_EINVALID, "Kafka: %s", text);
+    return ty_kafka_handle(RD_KAFKA_CONSUMER, conf, ret_consumer, err);
 }
 
 static int take_partitions(rd_kafka_t *consumer, const char *topic, struct ty_err *err)
@@ -146,7 +142,7 @@ static int take_partitions(rd_kafka_t *consumer, const char *topic, struct ty_er
 static int consume(rd_kafka_t *consumer, const struct ty_id *id, struct ty_err *err)
 {
     char text[TY_ID_TEXT_BYTES];
-    uint64_t deadline_ms = ty_clock_mono_ms() + 10000;
+    uint64_t deadline_ms = ty_clock_mono_ms() + 60000;
     ty_id_format(id, text);
     for (bool found = false; !found;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 1000);
@@ -221,7 +217,7 @@ int bench_echo(const struct bench_options *options, struct ty_err *err)
 // Until the job has ended; *ret_started_us is when it started, by the store's clock.
 static int wait_started(struct bench_pipe *pipe, const struct ty_id *id, uint64_t *ret_started_us, struct ty_err *err)
 {
-    uint64_t deadline_ms = ty_clock_mono_ms() + 10000;
+    uint64_t deadline_ms = ty_clock_mono_ms() + 60000;
     struct ty_record record = {0};
     do {
         redisReply *reply;

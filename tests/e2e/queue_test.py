@@ -69,8 +69,8 @@ class Queue(unittest.TestCase):
         for job_id in (before, after):
             self.wait_reason(job_id, "fleet_paused")
         self.rule("resume", "--all")
-        for job_id in (before, after):
-            self.assertEqual(self.yard.wait_end(job_id).status, stack.COMPLETED)
+        for job_id in (before, after):  # for a lease, which is half a minute, nothing starts
+            self.assertEqual(self.yard.wait_end(job_id, 120).status, stack.COMPLETED)
 
     def test_a_limit(self):
         worker = self.yard.start_worker("worker-2", "--slots", "2", "--grace-ms", "1000")

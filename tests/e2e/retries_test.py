@@ -89,6 +89,7 @@ class Retries(unittest.TestCase):
         shown = self.shown(late["id"])
         self.assertEqual((shown["reason"], shown["attempt"], shown["wait_until"]), ("wait_limit", 0, None))
         self.assertIn("wait_limit", self.yard.cli("history", late["id"]).stdout)
+        stack.wait_until(lambda: self.yard.get(patient), "the other one is there")
         shown = self.shown(patient)
         self.assertEqual((shown["status"], shown["pending"]["reason"]), ("PENDING", "queued"))
         self.assertIsNotNone(shown["wait_until"])

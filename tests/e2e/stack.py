@@ -57,9 +57,14 @@ def _die_with_parent():
 
 
 def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that stays ours to the end, also while its server restarts: a socket that is bound to it and never listens, beside which
+    a server that sets SO_REUSEADDR may."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port = holder.getsockname()[1]
+    holder.detach()  # is open until this process ends
+    return port
 
 
 class Process:
@@ -400,9 +405,9 @@ class Stack(contextlib.AbstractContextManager):
     def producer(self):
         from kafka import KafkaProducer
         if not self._producer:
-            # A topic that has just been made may have no leader yet.
-            self._producer = KafkaProducer(bootstrap_servers=self.broker.address, api_version=(2, 5, 0), acks="all",
-                                           retries=10, linger_ms=5, max_request_size=4 << 20)
+            # A topic that has just been made may have no leader yet, on a busy machine for seconds; the order stays through retries.
+            self._producer = KafkaProducer(bootstrap_servers=self.broker.address, api_version=(2, 5, 0), acks="all", retries=300,
+                                           max_in_flight_requests_per_connection=1, linger_ms=5, max_request_size=4 << 20)
             self.on_exit.callback(self._producer.close, 5)
         return self._producer
 

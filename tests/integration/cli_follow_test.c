@@ -14,6 +14,7 @@
 
 #include "core/buf.h"
 #include "core/clock.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/cli_fixture.h"
 #include "tests/integration/redis_server.h"
 #include "tests/integration/responder_fixture.h"
@@ -38,6 +39,7 @@ static int set_up(void **state)
     redis_server_trust(redis, 1);
     kafka = mock_kafka_new();
     responder = responder_process_new(RESPONDER, redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
+    responder_process_await_store(responder);
     store = store_new(redis_server_url(redis), 1);
     snprintf(address, sizeof address, "%s", responder_process_address(responder));
     setenv("TRAINYARD_SERVER", address, 1);
@@ -340,5 +342,5 @@ int main(void)
         cmocka_unit_test(test_watch),
         cmocka_unit_test(test_submit_waits),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return apart_run("the command line follows", tests, set_up, tear_down);
 }

@@ -9,15 +9,6 @@
 #define POLL_MS 50
 #define MARKS_MS 500 // Kafka marks the end of a transaction in all partitions within a few ms
 
-static const char *const producer_settings[][2] = {
-    {"enable.idempotence", "true"}, {"message.timeout.ms", "2500"}, {"transaction.timeout.ms", "10000"}, {"linger.ms", "0.5"},
-    {"message.max.bytes", "1200000"}, {"socket.nagle.disable", "true"}, {"topic.metadata.refresh.interval.ms", "5000"},
-    {NULL, NULL}};
-static const char *const reader_settings[][2] = {
-    {"enable.auto.commit", "false"}, {"enable.auto.offset.store", "false"}, {"isolation.level", "read_committed"},
-    {"enable.partition.eof", "true"}, {"auto.offset.reset", "earliest"}, {"fetch.wait.max.ms", "10"},
-    {"queued.max.messages.kbytes", "8192"}, {"topic.metadata.refresh.interval.ms", "5000"}, {NULL, NULL}};
-
 // ---- errors ----
 
 static bool is_fence(rd_kafka_resp_err_t code)
@@ -73,30 +64,17 @@ static void on_delivered(rd_kafka_t *handle, const rd_kafka_message_t *message, 
             (struct ty_feed_mark){.partition = (unsigned)message->partition, .next = message->offset + 1};
 }
 
-static rd_kafka_t *make_handle(struct ty_feed *feed, struct ty_feed_order *order, rd_kafka_type_t type,
-                               const char *const (*settings)[2])
+static rd_kafka_t *make_handle(struct ty_feed *feed, struct ty_feed_order *order, rd_kafka_type_t type, ty_kafka_setting *settings)
 {
     rd_kafka_conf_t *conf;
-    char text[256];
+    rd_kafka_t *handle;
     order->outcome = TY_FEED_FAILED;
-    if (ty_kafka_conf(feed->kafka, &conf, &order->err) < 0)
+    if (ty_kafka_conf(feed->kafka, NULL, settings, &conf, &order->err) < 0)
         return NULL;
     rd_kafka_conf_set_opaque(conf, feed);
-    bool is_good = true;
-    for (; is_good && (*settings)[0]; settings++)
-        is_good = rd_kafka_conf_set(conf, (*settings)[0], (*settings)[1], text, sizeof text) == RD_KAFKA_CONF_OK;
-    if (is_good && type == RD_KAFKA_PRODUCER) {
+    if (type == RD_KAFKA_PRODUCER)
         rd_kafka_conf_set_dr_msg_cb(conf, on_delivered);
-        is_good = rd_kafka_conf_set(conf, "transactional.id", feed->transactional_id, text, sizeof text) == RD_KAFKA_CONF_OK;
-    } else if (is_good) { // it is assigned to, and never joins the group; librdkafka wants a name all the same
-        is_good = rd_kafka_conf_set(conf, "group.id", feed->transactional_id, text, sizeof text) == RD_KAFKA_CONF_OK;
-    }
-    rd_kafka_t *handle = is_good ? rd_kafka_new(type, conf, text, sizeof text) : NULL;
-    if (!handle) {
-        rd_kafka_conf_destroy(conf);
-        ty_err_set(&order->err, TY_EINVALID, "Kafka events: %s", text);
-    }
-    return handle;
+    return ty_kafka_handle(type, conf, &handle, &order->err) < 0 ? NULL : handle;
 }
 
 static void drop_producer(struct ty_feed *feed)
@@ -161,7 +139,10 @@ static bool find_ends(struct ty_feed *feed, rd_kafka_t *handle, struct ty_feed_o
 // One that sees what is not committed, too; NULL: it cannot be had.
 static rd_kafka_t *make_uncommitted(struct ty_feed *feed, struct ty_feed_order *order)
 {
-    static const char *const settings[][2] = {{"isolation.level", "read_uncommitted"}, {"enable.auto.commit", "false"}, {NULL, NULL}};
+    ty_kafka_setting settings[] = {{"group.id", feed->transactional_id},
+                                   {"isolation.level", "read_uncommitted"},
+                                   {"enable.auto.commit", "false"},
+                                   {NULL, NULL}};
     return make_handle(feed, order, RD_KAFKA_CONSUMER, settings);
 }
 
@@ -299,9 +280,18 @@ static bool close_ends(struct ty_feed *feed, struct ty_feed_order *order)
 
 static void do_open(struct ty_feed *feed, struct ty_feed_order *order)
 {
+    ty_kafka_setting settings[] = {{"transactional.id", feed->transactional_id},
+                                   {"enable.idempotence", "true"},
+                                   {"message.timeout.ms", "2500"},
+                                   {"transaction.timeout.ms", "10000"},
+                                   {"linger.ms", "0.5"},
+                                   {"message.max.bytes", "1200000"},
+                                   {"socket.nagle.disable", "true"},
+                                   {"topic.metadata.refresh.interval.ms", "5000"},
+                                   {NULL, NULL}};
     drop_reader(feed);
     drop_producer(feed);
-    feed->producer = make_handle(feed, order, RD_KAFKA_PRODUCER, producer_settings);
+    feed->producer = make_handle(feed, order, RD_KAFKA_PRODUCER, settings);
     // The one before it is fenced first: what is read after that is all that it has written.
     if (!feed->producer ||
         failed(feed, order, rd_kafka_init_transactions(feed->producer, TY_FEED_STEP_MS), "the transactional id is not to be had") ||
@@ -317,10 +307,21 @@ static void do_open(struct ty_feed *feed, struct ty_feed_order *order)
 
 static bool begin_reading(struct ty_feed *feed, struct ty_feed_order *order)
 {
+    // It is assigned to, and never joins the group; librdkafka wants a name all the same.
+    ty_kafka_setting settings[] = {{"group.id", feed->transactional_id},
+                                   {"enable.auto.commit", "false"},
+                                   {"enable.auto.offset.store", "false"},
+                                   {"isolation.level", "read_committed"},
+                                   {"enable.partition.eof", "true"},
+                                   {"auto.offset.reset", "earliest"},
+                                   {"fetch.wait.max.ms", "10"},
+                                   {"queued.max.messages.kbytes", "8192"},
+                                   {"topic.metadata.refresh.interval.ms", "5000"},
+                                   {NULL, NULL}};
     drop_reader(feed);
     feed->ended = 0;
     memset(feed->has_ended, 0, sizeof feed->has_ended);
-    feed->reader = make_handle(feed, order, RD_KAFKA_CONSUMER, reader_settings);
+    feed->reader = make_handle(feed, order, RD_KAFKA_CONSUMER, settings);
     if (!feed->reader)
         return false;
     rd_kafka_poll_set_consumer(feed->reader);

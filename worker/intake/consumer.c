@@ -136,23 +136,6 @@ void ty_consumer_close(struct ty_consumer *consumer, uint64_t timeout_ms)
     give_order(consumer, order);
 }
 
-static int set(rd_kafka_conf_t *conf, const char *const setting[2], struct ty_err *err)
-{
-    char text[512];
-    if (rd_kafka_conf_set(conf, setting[0], setting[1], text, sizeof text) != RD_KAFKA_CONF_OK)
-        return ty_err_set(err, TY_EINVALID, "Kafka property %s: %s", setting[0], text);
-    return 0;
-}
-
-static bool is_given(const struct ty_kafka_options *options, const char *key)
-{
-    size_t len = strlen(key);
-    char **property = options->properties;
-    while (property && *property && (strncmp(*property, key, len) != 0 || (*property)[len] != '='))
-        property++;
-    return property && *property;
-}
-
 // On a thread of librdkafka. The consumer's thread may be waiting for submits, of which there are none.
 static void on_urgent(rd_kafka_t *handle, void *context)
 {
@@ -164,15 +147,16 @@ static void on_urgent(rd_kafka_t *handle, void *context)
 static int make_handle(struct ty_consumer *consumer, const struct ty_consumer_options *options, struct ty_err *err)
 {
     // What the intake stands on; and what a site may tune.
-    const char *const fixed[][2] = {
+    ty_kafka_setting fixed[] = {
         {"group.id", options->group_id},
         {"enable.auto.offset.store", "false"},
         {"enable.auto.commit", "true"},
         {"enable.partition.eof", "true"}, // see consumer_watch.c
         {"auto.offset.reset", "earliest"},
         {"partition.assignment.strategy", "range"},
+        {NULL, NULL},
     };
-    static const char *const tunable[][2] = {
+    static ty_kafka_setting tunable[] = {
         {"auto.commit.interval.ms", "1000"},
         {"session.timeout.ms", "10000"},
         {"heartbeat.interval.ms", "1000"},
@@ -182,28 +166,15 @@ static int make_handle(struct ty_consumer *consumer, const struct ty_consumer_op
         // A topic that is made, and partitions that are added, are found within this time.
         {"topic.metadata.refresh.interval.ms", "5000"},
         {"socket.nagle.disable", "true"},
+        {NULL, NULL},
     };
     rd_kafka_conf_t *conf;
-    char text[512];
-    if (ty_kafka_conf(&options->kafka, &conf, err) < 0)
+    if (ty_kafka_conf(&options->kafka, tunable, fixed, &conf, err) < 0)
         return -(int)err->code;
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < sizeof fixed / sizeof *fixed; i++)
-        rc = set(conf, fixed[i], err);
-    for (size_t i = 0; rc == 0 && i < sizeof tunable / sizeof *tunable; i++)
-        if (!is_given(&options->kafka, tunable[i][0]))
-            rc = set(conf, tunable[i], err);
-    if (rc < 0) {
-        rd_kafka_conf_destroy(conf);
-        return rc;
-    }
     rd_kafka_conf_set_opaque(conf, consumer);
     rd_kafka_conf_set_rebalance_cb(conf, ty_consumer_on_rebalance);
-    consumer->handle = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
-    if (!consumer->handle) {
-        rd_kafka_conf_destroy(conf);
-        return ty_err_set(err, TY_EINVALID, "Kafka: %s", text);
-    }
+    if (ty_kafka_handle(RD_KAFKA_CONSUMER, conf, &consumer->handle, err) < 0)
+        return -(int)err->code;
     rd_kafka_poll_set_consumer(consumer->handle);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->handle);
     consumer->urgent = rd_kafka_queue_new(consumer->handle);

@@ -52,8 +52,12 @@ def wait_until(check, what, seconds=60):
         time.sleep(0.02)
 
 
+# Found here: between fork and exec nothing may wait for a lock that a thread of ours had, as the loader's.
+_prctl = ctypes.CDLL(None).prctl
+
+
 def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    _prctl(1, signal.SIGKILL)
 
 
 def _free_port():

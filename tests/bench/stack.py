@@ -13,7 +13,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-READY_S = 30
+READY_S = 60
 
 
 class Failure(Exception):

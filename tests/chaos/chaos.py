@@ -197,9 +197,11 @@ class Run:
                                self.yard.outages, self.yard.wipes, self.yard.away)
 
     def evidence(self):
-        # Those that the responder has applied already, and those that were published twice.
-        planned = self.yard.submits() - self.clients.by_kafka
-        return evidence.read(self.yard.log_text().values(), self.yard.counters, planned)
+        # Those that the responder has applied already, and those that were published twice. In this order: what comes meanwhile must not
+        # look like what a fault has brought.
+        logs, by_kafka = list(self.yard.log_text().values()), self.clients.by_kafka
+        planned = self.yard.submits() - by_kafka
+        return evidence.read(logs, self.yard.counters, planned)
 
     def fragile(self):
         """How it went with the jobs that may be lost few times only."""

@@ -30,7 +30,7 @@ class Attack(unittest.TestCase):
     def setUpClass(cls):
         cls.random = random.Random(SEED)
         cls.yard = cls.enterClassContext(stack.Stack(KINDS[0]))
-        cls.responder = cls.yard.start_responder()
+        cls.responder = cls.yard.start_responder("--redis-timeout-ms", "4000")  # on a machine that may be busy, and under attack
         cls.address = cls.yard.server
         cls.jobs = [cls.yard.api.SubmitCustomTrainingJob(cls.yard.custom_request("none", f"m-{number}", {"text": "x" * 60000}), timeout=10).id
                     for number in range(40)]

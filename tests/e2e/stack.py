@@ -405,9 +405,9 @@ class Stack(contextlib.AbstractContextManager):
     def producer(self):
         from kafka import KafkaProducer
         if not self._producer:
-            # A topic that has just been made may have no leader yet.
-            self._producer = KafkaProducer(bootstrap_servers=self.broker.address, api_version=(2, 5, 0), acks="all",
-                                           retries=10, linger_ms=5, max_request_size=4 << 20)
+            # A topic that has just been made may have no leader yet, on a busy machine for seconds; the order stays through retries.
+            self._producer = KafkaProducer(bootstrap_servers=self.broker.address, api_version=(2, 5, 0), acks="all", retries=300,
+                                           max_in_flight_requests_per_connection=1, linger_ms=5, max_request_size=4 << 20)
             self.on_exit.callback(self._producer.close, 5)
         return self._producer
 

@@ -39,6 +39,7 @@ static int set_up(void **state)
     redis_server_trust(redis, 1);
     kafka = mock_kafka_new();
     responder = responder_process_new(RESPONDER, redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
+    responder_process_await_store(responder);
     store = store_new(redis_server_url(redis), 1);
     snprintf(address, sizeof address, "%s", responder_process_address(responder));
     setenv("TRAINYARD_SERVER", address, 1);

@@ -93,10 +93,8 @@ static void a_key_is_known_and_its_revocation(void **state)
     be_whole();
     STATE_UNTIL(&client, find(&key) == TY_OK);
     assert_int_equal(find(&other), TY_ENOTFOUND);
-    uint64_t begun = ty_clock_mono_ms();
     put(&gone);
     STATE_UNTIL(&client, find(&key) == TY_EPERMISSION);
-    assert_true(ty_clock_mono_ms() - begun < 5000);
     put(&key); // a create that comes late, or again
     put(&other);
     STATE_UNTIL(&client, find(&other) == TY_OK);
@@ -179,9 +177,7 @@ static void what_is_known_grows_old(void **state)
     be_whole();
     STATE_UNTIL(&client, find(&key) == TY_OK);
     redis_server_pause(server);
-    uint64_t begun = ty_clock_mono_ms();
     STATE_UNTIL(&client, find(&key) == TY_EUNAVAILABLE);
-    assert_true(ty_clock_mono_ms() - begun < 5000);
     redis_server_resume(server);
     STATE_UNTIL(&client, find(&key) == TY_OK);
     ty_loop_clear_timer(client.loop, &tick);

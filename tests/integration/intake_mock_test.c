@@ -184,7 +184,7 @@ static void test_no_broker(void **state)
     RIG_UNTIL(rig, rig->nodes[0].is_up);
     uint64_t start_ms = ty_clock_mono_ms();
     intake_node_stop(rig, 0);
-    assert_true(ty_clock_mono_ms() - start_ms < 5000);
+    assert_true(ty_clock_mono_ms() - start_ms < INTAKE_STOP_MS); // not because its time was over
     intake_rig_free(rig);
 }
 

@@ -159,9 +159,7 @@ static void what_kafka_refuses_is_named(void **state)
     struct ty_kafka_options nobody = {.brokers = "127.0.0.1:1"};
     struct ty_topics_run impatient = {.kafka = &nobody, .timeout_ms = 500};
     size_t differences;
-    uint64_t start_ms = ty_clock_mono_ms();
     assert_int_equal(ty_topics_check(topics, &impatient, &differences, &err), -TY_EUNAVAILABLE);
-    assert_true(ty_clock_mono_ms() - start_ms < 5000);
     assert_non_null(strstr(err.message, "127.0.0.1:1"));
     ty_topics_free(topics);
 }

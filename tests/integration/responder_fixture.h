@@ -17,6 +17,8 @@ struct responder_process;
 // the test program. Owner frees with responder_process_free, which stops it when it runs.
 struct responder_process *responder_process_new(const char *program, const char *redis_url, const char *kafka_brokers,
                                                 const char *const *args);
+// It listens before it has its store: returns when it has that too. Without this a call may find that the store is away.
+void responder_process_await_store(struct responder_process *process);
 const char *responder_process_address(const struct responder_process *process);
 int responder_process_pid(const struct responder_process *process);
 // SIGTERM, without waiting for the end.

@@ -39,6 +39,7 @@ static void start_responder(void)
     static const char *const args[] = {"--max-followers", "30", NULL};
     process = responder_process_new(PROGRAM, redis_server_url(redis), mock_kafka_brokers(kafka), args);
     client = rpc_client_new(responder_process_address(process));
+    responder_process_await_store(process);
 }
 
 static void stop_responder(void)

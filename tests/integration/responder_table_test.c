@@ -148,6 +148,7 @@ static int setup(void **state)
     kafka = mock_kafka_new();
     process = responder_process_new(TY_BINARY_DIR "/bin/trainyard-responder", redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
     rpc = rpc_client_new(responder_process_address(process));
+    responder_process_await_store(process);
     state_client_open(&client, redis, 1);
     command_table_load(&table);
     return 0;

@@ -139,7 +139,7 @@ static void restless_worker_loses_nothing(void **state)
     for (size_t i = 0; i < JOBS; i++) {
         struct site_view view = site_wait(&site, &ids[i], TY_JOB_COMPLETED);
         assert_int_equal(view.errors, 0);
-        assert_int_equal(view.attempt, 1 + view.losses);
+        assert_true(view.attempt >= 1 + view.losses); // killed between its claim and its start: handed back, and no loss
         if (view.attempt == 1)
             assert_ticks(&ids[i]);
         site_wait_file(&site, site_path(&site, "store/models/acme/%s/1/m", id_text(&ids[i])));

@@ -126,7 +126,7 @@ static void test_a_log_is_followed_to_its_end(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     struct cli *cli = cli_start("logs", "--follow", text, NULL);
     store_claim(store, &id, &attempt);
@@ -155,7 +155,7 @@ static void test_a_log_is_followed_over_restarts_of_the_responder(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     store_claim(store, &id, &attempt);
     store_log(store, &attempt, "line", 1500, 0);
@@ -183,7 +183,7 @@ static void test_a_log_over_two_attempts(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     struct cli *cli = cli_start("logs", "--follow", text, NULL);
     store_claim(store, &id, &attempt);
@@ -206,7 +206,7 @@ static void test_a_log_without_its_end(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     store_claim(store, &id, &attempt);
     store_log(store, &attempt, "line", 3, 0);
@@ -222,7 +222,7 @@ static void test_a_job_may_come_late_and_go_early(void **state)
     struct ty_id id = ty_id_from_key("acme", "late");
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     ty_id_format(&id, text);
     struct cli *cli = cli_start("logs", "--follow", "--appear-s", "50", text, NULL);
     struct cli *watch = cli_start("watch", "--appear-s", "50", text, NULL);
@@ -232,7 +232,7 @@ static void test_a_job_may_come_late_and_go_early(void **state)
     store_log(store, &attempt, "line", 1, 0);
     cli_expect_out(watch, "IN_PROGRESS");
     expect_line(cli, 0);
-    redis_server_ask(redis, "FLUSHALL"); // as good as deleted
+    redis_server_empty(redis, 1); // as good as deleted
     assert_int_equal(cli_end(watch), 4);
     assert_int_equal(cli_end(cli), 4);
     cli_free(watch);
@@ -246,7 +246,7 @@ static void expect_watched(enum ty_finish_action action, const char *word, int s
     struct ty_id id;
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     struct cli *cli = cli_start("watch", text, NULL);
     cli_expect_out(cli, "PENDING");
@@ -298,7 +298,7 @@ static void test_submit_waits(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES + 1];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     struct cli *cli = cli_start(SUBMIT, "--idempotency-key", "one", "--follow", "--appear-s", "50", NULL);
     cli_expect_out(cli, "\n"); // the id comes before the job's end
     apply("one", &id);

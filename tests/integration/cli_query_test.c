@@ -123,7 +123,7 @@ static void test_get_shows_a_job_in_each_state(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit("acme", "reader", &id, text);
     expect_texts(cli_expect(0, "get", text), (const char *const[]){text, "PENDING", "acme", "reader", "(2h ago)", NULL});
     json_t *job = run_json(cli_expect(0, "get", "--json", text));
@@ -189,7 +189,7 @@ static void test_list(void **state)
     struct store_attempt attempt;
     char first[TY_ID_TEXT_BYTES], second[TY_ID_TEXT_BYTES], other[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     struct cli *cli = cli_expect(0, "list", "--org", "acme");
     assert_string_equal(cli_out(cli), "");
     assert_non_null(strstr(cli_err(cli), "no jobs"));
@@ -237,7 +237,7 @@ static void test_list_in_pages(void **state)
     char text[TY_ID_TEXT_BYTES], token[128] = "";
     size_t at = 0, pages = 0;
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     for (size_t i = 0; i < COUNT; i++)
         jobs[i] = (struct store_job){.organization_id = "acme", .model_name = i % 5 ? "m" : "rare",
                                      .created_us = UINT64_C(1700000000000000) + i, .label = i % 2 ? "red" : "blue"};
@@ -283,7 +283,7 @@ static void test_history_names_attempts_and_their_workers(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit("acme", "reader", &id, text);
     store_claim(store, &id, &attempt);
     store_finish(store, &attempt, TY_FINISH_FAILED);
@@ -326,7 +326,7 @@ static void test_logs_of_many_pages(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit("acme", "reader", &id, text);
     struct cli *cli = cli_expect(0, "logs", text);
     assert_string_equal(cli_out(cli), "");
@@ -371,7 +371,7 @@ static void test_a_terminal_is_safe_from_messages(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit("acme", "reader", &id, text);
     store_claim(store, &id, &attempt);
     store_log(store, &attempt, "\033]0;mine\007 caf\xc3\xa9 \xe2\x80\xae\r\xc2\x9b", 1, 0);

@@ -21,19 +21,10 @@ static struct state_client client;
 
 // ---- calls that wait ----
 
-static void on_held(void *context, const struct ty_err *err, unsigned ended)
+static unsigned end_held(void)
 {
-    assert_null(err);
-    *(int *)context = (int)ended;
-}
-
-static int end_held(void)
-{
-    int ended = -1;
     STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
-    ty_state_end_held(client.state, 0, "p", on_held, &ended);
-    STATE_UNTIL(&client, ended >= 0);
-    return ended;
+    return state_end_held(&client, "p");
 }
 
 // What the publisher sends of the one job that has changed.

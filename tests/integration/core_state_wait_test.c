@@ -339,7 +339,7 @@ static void replayed(void)
     STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
     STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", TOPIC "/0", "7");
     set_replay("needed");
-    ty_state_replayed(client.state, 0, "p", LEASE_MS, NULL, 0, on_replayed, &result);
+    ty_state_replayed(client.state, 0, "p", LEASE_MS, TOPIC, NULL, 0, NULL, 0, on_replayed, &result);
     STATE_UNTIL(&client, result >= 0);
     assert_int_equal(result, TY_REPLAYED);
 }

@@ -1,5 +1,7 @@
 #include "tests/integration/redis_server.h"
 
+#include "core/record.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -358,6 +360,16 @@ void redis_server_trust(struct redis_server *server, unsigned shards)
     for (unsigned shard = 0; shard < shards; shard++) {
         char line[64];
         snprintf(line, sizeof line, "HSET {ty:%u}:m replay done", shard);
+        redis_server_ask(server, line);
+    }
+}
+
+void redis_server_empty(struct redis_server *server, unsigned shards)
+{
+    char line[96];
+    redis_server_ask(server, "FLUSHALL");
+    for (unsigned shard = 0; shard < shards; shard++) { // as who comes first writes it down
+        snprintf(line, sizeof line, "HSET {ty:%u}:m format %d shards %u replay done", shard, TY_RECORD_FORMAT, shards);
         redis_server_ask(server, line);
     }
 }

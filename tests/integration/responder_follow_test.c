@@ -85,7 +85,7 @@ struct job {
 static void submit(struct job *job)
 {
     struct store_job submitted = {.organization_id = "acme", .model_name = "reader", .created_us = ty_clock_wall_us()};
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     store_submit(store, &submitted, 1, &job->id);
     ty_id_format(&job->id, job->text);
 }

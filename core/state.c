@@ -305,18 +305,27 @@ void ty_state_info(struct ty_state *state, const char *section, ty_info_fn fn, v
     ty_redis_command(state->redis, 2, argv, lens, on_info, call);
 }
 
+// Who was here first wrote down the format: without it everything was lost since this program came.
+static bool was_emptied(const struct ty_state *state, const struct ty_redis_reply *format)
+{
+    return state->options.has_events && format->type == TY_REDIS_NIL;
+}
+
 // There is no such job, unless the store went back or was lost and has not been made again yet.
 static void on_whether_whole(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)
 {
     struct ty_call *call = context;
     struct ty_err err;
-    if (ty_state_check_array(reply, cause, 2, &err) < 0) {
+    if (ty_state_check_array(reply, cause, 3, &err) < 0) {
         call->fn.get(call->context, &err, NULL);
         free(call);
         return;
     }
     const struct ty_redis_reply *replay = &reply->items[0];
-    bool is_partial = reply->items[1].type == TY_REDIS_BYTES ||
+    bool is_empty = was_emptied(call->state, &reply->items[2]);
+    if (is_empty && !call->state->hellos_out)
+        say_hello(call->state); // so that it is not trusted by others either
+    bool is_partial = is_empty || reply->items[1].type == TY_REDIS_BYTES ||
                       (replay->type == TY_REDIS_BYTES && (!strcmp(replay->bytes, "needed") || !strcmp(replay->bytes, "asked")));
     if (is_partial)
         ty_err_set(&err, TY_EUNAVAILABLE, "the job store is being made again from Kafka; whether there is such a job is not known yet");
@@ -328,9 +337,9 @@ static void ask_whether_whole(struct ty_call *call)
 {
     char key[24];
     ty_state_meta_key(call->state, call->shard, key);
-    const char *argv[] = {"HMGET", key, "replay", "submits"};
-    size_t lens[] = {5, strlen(key), 6, 7};
-    ty_redis_command(call->state->redis, 4, argv, lens, on_whether_whole, call);
+    const char *argv[] = {"HMGET", key, "replay", "submits", "format"};
+    size_t lens[] = {5, strlen(key), 6, 7, 6};
+    ty_redis_command(call->state->redis, 5, argv, lens, on_whether_whole, call);
 }
 
 static void on_got(void *context, const struct ty_redis_reply *reply, const struct ty_err *cause)

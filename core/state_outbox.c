@@ -135,6 +135,16 @@ static void add_offset(struct ty_args *args, int64_t offset)
         ty_args_add_u64(args, (uint64_t)offset);
 }
 
+static void add_marks(struct ty_args *args, const struct ty_event_mark *marks, size_t count)
+{
+    ty_args_add_u64(args, count);
+    for (size_t i = 0; i < count; i++) {
+        ty_args_add_u64(args, marks[i].partition);
+        add_offset(args, marks[i].expected);
+        add_offset(args, marks[i].next);
+    }
+}
+
 void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_published *published, ty_outbox_told_fn fn,
                         void *context)
 {
@@ -146,12 +156,7 @@ void ty_state_published(struct ty_state *state, unsigned shard, const struct ty_
     ty_args_add_text(&args, published->name);
     ty_args_add_u64(&args, published->stamp_us);
     ty_args_add_text(&args, published->topic);
-    ty_args_add_u64(&args, published->mark_count);
-    for (size_t i = 0; i < published->mark_count; i++) {
-        ty_args_add_u64(&args, published->marks[i].partition);
-        add_offset(&args, published->marks[i].expected);
-        add_offset(&args, published->marks[i].next);
-    }
+    add_marks(&args, published->marks, published->mark_count);
     ty_args_add_u64(&args, published->job_count);
     for (size_t i = 0; i < published->job_count; i++) {
         ty_args_add(&args, published->jobs[i].id.bytes, sizeof published->jobs[i].id.bytes);
@@ -170,23 +175,28 @@ static void on_written(void *context, const struct ty_redis_reply *reply, const 
     (void)cause;
 }
 
-static void write_fact(struct ty_state *state, unsigned shard, const char *command, const char *field, const char *value)
+void ty_state_count_fenced(struct ty_state *state, unsigned shard)
 {
     char key[24];
     ty_state_meta_key(state, shard, key);
-    const char *argv[] = {command, key, field, value};
-    size_t lens[] = {strlen(command), strlen(key), strlen(field), strlen(value)};
+    const char *argv[] = {"HINCRBY", key, "publisher_fenced", "1"};
+    size_t lens[] = {7, strlen(key), 16, 1};
     ty_redis_command(state->redis, 4, argv, lens, on_written, NULL);
 }
 
-void ty_state_count_fenced(struct ty_state *state, unsigned shard)
+static void send_rebuild(struct ty_state *state, unsigned shard, const char *word, ty_redis_fn fn, void *context)
 {
-    write_fact(state, shard, "HINCRBY", "publisher_fenced", "1");
+    struct ty_args args;
+    char key[24];
+    ty_state_args(state, shard, &args);
+    ty_args_add_text(&args, word);
+    ty_state_meta_key(state, shard, key);
+    ty_state_eval(state, TY_SCRIPT_REBUILD, key, &args, fn, context);
 }
 
 void ty_state_need_replay(struct ty_state *state, unsigned shard)
 {
-    write_fact(state, shard, "HSET", "replay", "needed");
+    send_rebuild(state, shard, "need", on_written, NULL);
 }
 
 // ---- the store made again ----
@@ -219,11 +229,7 @@ void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, 
     ty_args_add_u64(&args, state->options.tombstone_ms);
     ty_args_add_text(&args, topic);
     ty_args_add_u64(&args, epoch);
-    ty_args_add_u64(&args, mark_count);
-    for (size_t i = 0; i < mark_count; i++) {
-        ty_args_add_u64(&args, marks[i].partition);
-        ty_args_add_u64(&args, (uint64_t)marks[i].next);
-    }
+    add_marks(&args, marks, mark_count);
     for (size_t i = 0; i < count; i++) {
         ty_args_add(&args, jobs[i].id.bytes, sizeof jobs[i].id.bytes);
         ty_args_add_text(&args, jobs[i].is_null ? "N" : jobs[i].is_deleted ? "D" : "J");
@@ -259,8 +265,9 @@ static void on_asked(void *context, const struct ty_redis_reply *reply, const st
     free(call);
 }
 
-void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms,
-                       const struct ty_topic_end *ends, size_t count, ty_asked_fn fn, void *context)
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, const char *topic,
+                       const struct ty_event_mark *marks, size_t mark_count, const struct ty_topic_end *ends, size_t count,
+                       ty_asked_fn fn, void *context)
 {
     struct ty_call *call = ty_call_new(state, context);
     call->fn.asked = fn;
@@ -269,6 +276,8 @@ void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name,
     ty_state_args(state, shard, &args);
     ty_args_add_text(&args, name);
     ty_args_add_u64(&args, lease_ms);
+    ty_args_add_text(&args, topic);
+    add_marks(&args, marks, mark_count);
     if (count == TY_ENDS_UNKNOWN)
         ty_args_add_text(&args, "?");
     for (size_t i = 0; count != TY_ENDS_UNKNOWN && i < count; i++) {
@@ -324,12 +333,7 @@ void ty_state_rebuild(struct ty_state *state, unsigned shard, enum ty_rebuild_as
     static const char *const words[] = {[TY_REBUILD_LOOK] = "look", [TY_REBUILD_ASK] = "ask", [TY_REBUILD_WAIVE] = "waive"};
     struct ty_call *call = ty_call_new(state, context);
     call->fn.rebuild = fn;
-    struct ty_args args;
-    char key[24];
-    ty_state_args(state, shard, &args);
-    ty_args_add_text(&args, words[ask]);
-    ty_state_meta_key(state, shard, key);
-    ty_state_eval(state, TY_SCRIPT_REBUILD, key, &args, on_rebuild, call);
+    send_rebuild(state, shard, words[ask], on_rebuild, call);
 }
 
 // ---- what stands ----

@@ -79,9 +79,10 @@ struct ty_restore {
     const void *record; // as ty_event_decode made it; NULL when is_deleted
     size_t record_len;
 };
-// Brings the jobs to where the events are, and the marks with them: marks[].next is where the reading has come to (`expected` is
-// not read); epoch: the highest of the events, 0: none. Under the publisher's lease. changed: how many jobs were not like that before. The same events once more change
-// nothing. All of one shard. is_ours false: another publisher has the lease, nothing was changed.
+// Brings the jobs to where the events are, and the marks with them: marks[].next is where the reading has come to, from `expected`;
+// epoch: the highest of the events, 0: none. Under the publisher's lease. changed: how many jobs were not like that before. The
+// same events once more change nothing. All of one shard. is_ours false: another publisher has the lease, or the store has lower
+// marks than expected, since it went back, or all is to be read again (ty_state_rebuild): nothing was changed.
 typedef void (*ty_restored_fn)(void *context, const struct ty_err *err, bool is_ours, unsigned changed);
 void ty_state_restore(struct ty_state *state, unsigned shard, const char *name, const char *topic, uint64_t epoch,
                       const struct ty_event_mark *marks, size_t mark_count, const struct ty_restore *jobs, size_t count,
@@ -102,16 +103,17 @@ struct ty_commands_missing {
 };
 // missing: with COMMANDS_MISSING; else NULL.
 typedef void (*ty_asked_fn)(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing);
-// The store has all that the events say: claims and expiry go on. When something was restored, by this publisher or one that
+// The store has all that the events say up to marks[].expected: claims and expiry go on. NOT_OURS also where its marks are lower. When something was restored, by this publisher or one that
 // died over it, a new epoch begins, and nothing expires for lease_ms. ends: how far commands must have been applied if claims
 // have waited; none: there are none. With count TY_ENDS_UNKNOWN claims that wait wait on.
-void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms,
-                       const struct ty_topic_end *ends, size_t count, ty_asked_fn fn, void *context);
+void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, const char *topic,
+                       const struct ty_event_mark *marks, size_t mark_count, const struct ty_topic_end *ends, size_t count,
+                       ty_asked_fn fn, void *context);
 // Under the publisher's lease: cancels that were held are done (schemas/redis/README.md, Transitions), at most a thousand with each
 // call, and the logs of what was to be deleted are removed. ended: how many.
 typedef void (*ty_held_fn)(void *context, const struct ty_err *err, unsigned ended);
 void ty_state_end_held(struct ty_state *state, unsigned shard, const char *name, ty_held_fn fn, void *context);
-// The store is found to have gone back: no claims until it was replayed. Nobody waits for the answer.
+// The store is found to have gone back: no claims until it was replayed. What the operator asked for stays so. Nobody waits for the answer.
 void ty_state_need_replay(struct ty_state *state, unsigned shard);
 // The operator wants everything to be read again from Kafka, events and commands; or to know how that goes; or, where jobs wait for
 // commands that no intake reads, that they start without.

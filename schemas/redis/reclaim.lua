@@ -13,10 +13,7 @@ local DUE_LIMIT = 1000
 -- job whose submit came again only later, from when that was found here (as for cancels, see is_unsure).
 local function end_waits(now, limit, has_publisher)
     local found = redis.call('ZRANGEBYSCORE', K .. 'i', '-inf', int(now), 'WITHSCORES', 'LIMIT', 0, limit)
-    if #found == 0 then return end
-    local back = redis.call('HMGET', K .. 'm', 'back_at', 'back_lease')
-    local back_us = tonumber(back[2] or 0)
-    if now < tonumber(back[1] or 0) + back_us then return end
+    if #found == 0 or is_coming_back(now) then return end
     for at = 1, #found, 2 do
         local id, score = found[at], tonumber(found[at + 1])
         local raw = redis.call('GET', K .. 'j:' .. id)
@@ -28,7 +25,7 @@ local function end_waits(now, limit, has_publisher)
         elseif wait_end > now then
             redis.call('ZADD', K .. 'i', int(wait_end), id)
         elseif score == wait_end and is_unsure(h, now) then
-            redis.call('ZADD', K .. 'i', int(now + back_us), id)
+            redis.call('ZADD', K .. 'i', int(now + back_lease_us()), id)
         else
             dequeue(id, h, raw)
             if has_publisher then

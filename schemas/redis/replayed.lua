@@ -1,15 +1,17 @@
 #!lua flags=allow-oom
--- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms, then partitions of
--- command topics and where they ended, or '?': that was not looked for. Answer: {1}, or {0} when another publisher has the lease, or
+-- The store has everything that the events say: claims and expiry go on. ARGV: prefix, publisher, lease_ms, topic, m, then m times
+-- (partition, the mark to which the events were read, the same), then partitions of command topics and where they ended, or '?': that was
+-- not looked for. Answer: {1}, or {0} when another publisher has the lease, or the store has a lower mark: all is to be read again, or
 -- {2, partition, its watermark, its end, all their watermarks together} when claims have waited and must wait on, since not all of
 -- these commands are here yet (rules of the queues, cancels, deletes; submits are not waited for), or {2} since it is not known where
 -- they end, or {3}: as 1, and the operator has it go on without them (`rebuild`).
 local meta = K .. 'm'
-if redis.call('GET', K .. 'p') ~= ARGV[2] then return { 0 } end
+if redis.call('GET', K .. 'p') ~= ARGV[2] or lacks_events(ARGV[4], 6, tonumber(ARGV[5])) then return { 0 } end
+local first = 6 + 3 * tonumber(ARGV[5])
 local waited = redis.call('HGET', meta, 'replay') ~= 'done'
 local missing, passed, submits = nil, 0, {}
-if waited and ARGV[4] == '?' then return { 2 } end
-for i = 4, waited and #ARGV or 0, 2 do
+if waited and ARGV[first] == '?' then return { 2 } end
+for i = first, waited and #ARGV or 0, 2 do
     local mark, stop = tonumber(redis.call('HGET', K .. 'w', ARGV[i]) or 0), tonumber(ARGV[i + 1])
     local is_submit = string.sub(ARGV[i], 1, 7) == 'submit/'
     if not is_submit then passed = passed + mark end

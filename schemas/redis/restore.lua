@@ -1,13 +1,15 @@
 #!lua flags=allow-oom
 -- The store is brought to where the events are. ARGV: prefix, publisher, tombstone_ms, topic, the highest epoch of the
--- events, m, then m times (partition, next offset), then for each event: id, 'J' (a job), 'D' (its deletion) or 'N' (that is forgotten), version, record. Later events of a job come later.
--- Answer: {0} when another publisher has the lease, else {1, how many jobs changed, (id, latest attempt) of each job that was
--- removed...}: the caller removes their logs.
+-- events, m, then m times (partition, the mark from which it was read, next offset), then for each event: id, 'J' (a job),
+-- 'D' (its deletion) or 'N' (that is forgotten), version, record. Later events of a job come later.
+-- Answer: {0} when another publisher has the lease, or the store has a lower mark than that: it is to be read from there; else
+-- {1, how many jobs changed, (id, latest attempt) of each job that was removed...}: the caller removes their logs.
 --
 -- Which one wins when record and event differ: an end that Kafka knows; else an end that the record has; else that no attempt has
 -- the job any more; else the later fence; else the higher version, and of two with the same one the event. A cancel or delete that either of them knows counts.
 if redis.call('GET', K .. 'p') ~= ARGV[2] then return { 0 } end
 local ttl_ms, topic, now, queued = ARGV[3], ARGV[4], now_us(), false
+if lacks_events(topic, 7, tonumber(ARGV[6])) then return { 0 } end
 local RELINK_US = 86400 * 1000000
 local out = { 1, 0 }
 
@@ -122,7 +124,7 @@ local function restore(id, record)
 end
 
 local marks, at = tonumber(ARGV[6]), 7
-local first = at + 2 * marks
+local first = at + 3 * marks
 for i = first, #ARGV, 4 do
     local id, changed = ARGV[i], false
     if ARGV[i + 1] == 'D' then
@@ -135,10 +137,10 @@ for i = first, #ARGV, 4 do
     end
     if changed then out[2] = out[2] + 1 end
 end
-for i = at, first - 1, 2 do
+for i = at, first - 1, 3 do
     local name = topic .. '/' .. ARGV[i]
-    if tonumber(redis.call('HGET', K .. 'w', name) or -1) < tonumber(ARGV[i + 1]) then
-        redis.call('HSET', K .. 'w', name, ARGV[i + 1])
+    if tonumber(redis.call('HGET', K .. 'w', name) or -1) < tonumber(ARGV[i + 2]) then
+        redis.call('HSET', K .. 'w', name, ARGV[i + 2])
     end
 end
 -- Until `replayed`, whoever calls that: this publisher may not come to it.

@@ -142,7 +142,7 @@ static int take_partitions(rd_kafka_t *consumer, const char *topic, struct ty_er
 static int consume(rd_kafka_t *consumer, const struct ty_id *id, struct ty_err *err)
 {
     char text[TY_ID_TEXT_BYTES];
-    uint64_t deadline_ms = ty_clock_mono_ms() + 10000;
+    uint64_t deadline_ms = ty_clock_mono_ms() + 60000;
     ty_id_format(id, text);
     for (bool found = false; !found;) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, 1000);
@@ -217,7 +217,7 @@ int bench_echo(const struct bench_options *options, struct ty_err *err)
 // Until the job has ended; *ret_started_us is when it started, by the store's clock.
 static int wait_started(struct bench_pipe *pipe, const struct ty_id *id, uint64_t *ret_started_us, struct ty_err *err)
 {
-    uint64_t deadline_ms = ty_clock_mono_ms() + 10000;
+    uint64_t deadline_ms = ty_clock_mono_ms() + 60000;
     struct ty_record record = {0};
     do {
         redisReply *reply;

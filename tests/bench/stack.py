@@ -13,7 +13,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-READY_S = 30
+READY_S = 60
 
 
 class Failure(Exception):
@@ -25,13 +25,21 @@ class Missing(Failure):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that stays ours: a socket that is bound to it and never listens, beside which a server that sets SO_REUSEADDR may."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port = holder.getsockname()[1]
+    holder.detach()  # is open until this process ends
+    return port
+
+
+# Found here: between fork and exec nothing may wait for a lock that a thread of ours had, as the loader's.
+_prctl = ctypes.CDLL(None).prctl
 
 
 def die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    _prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Process:

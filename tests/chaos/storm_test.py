@@ -23,7 +23,7 @@ SEED = int(os.environ.get("STORM_SEED") or random.SystemRandom().randrange(1 << 
 WORKERS = 8
 PARTITIONS = 32
 PAUSE_SECONDS = (0.3, 2.5)  # between restarts: shorter and longer than a rebalance
-SETTLE_SECONDS = 60 + SUBMITS // 500
+SETTLE_SECONDS = 120 + SUBMITS // 500
 RECORD_VERSION = slice(32, 40)
 
 
@@ -89,7 +89,9 @@ class Storm(unittest.TestCase):
             worker.kill()
             self.figures["kill"] += 1
         else:
-            self.assertEqual(worker.stop(), 0, worker.tail())
+            # One that has just been started may not take the signal yet, and dies of it.
+            is_ready = (self.yard.dir / f"{worker.name}.ready").exists()
+            self.assertIn(worker.stop(), (0,) if is_ready else (0, -signal.SIGTERM), worker.tail())
             self.figures["term"] += 1
         self.worker(number)
 
@@ -102,10 +104,10 @@ class Storm(unittest.TestCase):
         consumer = Consumer({"bootstrap.servers": self.yard.broker.address, "group.id": "trainyard-intake"})
         try:
             name = stack.PREFIX + topic
-            parts = consumer.list_topics(name, 10).topics[name].partitions
-            ends = {part: consumer.get_watermark_offsets(TopicPartition(name, part), 10)[1] for part in parts}
+            parts = consumer.list_topics(name, 60).topics[name].partitions
+            ends = {part: consumer.get_watermark_offsets(TopicPartition(name, part), 60)[1] for part in parts}
             committed = {part.partition: part.offset for part in
-                         consumer.committed([TopicPartition(name, part) for part in parts], 10)}
+                         consumer.committed([TopicPartition(name, part) for part in parts], 60)}
             return ends, committed
         finally:
             consumer.close()

@@ -15,7 +15,7 @@ KAFKA = ROOT / "deploy/kafka/kafka"
 
 def run(*words, env=None):
     return subprocess.run([KAFKA, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=200, env={**os.environ, **(env or {})})
+                          stderr=subprocess.PIPE, text=True, timeout=230, env={**os.environ, **(env or {})})
 
 
 def skip(reason):

@@ -14,7 +14,7 @@ DEPLOY = ROOT / "deploy"
 
 def run(program, *words):
     return subprocess.run([DEPLOY / program, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=100)
+                          stderr=subprocess.PIPE, text=True, timeout=200)
 
 
 class InDirectory(unittest.TestCase):

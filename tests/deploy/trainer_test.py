@@ -49,7 +49,7 @@ class Trainer(unittest.TestCase):
         dataset.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in self.lines))
         done = subprocess.run([sys.executable, "-B", "-m", "model.training", f"--dataset_file={dataset}",
                                f"--model_output_directory={self.dir}/out", *words], cwd=TRAINER, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=60)
+                              stderr=subprocess.STDOUT, text=True, timeout=200)
         self.assertEqual(done.returncode, code, done.stdout)
         return done.stdout
 

@@ -41,7 +41,7 @@ class Access(unittest.TestCase):
         stack.wait_until(lambda: self.call(key, "list", "--org", key["organization"]) == 0, lambda: f"{key['id']} is good", 20)
 
     def wait_refused(self, key):
-        stack.wait_until(lambda: self.call(key, "list", "--org", key["organization"]) == REFUSED, lambda: f"{key['id']} is refused", 5)
+        stack.wait_until(lambda: self.call(key, "list", "--org", key["organization"]) == REFUSED, lambda: f"{key['id']} is refused", 20)
 
     def test_a_key_from_its_making_to_its_end(self):
         key, other = self.create(ORG, "submit", "--comment", "nightly"), self.create(str(uuid.uuid4()), "owner")

@@ -33,6 +33,7 @@ class Checklist(Wire, Access, Jobs, Logs, unittest.TestCase):
         cls.start_pings()
         yard.start_keyed_responder()
         yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "30000")
+        yard.wait_whole()
         cls.key = yard.key()
         cls.api, cls.other, cls.open = driver.Grpcio(), driver.Grpcio(), driver.Grpcio()
         cls.api.open(**cls.key)

@@ -128,7 +128,8 @@ class Follow(unittest.TestCase):
         self.assertEqual(len(delays), 250)
         delays.sort()
         print(f"from print to follower: p50 {delays[125]:.0f} ms, p99 {delays[247]:.0f} ms, most {delays[-1]:.0f} ms", file=sys.stderr)
-        self.assertLess(delays[247], 1000)  # tests/bench has the figure; this machine may be busy
+        # Who only looked once a second would have half of them later. tests/bench has the figure; this machine may be busy.
+        self.assertLess(delays[125], 400)
 
     def test_two_readers_over_the_death_of_the_responder(self):
         yard = self.yard
@@ -250,6 +251,7 @@ class Follow(unittest.TestCase):
         self.assertEqual(reader.end(), -signal.SIGINT)  # which a shell calls 130
         stop.touch()
         self.assertEqual(yard.wait_end(job_id).status, stack.COMPLETED)
+        yard.wait_whole()
         for flags in (["--tail", "-2"], ["--level", "loud"], ["--since", "yesterday"]):
             self.assertEqual(yard.cli("logs", *flags, job_id, check=False).returncode, 2, flags)
         self.assertEqual(yard.cli("logs", "--follow", "--appear-s", "0", "ffffffff-ffff-4fff-8fff-ffffffffffff",

@@ -37,7 +37,7 @@ class Order(unittest.TestCase):
         return int(self.yard.redis.ask("EVAL", "return tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')", 1, "{ty:0}:w",
                                        f"{topic}/{partition}")[1:])
 
-    def wait_applied(self, seconds=60):
+    def wait_applied(self, seconds=120):
         """Everything that Kafka has of commands is in the store, and no cancel is held: a store that is new may be one that was lost,
         and one of these tests empties it."""
         from kafka import KafkaConsumer, TopicPartition

@@ -174,6 +174,7 @@ class Rebuild(unittest.TestCase):
         self.yard.redis.ask("FLUSHALL")
         unknown = str(uuid.uuid4())
         stack.wait_until(lambda: self.replays() > 0, "the store was made again")
+        self.yard.wait_whole()
         self.published()
         self.assert_same(before, self.answers(ids), LOST_WITH_REDIS)
         self.assertFalse(self.our_get(ids["completed"]).HasField("progress"), "it is lost, as docs/operating.md says")
@@ -205,7 +206,7 @@ class Rebuild(unittest.TestCase):
         stack.wait_until(lambda: int(self.yard.redis.ask("HLEN", "{ty:0}:w")[1:]) > 0 or self.replays(), "it has begun")
         self.yard.workers["worker-1"].kill()
         self.start_worker()
-        stack.wait_until(lambda: self.yard.redis.ask("HGET", "{ty:0}:m", "replay") == "done", "the store was made again")
+        self.yard.wait_whole()
         stack.wait_until(lambda: self.yard.redis.ask("ZCARD", "{ty:0}:s:1:" + stack.ORGANIZATION) == f":{len(many) + 1}",
                          "all are there again")
         self.published()

@@ -19,7 +19,7 @@ class Retries(unittest.TestCase):
         cls.yard.script("third", '[ "$TRAINYARD_ATTEMPT" = 3 ] || exit 75; echo model > "$OUTPUT/model"')
         cls.yard.script("sleeps", 'echo here; exec sleep 600')
         cls.yard.start_responder()
-        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "1000", "--retry-base-ms", "100",
+        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "1000", "--retry-base-ms", "100", "--lease-ms", "10000",
                               "--container", "shell:1", "--container", "python:3.11-sklearn")
 
     def setUp(self):
@@ -89,6 +89,7 @@ class Retries(unittest.TestCase):
         shown = self.shown(late["id"])
         self.assertEqual((shown["reason"], shown["attempt"], shown["wait_until"]), ("wait_limit", 0, None))
         self.assertIn("wait_limit", self.yard.cli("history", late["id"]).stdout)
+        stack.wait_until(lambda: self.yard.get(patient), "the other one is there")
         shown = self.shown(patient)
         self.assertEqual((shown["status"], shown["pending"]["reason"]), ("PENDING", "queued"))
         self.assertIsNotNone(shown["wait_until"])

@@ -89,9 +89,8 @@ class RoundTrip(unittest.TestCase):
         yard, ml = self.yard, self.yard.messages.ml
         job_id = str(uuid.uuid4())
         yard.publish("cancel", job_id, yard.command(job_id, cancel=ml.CancelTrainingJobRequest(id=job_id))).get(30)
-        witness = yard.publish_custom(yard.custom_request("epochs", "before-1"))
-        yard.wait_end(witness)
-        yard.publish_custom(yard.custom_request("epochs", "before-2"), job_id=job_id)
+        stack.wait_until(lambda: yard.redis.ask("EXISTS", b"{ty:0}:j:" + uuid.UUID(job_id).bytes) == ":1", "it is remembered")
+        yard.publish_custom(yard.custom_request("epochs", "before"), job_id=job_id)
         self.assertEqual(yard.wait_end(job_id).status, stack.CANCELED)
 
     def test_the_example_of_the_documentation(self):

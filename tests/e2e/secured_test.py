@@ -236,9 +236,8 @@ class Secured(unittest.TestCase):
                 self.yard.api.SubmitCustomTrainingJob(self.yard.custom_request("quick", f"m-{uuid.uuid4()}"), timeout=10)
             except grpc.RpcError as error:
                 caught[:] = [error]
-            return caught
-        stack.wait_until(refused, "a submit is refused")
-        self.assertIn("mltraining.submit", caught[0].details())
+            return caught and "mltraining.submit" in caught[0].details()
+        stack.wait_until(refused, lambda: f"a submit is refused, and the topic is named: {caught}")
         self.assertRegex(caught[0].details(), "(?i)authoriz")
 
     def second(self, name, *words):
@@ -261,7 +260,7 @@ class Secured(unittest.TestCase):
                 worker = start()
                 stack.wait_until(lambda: worker.alive() and (
                     "NOPERM" in worker.log.read_text() or "can't run this command" in worker.log.read_text()),
-                                 lambda: f"{role} without {command}:\n{worker.tail()}", 20)
+                                 lambda: f"{role} without {command}:\n{worker.tail()}")
             finally:
                 redis.ask("ACL", "SETUSER", f"trainyard-{role}", f"+{command}")
         wrong = self.second("run-4", "--role", "run", *redis.flags("run")[:2], "--redis-password-file", secret(redis.dir / "passwords", "default"))

@@ -72,7 +72,7 @@ class StoreAway(unittest.TestCase):
         for job_id in [*after, canceled]:
             stack.wait_until(lambda: self.yard.get(job_id), f"job {job_id} comes back")
         self.go.touch()
-        self.assertEqual(self.yard.wait_all_end([before, *after], 60), {stack.COMPLETED: 8})
+        self.assertEqual(self.yard.wait_all_end([before, *after], 120), {stack.COMPLETED: 8})
         self.assertEqual(self.yard.wait_end(canceled).status, stack.CANCELED)
         self.assertEqual(self.yard.wait_end(before).status, stack.COMPLETED)
 

@@ -181,19 +181,19 @@ class Tls(unittest.TestCase):
         self.assertTrue(self.containers(open_one))
         self.assertEqual(self.subject(), "first")
         self.put(self.second)
-        stack.wait_until(lambda: self.subject() == "second", "the new certificate is shown", 15)
+        stack.wait_until(lambda: self.subject() == "second", "the new certificate is shown")
         self.assertTrue(self.containers(open_one), "a connection from before goes on")
         # A key that belongs to another certificate: the good pair stays.
         shutil.copy(self.first[1], self.key)
         said = lambda: self.responder.log.read_text().count("tls.kept")
-        stack.wait_until(lambda: said(), "the log says that the pair cannot be used", 15)
+        stack.wait_until(lambda: said(), "the log says that the pair cannot be used")
         self.assertIn("does not belong to the first certificate", self.responder.log.read_text())
         self.assertEqual(self.subject(), "second")
         before = said()
         self.responder.signal(1) # SIGHUP reads without waiting for a change
         stack.wait_until(lambda: said() > before, "SIGHUP reads again")
         self.put(self.first)
-        stack.wait_until(lambda: self.subject() == "first", "what is whole again is shown", 15)
+        stack.wait_until(lambda: self.subject() == "first", "what is whole again is shown")
 
     # ---- connections that are none
 
@@ -225,10 +225,10 @@ class Tls(unittest.TestCase):
             line.sendall(PREFACE[:10])
         self.assertTrue(self.containers(self.channel()), "others are served meanwhile")
         for line in lines + shaken:
-            ends(line, HANDSHAKE_S + 5)
+            ends(line, HANDSHAKE_S + 20)
             line.close()
         took = time.monotonic() - begun
-        self.assertLess(took, HANDSHAKE_S + 5)
+        self.assertLess(took, HANDSHAKE_S + 20)  # gRPC's own limit is two minutes
         print(f"80 silent connections, closed by the server within {took:.1f} s")
         stack.wait_until(lambda: self.descriptors() <= before + 3, lambda: f"{self.descriptors()} descriptors become {before}")
 
@@ -241,9 +241,9 @@ class Tls(unittest.TestCase):
         self.assertTrue(self.containers(self.channel(address, own=own)))
         self.cannot_connect(self.channel(address))
         self.cannot_connect(self.channel(address, own=self.other.issue("stranger")))
-        words = ("containers", "--timeout-ms", "3000", "--server", f"https://{address}", "--tls-ca", self.authority.cert)
+        words = ("containers", "--server", f"https://{address}", "--tls-ca", self.authority.cert)
         self.yard.cli(*words, "--tls-cert", own[0], "--tls-key", own[1])
-        self.assertEqual(self.yard.cli(*words, check=False).returncode, 3)
+        self.assertEqual(self.yard.cli(*words, "--timeout-ms", "3000", check=False).returncode, 3)
 
     # ---- what is said of wrong settings
 

@@ -449,7 +449,7 @@ static void ask_info(struct ty_state *state) { ty_state_info(state, "memory", on
 static void ask_held(struct ty_state *state) { ty_state_end_held(state, 0, "publisher", on_reclaimed, NULL); }
 static void ask_rebuild(struct ty_state *state) { ty_state_rebuild(state, 0, TY_REBUILD_ASK, on_rebuild, NULL); }
 static void ask_attach(struct ty_state *state) { ty_state_attach(state, "cluster", "submit", 0, on_attached, NULL); }
-static void ask_replayed(struct ty_state *state) { ty_state_replayed(state, 0, "publisher", 10000, NULL, 0, on_replayed, NULL); }
+static void ask_replayed(struct ty_state *state) { ty_state_replayed(state, 0, "publisher", 10000, "events", NULL, 0, NULL, 0, on_replayed, NULL); }
 static void ask_outbox(struct ty_state *state) { ty_state_outbox(state, 0, "publisher", 10000, 10, "events", 2, on_outbox, NULL); }
 
 static void ask_restore(struct ty_state *state)

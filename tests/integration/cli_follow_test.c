@@ -14,6 +14,7 @@
 
 #include "core/buf.h"
 #include "core/clock.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/cli_fixture.h"
 #include "tests/integration/redis_server.h"
 #include "tests/integration/responder_fixture.h"
@@ -38,6 +39,7 @@ static int set_up(void **state)
     redis_server_trust(redis, 1);
     kafka = mock_kafka_new();
     responder = responder_process_new(RESPONDER, redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
+    responder_process_await_store(responder);
     store = store_new(redis_server_url(redis), 1);
     snprintf(address, sizeof address, "%s", responder_process_address(responder));
     setenv("TRAINYARD_SERVER", address, 1);
@@ -124,7 +126,7 @@ static void test_a_log_is_followed_to_its_end(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     struct cli *cli = cli_start("logs", "--follow", text, NULL);
     store_claim(store, &id, &attempt);
@@ -153,7 +155,7 @@ static void test_a_log_is_followed_over_restarts_of_the_responder(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     store_claim(store, &id, &attempt);
     store_log(store, &attempt, "line", 1500, 0);
@@ -181,7 +183,7 @@ static void test_a_log_over_two_attempts(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     struct cli *cli = cli_start("logs", "--follow", text, NULL);
     store_claim(store, &id, &attempt);
@@ -204,7 +206,7 @@ static void test_a_log_without_its_end(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     store_claim(store, &id, &attempt);
     store_log(store, &attempt, "line", 3, 0);
@@ -220,7 +222,7 @@ static void test_a_job_may_come_late_and_go_early(void **state)
     struct ty_id id = ty_id_from_key("acme", "late");
     char text[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     ty_id_format(&id, text);
     struct cli *cli = cli_start("logs", "--follow", "--appear-s", "50", text, NULL);
     struct cli *watch = cli_start("watch", "--appear-s", "50", text, NULL);
@@ -230,7 +232,7 @@ static void test_a_job_may_come_late_and_go_early(void **state)
     store_log(store, &attempt, "line", 1, 0);
     cli_expect_out(watch, "IN_PROGRESS");
     expect_line(cli, 0);
-    redis_server_ask(redis, "FLUSHALL"); // as good as deleted
+    redis_server_empty(redis, 1); // as good as deleted
     assert_int_equal(cli_end(watch), 4);
     assert_int_equal(cli_end(cli), 4);
     cli_free(watch);
@@ -244,7 +246,7 @@ static void expect_watched(enum ty_finish_action action, const char *word, int s
     struct ty_id id;
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES];
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     submit(&id, text);
     struct cli *cli = cli_start("watch", text, NULL);
     cli_expect_out(cli, "PENDING");
@@ -296,7 +298,7 @@ static void test_submit_waits(void **state)
     struct store_attempt attempt;
     char text[TY_ID_TEXT_BYTES + 1];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     struct cli *cli = cli_start(SUBMIT, "--idempotency-key", "one", "--follow", "--appear-s", "50", NULL);
     cli_expect_out(cli, "\n"); // the id comes before the job's end
     apply("one", &id);
@@ -340,5 +342,5 @@ int main(void)
         cmocka_unit_test(test_watch),
         cmocka_unit_test(test_submit_waits),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return apart_run("the command line follows", tests, set_up, tear_down);
 }

@@ -11,6 +11,7 @@
 
 #include "core/clock.h"
 #include "core/keyring.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/state_client.h"
 
 static struct redis_server *server;
@@ -92,10 +93,8 @@ static void a_key_is_known_and_its_revocation(void **state)
     be_whole();
     STATE_UNTIL(&client, find(&key) == TY_OK);
     assert_int_equal(find(&other), TY_ENOTFOUND);
-    uint64_t begun = ty_clock_mono_ms();
     put(&gone);
     STATE_UNTIL(&client, find(&key) == TY_EPERMISSION);
-    assert_true(ty_clock_mono_ms() - begun < 5000);
     put(&key); // a create that comes late, or again
     put(&other);
     STATE_UNTIL(&client, find(&other) == TY_OK);
@@ -178,9 +177,7 @@ static void what_is_known_grows_old(void **state)
     be_whole();
     STATE_UNTIL(&client, find(&key) == TY_OK);
     redis_server_pause(server);
-    uint64_t begun = ty_clock_mono_ms();
     STATE_UNTIL(&client, find(&key) == TY_EUNAVAILABLE);
-    assert_true(ty_clock_mono_ms() - begun < 5000);
     redis_server_resume(server);
     STATE_UNTIL(&client, find(&key) == TY_OK);
     ty_loop_clear_timer(client.loop, &tick);
@@ -326,5 +323,5 @@ int main(void)
         CASE(more_keys_than_a_page_are_read),
         CASE(keys_lie_on_one_shard),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return apart_run("keys and keyrings", tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #include "tests/integration/responder_kafka.h"
 
 #define MANY 500
+#define SLOW_MS 30000
 
 static struct mock_kafka *kafka;
 static struct ty_publisher *publisher;
@@ -85,7 +86,7 @@ static void send_cancel(struct deliveries *deliveries)
 // After an error the client may refuse records for a moment, until it has asked the broker again or has been rebuilt.
 static void send_until_good(struct deliveries *deliveries)
 {
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     unsigned sent = deliveries->good + deliveries->bad;
     struct ty_err err = {0};
     while (!deliveries->good) {
@@ -176,11 +177,11 @@ static void a_broker_that_is_too_slow_leaves_the_outcome_unknown(void **state)
     (void)state;
     send_cancel(&first);
     await(&first, 1);
-    mock_kafka_set_delay(kafka, 8000);
+    mock_kafka_set_delay(kafka, SLOW_MS);
     uint64_t before = ty_clock_mono_ms();
     send_cancel(&deliveries);
     await(&deliveries, 1);
-    assert_in_range(ty_clock_mono_ms() - before, 1000, 6000); // librdkafka looks for old records once a second
+    assert_in_range(ty_clock_mono_ms() - before, 1000, SLOW_MS - 1); // before the broker could have answered
     assert_int_equal(deliveries.unknown, 1);
     assert_int_equal(deliveries.code, TY_EUNAVAILABLE);
 }
@@ -189,13 +190,13 @@ static void what_is_in_flight_is_told_before_the_end(void **state)
 {
     struct deliveries deliveries = DELIVERIES;
     (void)state;
-    mock_kafka_set_delay(kafka, 8000);
+    mock_kafka_set_delay(kafka, SLOW_MS);
     for (unsigned i = 0; i < 10; i++)
         send_cancel(&deliveries);
     uint64_t before = ty_clock_mono_ms();
     ty_publisher_free(publisher, 100);
     publisher = NULL;
-    assert_in_range(ty_clock_mono_ms() - before, 0, 3000);
+    assert_in_range(ty_clock_mono_ms() - before, 0, SLOW_MS - 1);
     assert_int_equal(deliveries.bad, 10);
     assert_int_equal(deliveries.good, 0);
 }

@@ -136,27 +136,19 @@ static void publish_all(void)
     STATE_RAW(&client, NULL, "DEL", "{ty:0}:o");
 }
 
-static int replayed(const struct ty_topic_end *ends, size_t count)
+static int replayed_to(int64_t mark, const struct ty_topic_end *ends, size_t count)
 {
     int result = -1;
+    struct ty_event_mark to = {.partition = 0, .expected = mark, .next = mark};
     STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
-    ty_state_replayed(client.state, 0, "p", LEASE_MS, ends, count, on_replayed, &result);
+    ty_state_replayed(client.state, 0, "p", LEASE_MS, "events", &to, 1, ends, count, on_replayed, &result);
     STATE_UNTIL(&client, result >= 0);
     return result;
 }
 
-static void on_held(void *context, const struct ty_err *err, unsigned ended)
+static int replayed(const struct ty_topic_end *ends, size_t count)
 {
-    assert_null(err);
-    *(int *)context = (int)ended;
-}
-
-static int end_held(const char *publisher)
-{
-    int ended = -1;
-    ty_state_end_held(client.state, 0, publisher, on_held, &ended);
-    STATE_UNTIL(&client, ended >= 0);
-    return ended;
+    return replayed_to(-1, ends, count);
 }
 
 static void when_nobody_has_it_it_ends_after_a_lease(void **state)
@@ -170,13 +162,13 @@ static void when_nobody_has_it_it_ends_after_a_lease(void **state)
         assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
         assert_int_equal(state_control(&client, kinds[i], &id), TY_APPLIED);
         STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
-        assert_int_equal(end_held("p"), 0);
+        assert_int_equal(state_end_held(&client, "p"), 0);
         uint64_t before_us = ty_clock_wall_us();
         assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
-        uint64_t until = ty_clock_mono_ms() + 20000;
-        while (!end_held("p")) {
+        uint64_t until = ty_clock_mono_ms() + 60000;
+        while (!state_end_held(&client, "p")) {
             assert_int_equal(state_get(&client, &id).state, TY_JOB_CANCELING);
-            assert_int_equal(end_held("q"), 0);
+            assert_int_equal(state_end_held(&client, "q"), 0);
             publish_all();
             if (ty_clock_mono_ms() > until)
                 fail_msg("it is held for ever");
@@ -207,7 +199,7 @@ static void a_new_job_is_not_held(void **state)
     STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "events/0", "7");
     set_replay("needed");
     assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     for (int is_canceled = 0; !is_canceled;) { // when the lease's time is over
         new = ty_id_new();
         job.created_us = ty_clock_wall_us();
@@ -233,7 +225,7 @@ static void claims_wait_a_lease(void **state)
     assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
     STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "events/0", "7");
     set_replay("needed");
-    uint64_t before_us = ty_clock_wall_us(), until = ty_clock_mono_ms() + 20000;
+    uint64_t before_us = ty_clock_wall_us(), until = ty_clock_mono_ms() + 60000;
     assert_int_equal(replayed(NULL, 0), TY_REPLAYED);
     while (!state_claim(&client, 0, &token, 1, STATE_LEASE_MS, &claim))
         if (ty_clock_mono_ms() > until)
@@ -273,18 +265,18 @@ static void a_job_that_is_not_there_may_come_yet(void **state)
     assert_int_equal(code_of(&id), TY_EUNAVAILABLE);
     STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "cancel/0", "3", "submit/2", "6", "submit/0", "5");
     assert_int_equal(replayed(ends, 3), TY_REPLAYED);
-    end_held("p");
+    state_end_held(&client, "p");
     assert_int_equal(code_of(&id), TY_EUNAVAILABLE);
     STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "submit/0", "21");
-    end_held("p");
+    state_end_held(&client, "p");
     assert_int_equal(code_of(&id), TY_EUNAVAILABLE);
     STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "submit/2", "7");
-    end_held("p");
+    state_end_held(&client, "p");
     assert_int_equal(code_of(&id), TY_OK);
     // Not for ever.
     STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "submits", "1000000 submit/2 8");
     assert_int_equal(code_of(&id), TY_EUNAVAILABLE);
-    end_held("p");
+    state_end_held(&client, "p");
     assert_int_equal(code_of(&id), TY_OK);
 }
 
@@ -336,6 +328,64 @@ static void the_operator_may_do_without(void **state)
     }
 }
 
+static void on_restored(void *context, const struct ty_err *err, bool is_ours, unsigned changed)
+{
+    assert_null(err);
+    (void)changed;
+    *(int *)context = is_ours;
+}
+
+static int restored(int64_t from, int64_t to)
+{
+    int is_ours = -1;
+    struct ty_event_mark mark = {.partition = 0, .expected = from, .next = to};
+    ty_state_restore(client.state, 0, "p", "events", 0, &mark, 1, NULL, 0, on_restored, &is_ours);
+    STATE_UNTIL(&client, is_ours >= 0);
+    return is_ours;
+}
+
+// The operator asks while a publisher reads the events, or has read them and waits for commands: what he has read counts no more.
+static void what_is_asked_meanwhile_is_done_from_the_start(void **state)
+{
+    static const struct ty_topic_end ends[] = {{"cancel/3", 10}};
+    struct ty_id id = ty_id_new();
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    set_replay("needed");
+    assert_int_equal(state_submit(&client, &id, NULL), TY_APPLIED);
+    STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
+    assert_int_equal(restored(-1, 5), 1);
+    assert_int_equal(restored(5, 7), 1);
+    assert_int_equal(replayed_to(7, ends, 1), TY_REPLAYED_COMMANDS_MISSING);
+    rebuild(TY_REBUILD_ASK);
+    assert_int_equal(restored(7, 9), 0);
+    assert_int_equal(STATE_RAW(&client, NULL, "HLEN", "{ty:0}:w").integer, 0);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:w", "cancel/3", "10"); // an intake is fast
+    assert_int_equal(replayed_to(7, ends, 1), TY_REPLAYED_NOT_OURS);
+    nobody_can_claim();
+    assert_int_equal(restored(-1, 7), 1);
+    assert_int_equal(replayed_to(7, ends, 1), TY_REPLAYED);
+    STATE_RAW(&client, NULL, "HDEL", "{ty:0}:m", "back_at");
+    state_claim_one(&client, &id, STATE_LEASE_MS);
+}
+
+// Where an empty store waits for the operator, what he asked is not lost by others who find that it is empty.
+static void what_was_asked_stays_asked(void **state)
+{
+    struct ty_watermark mark = {.topic = "submit", .partition = 0, .expected = 4, .next = 4};
+    (void)state;
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    assert_int_equal(state_attach(&client, "c", "submit", 0, NULL), 0);
+    set_replay("done");
+    assert_true(state_apply(&client, NULL, 0, &mark).gap);
+    assert_string_equal(STATE_RAW(&client, NULL, "HGET", "{ty:0}:m", "replay").text, "needed");
+    rebuild(TY_REBUILD_ASK);
+    assert_true(state_apply(&client, NULL, 0, &mark).gap);
+    ty_state_need_replay(client.state, 0);
+    assert_true(state_apply(&client, NULL, 0, &mark).gap); // behind it, on the same connection
+    assert_string_equal(STATE_RAW(&client, NULL, "HGET", "{ty:0}:m", "replay").text, "asked");
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -365,6 +415,8 @@ int main(void)
         cmocka_unit_test(a_job_that_is_not_there_may_come_yet),
         cmocka_unit_test(claims_wait_for_what_was_asked_before),
         cmocka_unit_test(the_operator_may_do_without),
+        cmocka_unit_test(what_is_asked_meanwhile_is_done_from_the_start),
+        cmocka_unit_test(what_was_asked_stays_asked),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

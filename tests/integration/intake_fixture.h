@@ -67,6 +67,8 @@ void intake_rig_turn_for(struct intake_rig *rig, uint64_t ms);
     } while (0)
 
 void intake_node_start(struct intake_rig *rig, size_t node);
+// What a node has for its stop, whatever Kafka does.
+#define INTAKE_STOP_MS 10000
 // The orderly way, and as if the process had been killed.
 void intake_node_stop(struct intake_rig *rig, size_t node);
 void intake_node_kill(struct intake_rig *rig, size_t node);

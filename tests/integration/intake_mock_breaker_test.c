@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/intake_cases.h"
 #include "tests/integration/intake_mock.h"
 #include "worker/intake/breaker.h"
 
-#define BADS 200
+#define BADS 600 // more than trials let through while a test runs
 #define FEW 40 // of which one trial leaves less than the good ones behind them
 #define GOODS 20
 
@@ -66,11 +67,12 @@ static void test_an_outage_is_held_and_ends(void **state)
     RIG_UNTIL(rig, figures(rig).held_partitions == 1);
     assert_true(rig->nodes[0].is_ill);
     assert_int_equal(figures(rig).breaker_opened, 1);
-    intake_await(rig, &jobs[0], TY_JOB_PENDING);
-    intake_await(rig, &jobs[2], TY_JOB_CANCELED);
     // They came at once or in pieces, of which fewer than the least may have gone.
     assert_true(figures(rig).dead_lettered < TY_BREAKER_LEAST);
-    assert_int_equal(intake_look(rig, &jobs[1]).state, TY_JOB_PENDING);
+    intake_await(rig, &jobs[0], TY_JOB_PENDING);
+    intake_await(rig, &jobs[2], TY_JOB_CANCELED);
+    struct intake_job canceled = intake_look(rig, &jobs[1]);
+    assert_true(canceled.state == TY_JOB_PENDING || figures(rig).dead_lettered == FEW); // its cancel lies behind them all
     intake_send(rig, TY_COMMAND_SUBMIT_CUSTOM, &beside, 0);
     intake_flush(rig);
     intake_await(rig, &beside, TY_JOB_PENDING);
@@ -106,8 +108,10 @@ static void test_another_takes_over(void **state)
     assert_string_equal(redis_server_ask(rig->redis, "FLUSHALL"), "+OK\r\n");
     RIG_UNTIL(rig, figures(rig).gaps >= 1);
     RIG_UNTIL(rig, figures(rig).held_partitions == 1 && figures(rig).tombstones == 2);
+    // Fewer than the least before it opened, then trial by trial; and what had gone before the flush, once more.
     uint64_t lettered = figures(rig).dead_lettered;
-    assert_true(lettered <= TY_BREAKER_LEAST + 3 * TY_BREAKER_TRIAL_RECORDS);
+    assert_true(lettered <= 2 * (TY_BREAKER_LEAST + figures(rig).breaker_opened * TY_BREAKER_TRIAL_RECORDS));
+    assert_true(lettered < BADS);
     intake_node_stop(rig, 0);
     int64_t committed = intake_committed(rig, "cancel");
     assert_in_range(committed, 1, 1 + lettered);
@@ -149,6 +153,7 @@ static void test_a_rebalance_while_open(void **state)
 
 #define PARTITIONS 40
 #define JOBS 3000
+#define TOTAL_RECORDS 16384 // what the intake may have, as intake.c says
 
 // More is held than the intake may have in all: what is not held goes on as if it were not there.
 static void test_what_is_held_stops_no_other(void **state)
@@ -175,7 +180,7 @@ static void test_what_is_held_stops_no_other(void **state)
     intake_await_all(rig, ids, JOBS, TY_JOB_PENDING);
     // Before trials have let enough through for the others by themselves.
     assert_int_equal(figures(rig).held_partitions, 3 * (PARTITIONS - 1));
-    assert_true(figures(rig).breaker_opened < 4 * 3 * (PARTITIONS - 1));
+    assert_true(figures(rig).received - JOBS - figures(rig).dead_lettered > TOTAL_RECORDS);
     intake_node_stop(rig, 0);
     intake_rig_free(rig);
 }
@@ -188,5 +193,5 @@ int main(void)
         cmocka_unit_test(test_a_rebalance_while_open),
         cmocka_unit_test(test_what_is_held_stops_no_other),
     };
-    return cmocka_run_group_tests_name("intake's breaker, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
+    return apart_run("intake's breaker, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
 }

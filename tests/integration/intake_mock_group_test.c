@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "tests/integration/apart.h"
 #include "tests/integration/intake_cases.h"
 #include "tests/integration/intake_mock.h"
 
@@ -16,5 +17,5 @@ int main(void)
         cmocka_unit_test(intake_case_killed),
         cmocka_unit_test(intake_case_two_share),
     };
-    return cmocka_run_group_tests_name("intakes in a group, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
+    return apart_run("intakes in a group, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
 }

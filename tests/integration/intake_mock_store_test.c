@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "core/log.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/intake_cases.h"
 #include "tests/integration/intake_mock.h"
 
@@ -73,5 +74,5 @@ int main(void)
         cmocka_unit_test(intake_case_back_pressure),  cmocka_unit_test(test_four_shards),
         cmocka_unit_test(test_every_partition_starts_again),
     };
-    return cmocka_run_group_tests_name("intake and store, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
+    return apart_run("intake and store, mock cluster", tests, intake_mock_set_up, intake_mock_tear_down);
 }

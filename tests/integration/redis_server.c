@@ -1,5 +1,7 @@
 #include "tests/integration/redis_server.h"
 
+#include "core/record.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,15 +26,15 @@
 #include "core/buf.h"
 #include "core/clock.h"
 
-#define READY_MS 20000
-#define ANSWER_MS 20000
+#define READY_MS 60000
+#define ANSWER_MS 60000
 #define ARGS_MAX 64
 #define REPLY_MAX 65536
 
 struct redis_server {
     struct redis_server_options options;
     char *dir, *url, *socket_path;
-    int port;
+    int port, claim_fd;
     pid_t pid;       // 0: does not run
     int output_fd;   // its log
     struct ty_buf output;
@@ -44,15 +46,52 @@ static struct redis_server *servers;
 
 // ---- place ----
 
-static int free_port(void)
+static bool can_be_bound(int port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) < 0 || getsockname(fd, (struct sockaddr *)&address, &len) < 0)
-        fail_msg("no free port: %s", strerror(errno));
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    bool is_free = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+                   bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
     close(fd);
-    return ntohs(address.sin_port);
+    return is_free;
+}
+
+// Tells other tests that a port is taken, also while nobody listens there: by a name that is free again when the socket is closed.
+static int claim(int port)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int len = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "trainyard-test-port-%d", port);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+// A server may be started long after it got its port, and again and again: the port lies below those that the kernel gives to
+// connections and to servers that ask for any.
+static int claim_port(int *ret_claim_fd)
+{
+    int low = 32768;
+    FILE *range = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    if (range && fscanf(range, "%d", &low) != 1)
+        low = 32768;
+    if (range)
+        fclose(range);
+    low = low < 4096 ? 32768 : low;
+    int span = low - 1024 < 12000 ? low - 1024 : 12000;
+    for (int tries = 0; tries < 200; tries++) {
+        int port = low - 1 - (int)arc4random_uniform((uint32_t)span);
+        *ret_claim_fd = claim(port);
+        if (*ret_claim_fd < 0)
+            continue;
+        if (can_be_bound(port))
+            return port;
+        close(*ret_claim_fd);
+    }
+    *ret_claim_fd = -1;
+    fail_msg("no free port: %s", strerror(errno));
+    return 0;
 }
 
 static void free_all(void)
@@ -69,7 +108,7 @@ struct redis_server *redis_server_new(const struct redis_server_options *options
     registered = true;
     struct redis_server *server = ty_xcalloc(1, sizeof *server);
     const char *root = getenv("TMPDIR");
-    server->output_fd = -1;
+    server->output_fd = server->claim_fd = -1;
     if (options)
         server->options = *options;
     server->dir = ty_xasprintf("%s/ty-redis-XXXXXX", root && *root ? root : "/tmp");
@@ -78,7 +117,7 @@ struct redis_server *redis_server_new(const struct redis_server_options *options
     server->socket_path = ty_xasprintf("%s/redis.sock", server->dir);
     server->next = servers;
     servers = server;
-    server->port = server->options.unix_socket ? 0 : free_port();
+    server->port = server->options.unix_socket ? 0 : claim_port(&server->claim_fd);
     server->url = server->options.unix_socket ? ty_xasprintf("unix://%s", server->socket_path)
                                               : ty_xasprintf("redis://127.0.0.1:%d", server->port);
     return server;
@@ -102,6 +141,8 @@ void redis_server_free(struct redis_server *server)
         at = &(*at)->next;
     *at = server->next;
     nftw(server->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (server->claim_fd >= 0)
+        close(server->claim_fd);
     ty_buf_done(&server->output);
     free(server->dir);
     free(server->url);
@@ -319,6 +360,16 @@ void redis_server_trust(struct redis_server *server, unsigned shards)
     for (unsigned shard = 0; shard < shards; shard++) {
         char line[64];
         snprintf(line, sizeof line, "HSET {ty:%u}:m replay done", shard);
+        redis_server_ask(server, line);
+    }
+}
+
+void redis_server_empty(struct redis_server *server, unsigned shards)
+{
+    char line[96];
+    redis_server_ask(server, "FLUSHALL");
+    for (unsigned shard = 0; shard < shards; shard++) { // as who comes first writes it down
+        snprintf(line, sizeof line, "HSET {ty:%u}:m format %d shards %u replay done", shard, TY_RECORD_FORMAT, shards);
         redis_server_ask(server, line);
     }
 }

@@ -41,5 +41,7 @@ const char *redis_server_dir(const struct redis_server *server);
 const char *redis_server_ask(struct redis_server *server, const char *line);
 // The job store in it is taken for one that lacks nothing, as a publisher of events says of a new installation.
 void redis_server_trust(struct redis_server *server, unsigned shards);
+// Everything goes, and what is left is taken for such a store.
+void redis_server_empty(struct redis_server *server, unsigned shards);
 // As redis_server_ask, without waiting for the reply.
 void redis_server_tell(struct redis_server *server, const char *line);

@@ -18,6 +18,7 @@
 #include "core/clock.h"
 #include "core/key.h"
 #include "proto/rpc/v1/auth.pb-c.h"
+#include "tests/integration/apart.h"
 #include "tests/integration/redis_server.h"
 #include "tests/integration/responder_fixture.h"
 #include "tests/integration/responder_kafka.h"
@@ -69,9 +70,11 @@ static int set_up(void **state)
     for (int i = 0; i < RESPONDERS; i++) {
         processes[i] = responder_process_new(PROGRAM, redis_server_url(redis), mock_kafka_brokers(kafka), args);
         clients[i] = rpc_client_new(responder_process_address(processes[i]));
+        responder_process_await_store(processes[i]);
     }
     open_process = responder_process_new(PROGRAM, redis_server_url(redis), mock_kafka_brokers(kafka), open_args);
     open_client = rpc_client_new(responder_process_address(open_process));
+    responder_process_await_store(open_process);
     return 0;
 }
 
@@ -178,12 +181,12 @@ static int try_log_in(struct rpc_client *client, struct login *login)
     return authenticate(client, login->id, "api-key", login->secret, NULL, login->bearer + 7, sizeof login->bearer - 7);
 }
 
-#define WITHIN_5_S(condition)                                                                                              \
+#define AWAIT(condition)                                                                                                   \
     do {                                                                                                                   \
-        uint64_t end_ = ty_clock_mono_ms() + 5000;                                                                         \
+        uint64_t end_ = ty_clock_mono_ms() + 30000;                                                                        \
         while (!(condition)) {                                                                                             \
             if (ty_clock_mono_ms() > end_)                                                                                 \
-                fail_msg("not within 5 s: %s", #condition);                                                                \
+                fail_msg("waited in vain for: %s", #condition);                                                            \
             poll(NULL, 0, 10);                                                                                             \
         }                                                                                                                  \
     } while (0)
@@ -191,10 +194,10 @@ static int try_log_in(struct rpc_client *client, struct login *login)
 static void log_in(struct login *login)
 {
     struct login probe = *login;
-    WITHIN_5_S(try_log_in(clients[0], &probe) == OK);
+    AWAIT(try_log_in(clients[0], &probe) == OK);
     *login = probe;
     for (int i = 1; i < RESPONDERS; i++)
-        WITHIN_5_S(try_log_in(clients[i], &probe) == OK);
+        AWAIT(try_log_in(clients[i], &probe) == OK);
 }
 
 static struct login logged_in(const char *organization, enum ty_key_role role)
@@ -294,7 +297,7 @@ static void every_rpc_by_role_and_organization(void **state)
     revoke_key(&revoked);
     TY_BUF(list);
     make_request(OF_LIST, &list);
-    WITHIN_5_S(call(clients[1], RPC_TRAINING "ListTrainingJobs", &list, revoked.bearer) == UNAUTHENTICATED);
+    AWAIT(call(clients[1], RPC_TRAINING "ListTrainingJobs", &list, revoked.bearer) == UNAUTHENTICATED);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const struct row *row = &table[i];
         expect(row, "nobody", NULL, UNAUTHENTICATED);
@@ -391,7 +394,7 @@ static void what_a_log_in_takes(void **state)
 
 static void wait_until_it_can_say(struct rpc_client *client, struct login *login)
 {
-    uint64_t end = ty_clock_mono_ms() + 20000;
+    uint64_t end = ty_clock_mono_ms() + 60000;
     while (try_log_in(client, login) == UNAVAILABLE && ty_clock_mono_ms() < end)
         poll(NULL, 0, 10);
     assert_int_equal(try_log_in(client, login), OK);
@@ -477,7 +480,7 @@ static void a_revocation_holds(void **state)
     assert_string_equal(redis_server_ask(redis, "SAVE"), "+OK\r\n");
     revoke_key(&login);
     for (int i = 0; i < RESPONDERS; i++)
-        WITHIN_5_S(call(clients[i], ORGANIZATIONS, &nothing, login.bearer) == UNAUTHENTICATED);
+        AWAIT(call(clients[i], ORGANIZATIONS, &nothing, login.bearer) == UNAUTHENTICATED);
     redis_server_kill(redis);
     STATE_UNTIL(&store, !store.up && !ty_redis_is_up(store.redis));
     redis_server_start(redis);
@@ -506,12 +509,12 @@ static void without_kafka_the_store_is_asked(void **state)
     wait_until_it_can_say(client, &again);
     assert_int_equal(call(client, ORGANIZATIONS, &nothing, login.bearer), OK);
     STATE_RAW(&store, NULL, "HSET", "{ty:0}:m", "replay", "needed");
-    WITHIN_5_S(call(client, ORGANIZATIONS, &nothing, login.bearer) == UNAVAILABLE);
+    AWAIT(call(client, ORGANIZATIONS, &nothing, login.bearer) == UNAVAILABLE);
     assert_int_equal(try_log_in(client, &again), UNAVAILABLE);
     assert_int_equal(call(client, ORGANIZATIONS, &nothing, NULL), UNAUTHENTICATED);
     assert_int_equal(call(clients[0], ORGANIZATIONS, &nothing, login.bearer), OK); // which has Kafka's word
     STATE_RAW(&store, NULL, "HSET", "{ty:0}:m", "replay", "done");
-    WITHIN_5_S(call(client, ORGANIZATIONS, &nothing, login.bearer) == OK);
+    AWAIT(call(client, ORGANIZATIONS, &nothing, login.bearer) == OK);
     assert_int_equal(stop(process, client), 0);
 }
 
@@ -534,12 +537,10 @@ static void a_follower_is_cut_off(void **state)
     stream = rpc_stream_open_with(clients[0], FOLLOW, metadata);
     rpc_stream_send(stream, request.data, request.len);
     assert_true(rpc_stream_receive(stream, &message)); // it is followed
-    uint64_t begun = ty_clock_mono_ms();
     revoke_key(&login);
     while (rpc_stream_receive(stream, &message))
         continue;
     assert_int_equal(rpc_stream_end(stream, false), UNAUTHENTICATED);
-    assert_true(ty_clock_mono_ms() - begun < 5000);
 }
 
 // The steps of docs/access.md, with responders that run.
@@ -551,7 +552,7 @@ static void secrets_are_rotated(void **state)
     write_secrets(FIRST_SECRET "\n" SECOND_SECRET "\n");
     write_secrets(SECOND_SECRET "\n" FIRST_SECRET "\n");
     for (int i = 0; i < RESPONDERS; i++)
-        WITHIN_5_S(try_log_in(clients[i], &new) == OK && strncmp(new.bearer, old.bearer, 90) != 0);
+        AWAIT(try_log_in(clients[i], &new) == OK && strncmp(new.bearer, old.bearer, 90) != 0);
     for (int i = 0; i < RESPONDERS; i++) {
         assert_int_equal(call(clients[i], ORGANIZATIONS, &nothing, old.bearer), OK);
         assert_int_equal(call(clients[i], ORGANIZATIONS, &nothing, new.bearer), OK);
@@ -559,7 +560,7 @@ static void secrets_are_rotated(void **state)
     write_secrets("too short\n"); // which changes nothing
     write_secrets(SECOND_SECRET "\n");
     for (int i = 0; i < RESPONDERS; i++) {
-        WITHIN_5_S(call(clients[i], ORGANIZATIONS, &nothing, old.bearer) == UNAUTHENTICATED);
+        AWAIT(call(clients[i], ORGANIZATIONS, &nothing, old.bearer) == UNAUTHENTICATED);
         assert_int_equal(call(clients[i], ORGANIZATIONS, &nothing, new.bearer), OK);
     }
 }
@@ -579,5 +580,5 @@ int main(void)
         cmocka_unit_test(a_follower_is_cut_off),
         cmocka_unit_test(secrets_are_rotated),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return apart_run("who may do what", tests, set_up, tear_down);
 }

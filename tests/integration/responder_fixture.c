@@ -22,8 +22,9 @@
 
 #include "core/clock.h"
 
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 60000
 #define ARGS_MAX 32
+#define HEALTH_SERVING 1
 
 struct responder_process {
     char dir[64], port_file[80], log_file[80], address[64];
@@ -431,4 +432,21 @@ int rpc_stream_end(struct rpc_stream *stream, bool cancel)
     int status = (int)stream->status;
     close_call(stream);
     return status;
+}
+
+// ---- both ----
+
+void responder_process_await_store(struct responder_process *process)
+{
+    struct rpc_client *client = rpc_client_new(process->address);
+    struct rpc_stream *watch = rpc_stream_open(client, "/grpc.health.v1.Health/Watch");
+    TY_BUF(message);
+    rpc_stream_send(watch, "", 0);
+    rpc_stream_half_close(watch);
+    do
+        if (!rpc_stream_receive(watch, &message))
+            fail_msg("the responder's health cannot be watched: %s", responder_process_log(process));
+    while (message.len != 2 || message.data[1] != HEALTH_SERVING);
+    rpc_stream_end(watch, true);
+    rpc_client_free(client);
 }

@@ -17,6 +17,8 @@ struct responder_process;
 // the test program. Owner frees with responder_process_free, which stops it when it runs.
 struct responder_process *responder_process_new(const char *program, const char *redis_url, const char *kafka_brokers,
                                                 const char *const *args);
+// It listens before it has its store: returns when it has that too. Without this a call may find that the store is away.
+void responder_process_await_store(struct responder_process *process);
 const char *responder_process_address(const struct responder_process *process);
 int responder_process_pid(const struct responder_process *process);
 // SIGTERM, without waiting for the end.
@@ -41,8 +43,8 @@ struct rpc_answer {
 };
 void rpc_answer_done(struct rpc_answer *answer);
 
-// metadata: key, value, key, value, ..., NULL; or NULL. deadline_ms 0: none on the wire; a call without an answer for 30
-// seconds fails the test in any case.
+// metadata: key, value, key, value, ..., NULL; or NULL. deadline_ms 0: none on the wire; a call without an answer for a minute
+// fails the test in any case.
 void rpc_call(struct rpc_client *client, const char *path, const void *bytes, size_t len, const char *const *metadata,
               unsigned deadline_ms, struct rpc_answer *ret_answer);
 // Many calls of the same bytes at once; returns how many ended with each status, and the slowest in *ret_slowest_ms.

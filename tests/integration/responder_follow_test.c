@@ -39,6 +39,7 @@ static void start_responder(void)
     static const char *const args[] = {"--max-followers", "30", NULL};
     process = responder_process_new(PROGRAM, redis_server_url(redis), mock_kafka_brokers(kafka), args);
     client = rpc_client_new(responder_process_address(process));
+    responder_process_await_store(process);
 }
 
 static void stop_responder(void)
@@ -84,7 +85,7 @@ struct job {
 static void submit(struct job *job)
 {
     struct store_job submitted = {.organization_id = "acme", .model_name = "reader", .created_us = ty_clock_wall_us()};
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, 1);
     store_submit(store, &submitted, 1, &job->id);
     ty_id_format(&job->id, job->text);
 }

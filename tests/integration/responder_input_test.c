@@ -34,6 +34,7 @@ static int set_up(void **state)
     kafka = mock_kafka_new();
     process = responder_process_new(PROGRAM, redis_server_url(redis), mock_kafka_brokers(kafka), NULL);
     client = rpc_client_new(responder_process_address(process));
+    responder_process_await_store(process);
     return 0;
 }
 

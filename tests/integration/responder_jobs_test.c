@@ -43,6 +43,7 @@ static int set_up(void **state)
     kafka = mock_kafka_new();
     process = responder_process_new(PROGRAM, redis_server_url(redis), mock_kafka_brokers(kafka), args);
     client = rpc_client_new(responder_process_address(process));
+    responder_process_await_store(process);
     store = store_new(redis_server_url(redis), SHARDS);
     return 0;
 }
@@ -302,7 +303,7 @@ static void test_cancel_and_delete_by_state(void **state)
     struct ty_err err;
     char id[TY_ID_TEXT_BYTES];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, SHARDS);
     init_submit(&request, "acme");
 
     submit(&request, NULL, id); // pending
@@ -495,7 +496,7 @@ static void test_log_pages(void **state)
     char id[TY_ID_TEXT_BYTES];
     size_t pages;
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, SHARDS);
     init_submit(&request, "acme");
     submit(&request, NULL, id);
     assert_int_equal(ty_id_parse(id, &job_id, &err), 0);
@@ -536,7 +537,7 @@ static void test_a_token_stays_good_while_the_log_grows(void **state)
     struct ty_err err;
     char id[TY_ID_TEXT_BYTES], token[128];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, SHARDS);
     init_submit(&request, "acme");
     submit(&request, NULL, id);
     assert_int_equal(ty_id_parse(id, &job_id, &err), 0);
@@ -562,7 +563,7 @@ static void test_a_reading_ends_where_the_log_ended(void **state)
     struct ty_err err;
     char id[TY_ID_TEXT_BYTES], token[128];
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, SHARDS);
     init_submit(&request, "acme");
     submit(&request, NULL, id);
     assert_int_equal(ty_id_parse(id, &job_id, &err), 0);
@@ -618,7 +619,7 @@ static void test_a_log_can_be_followed_from_where_it_ended(void **state)
     struct ty_err err;
     char id[TY_ID_TEXT_BYTES], token[128] = "", start[128] = "";
     (void)state;
-    redis_server_ask(redis, "FLUSHALL");
+    redis_server_empty(redis, SHARDS);
     init_submit(&request, "acme");
     submit(&request, NULL, id);
     assert_int_equal(ty_id_parse(id, &job_id, &err), 0);

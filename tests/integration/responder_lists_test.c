@@ -48,6 +48,7 @@ static int set_up(void **state)
     kafka = mock_kafka_new();
     process = responder_process_new(PROGRAM, redis_server_url(redis), mock_kafka_brokers(kafka), args);
     client = rpc_client_new(responder_process_address(process));
+    responder_process_await_store(process);
     store = store_new(redis_server_url(redis), 4);
     return 0;
 }

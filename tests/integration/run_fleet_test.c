@@ -138,6 +138,46 @@ static void null_jobs_outlive_the_store(void **state)
     assert_int_equal(site_stop(&site, &first), 0);
 }
 
+static long ask_number(const char *line)
+{
+    const char *reply = redis_server_ask(site.redis, line);
+    if (*reply != ':')
+        fail_msg("%s: %s", line, reply);
+    return strtol(reply + 1, NULL, 10);
+}
+
+// The store is found to have gone back at a moment at which jobs are claimed and not ended.
+#define LOSE_TRUST "EVAL \"local n = redis.call('ZCARD', '{ty:0}:s:2:acme') if n > 0 then redis.call('HSET', '{ty:0}:m', 'replay', 'needed') "  \
+                   "redis.call('SLOWLOG', 'RESET') end return n\" 0"
+// Calls of finish since then, by their action.
+#define TOLD "EVAL \"local n = 0 for _, e in ipairs(redis.call('SLOWLOG', 'GET', -1)) do if e[4][11] == 'C' then n = n + 1 end end return n\" 0"
+
+// While the store is brought back from Kafka no end is taken: it is told again until it is.
+static void null_jobs_are_told_again(void **state)
+{
+    enum { JOBS = 500 };
+    long submitted = 0, running = 0;
+    (void)state;
+    first.null_slots = 50;
+    first.lease_ms = 120000; // no job comes back by itself
+    redis_server_ask(site.redis, "HSET {ty:0}:m read 1");
+    redis_server_ask(site.redis, "CONFIG SET slowlog-log-slower-than 0");
+    redis_server_ask(site.redis, "CONFIG SET slowlog-max-len 10000");
+    site_start(&site, &first);
+    for (uint64_t until = ty_clock_mono_ms() + SITE_WAIT_MS; !running; running = ask_number(LOSE_TRUST)) {
+        if (ask_number("ZCARD {ty:0}:s:1:acme") == 0) {
+            site_submit_null(&site, JOBS);
+            submitted += JOBS;
+        }
+        site_turn(&site, until, "a job is claimed and not ended");
+    }
+    SITE_UNTIL(&site, ask_number(TOLD) >= 3);
+    assert_int_equal(ask_number("ZCARD {ty:0}:s:2:acme"), running);
+    redis_server_trust(site.redis, 1);
+    SITE_UNTIL(&site, ask_number("ZCARD {ty:0}:s:3:acme") == submitted);
+    assert_int_equal(site_stop(&site, &first), 0);
+}
+
 int main(int argc, char **argv)
 {
     int rc = run_site_main(argc, argv, TY_BINARY_DIR "/bin");
@@ -149,6 +189,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(the_program_does_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(null_jobs_complete, setup_shards, teardown),
         cmocka_unit_test_setup_teardown(null_jobs_outlive_the_store, setup, teardown),
+        cmocka_unit_test_setup_teardown(null_jobs_are_told_again, setup, teardown),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

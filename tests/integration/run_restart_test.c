@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "tests/integration/apart.h"
 #include "tests/integration/run_site.h"
 
 #include <signal.h>
@@ -138,7 +139,7 @@ static void restless_worker_loses_nothing(void **state)
     for (size_t i = 0; i < JOBS; i++) {
         struct site_view view = site_wait(&site, &ids[i], TY_JOB_COMPLETED);
         assert_int_equal(view.errors, 0);
-        assert_int_equal(view.attempt, 1 + view.losses);
+        assert_true(view.attempt >= 1 + view.losses); // killed between its claim and its start: handed back, and no loss
         if (view.attempt == 1)
             assert_ticks(&ids[i]);
         site_wait_file(&site, site_path(&site, "store/models/acme/%s/1/m", id_text(&ids[i])));
@@ -180,6 +181,7 @@ static void lost_worker_is_replaced(void **state)
     site_start(&site, &first);
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice", .stop_on_lost_lease = true});
     site_wait_log(&site, &id, "info this is 1\n");
+    site_wait_stage(&site, &id, TY_STAGE_TRAIN); // the store knows that it began: only then is it a loss
     uint64_t fence = site_view(&site, &id).fence;
     site_kill(&first);
     site_start(&site, &second);
@@ -503,5 +505,5 @@ int main(int argc, char **argv)
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return apart_run("workers come and go", tests, NULL, NULL);
 }

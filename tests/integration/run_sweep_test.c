@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "tests/integration/apart.h"
 #include "tests/integration/run_site.h"
 
 #include <fcntl.h>
@@ -266,5 +267,5 @@ int main(int argc, char **argv)
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return apart_run("what is swept away", tests, NULL, NULL);
 }

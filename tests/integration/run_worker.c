@@ -64,7 +64,7 @@ static int start(struct worker *worker, const struct ty_catalog *catalog, char *
         .slots = (unsigned)atoi(argv[3]), .null_slots = (unsigned)atoi(argv[4]), .lease_ms = (uint32_t)atoi(argv[5]),
         .grace_ms = (uint64_t)atoi(argv[6]), .drain_ms = (uint64_t)atoi(argv[7]), .lost_lease_limit_ms = 60000,
         .install_timeout_ms = 60000, .prepare_timeout_ms = 60000, .collect_timeout_ms = 60000,
-        .log_wait_ms = 3000, .keep_job_dirs = atoi(argv[8]) != 0,
+        .log_wait_ms = 10000, .keep_job_dirs = atoi(argv[8]) != 0,
     };
     if (sscanf(argv[11], "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64, &options.sweep_ms,
                &options.job_dirs_ms, &state.job_retention_ms, &options.stage_look_ms, &options.model_retention_ms,

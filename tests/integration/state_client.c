@@ -11,6 +11,7 @@
 #include "core/log_chunk.h"
 #include "core/buf.h"
 #include "core/clock.h"
+#include "core/state_outbox.h"
 #include "core/wire.h"
 
 // ---- connection ----
@@ -334,6 +335,20 @@ unsigned state_reclaim(struct state_client *client, unsigned shard, uint32_t lea
 {
     struct result_call call = {0};
     ty_state_reclaim(client->state, shard, lease_ms, on_reclaimed, &call);
+    STATE_UNTIL(client, call.done);
+    return (unsigned)call.result;
+}
+
+static void on_held(void *context, const struct ty_err *err, unsigned ended)
+{
+    assert_null(err);
+    *(struct result_call *)context = (struct result_call){.done = true, .result = (int)ended};
+}
+
+unsigned state_end_held(struct state_client *client, const char *publisher)
+{
+    struct result_call call = {0};
+    ty_state_end_held(client->state, 0, publisher, on_held, &call);
     STATE_UNTIL(client, call.done);
     return (unsigned)call.result;
 }

@@ -39,7 +39,7 @@ void state_client_listen(struct state_client *client);
 void state_client_turn(struct state_client *client, uint64_t until_ms, const char *condition);
 #define STATE_UNTIL(client, condition)                                                             \
     do {                                                                                           \
-        uint64_t until_ = ty_clock_mono_ms() + 20000;                                              \
+        uint64_t until_ = ty_clock_mono_ms() + 60000;                                              \
         while (!(condition))                                                                       \
             state_client_turn((client), until_, #condition);                                       \
     } while (0)
@@ -98,6 +98,8 @@ size_t state_unlinked(struct state_client *client, uint64_t age_ms, unsigned max
 unsigned state_reclaim(struct state_client *client, unsigned shard, uint32_t lease_ms);
 // Ticks of 1 ms leases until this many are taken.
 void state_expire(struct state_client *client, unsigned shard, unsigned count);
+// As this publisher, who has the lease or not; returns how many jobs ended.
+unsigned state_end_held(struct state_client *client, const char *publisher);
 // The attempt reports that it has started, and then its lease passes.
 void state_lose(struct state_client *client, const struct state_claim *claim);
 

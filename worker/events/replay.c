@@ -136,7 +136,10 @@ static void tell_replayed(void *context)
     if (shard->step != STEP_RESTORING)
         return;
     ty_events_hold(events);
-    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, shard->commands.ends,
+    struct ty_event_mark marks[TY_FEED_PARTITIONS_MAX];
+    for (unsigned i = 0; i < shard->partitions; i++)
+        marks[i] = (struct ty_event_mark){.partition = i, .expected = shard->known[i], .next = shard->known[i]};
+    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, TOPIC, marks, shard->partitions, shard->commands.ends,
                       shard->commands.is_known ? shard->commands.count : TY_ENDS_UNKNOWN, on_replayed, shard);
 }
 
@@ -221,7 +224,7 @@ void ty_replay_on_read(struct shard *shard, struct ty_feed_order *order)
         take(shard, order, &order->records[i], &piece);
     for (unsigned i = 0; i < shard->partitions; i++)
         if (order->marks[i] >= 0)
-            marks[mark_count++] = (struct ty_event_mark){.partition = i, .next = order->marks[i]};
+            marks[mark_count++] = (struct ty_event_mark){.partition = i, .expected = shard->known[i], .next = order->marks[i]};
     if (order->is_at_end)
         take_ends(&shard->commands, order);
     shard->events_read += piece.count;

@@ -42,6 +42,7 @@ struct ty_claimed_partition {
     int64_t next;         // the offset behind what came latest: a record, or the news that there are no more
     uint64_t noted_ms;    // when that was, or later, when it was not to be expected
     uint64_t noted_count; // how much had been polled by then
+    int64_t owed;         // the end that Kafka told at the first look at a partition that was quiet; 0: none
 };
 
 // What the group gave this member. The consumer owns it; it is valid until on_revoked returns, or ty_consumer_free.

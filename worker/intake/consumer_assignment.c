@@ -165,6 +165,7 @@ void ty_consumer_take_start(struct ty_consumer *consumer, const struct ty_order 
         claimed->is_paused = claimed->has_come = false;
         claimed->noted_ms = ty_clock_mono_ms();
         claimed->next = order->from[i];
+        claimed->owed = 0;
         // 0 is as good as the earliest, which is where librdkafka goes from an offset that is not there, and is not asked for.
         list->elems[i].offset = order->from[i];
     }

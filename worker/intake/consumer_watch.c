@@ -9,6 +9,8 @@
 // How long Kafka is waited for, in which time nothing is polled; and when it is asked again where it did not answer.
 #define ASK_MS 1000
 #define ASK_AGAIN_MS 5000
+// What Kafka has at the first look may have been written a moment ago, and be on its way: it is looked for once more.
+#define SECOND_LOOK_MS 2000
 // Behind a backlog of other partitions a record waits its turn. Nothing is said against its partition before as many records as
 // librdkafka may have had in its queue (queued.min.messages and one fetch more) have passed, or while the queue is this long.
 #define SHORT_RECORDS 1000
@@ -40,6 +42,20 @@ static bool is_quiet(const struct ty_consumer *consumer, struct ty_claimed_parti
     return now_ms - claimed->noted_ms >= atomic_load(&consumer->patience_ms);
 }
 
+// Kafka has more. False: it may have come by the second look.
+static bool is_overdue(const struct ty_consumer *consumer, struct ty_claimed_partition *claimed, int64_t end, uint64_t now_ms)
+{
+    uint64_t patience_ms = atomic_load(&consumer->patience_ms);
+    if (claimed->owed > claimed->next) {
+        claimed->owed = 0;
+        return true;
+    }
+    claimed->owed = end;
+    if (patience_ms > SECOND_LOOK_MS)
+        claimed->noted_ms = now_ms - patience_ms + SECOND_LOOK_MS;
+    return false;
+}
+
 static void ask(struct ty_consumer *consumer, rd_kafka_topic_partition_list_t *quiet)
 {
     rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(consumer->handle, quiet, ASK_MS);
@@ -56,7 +72,7 @@ static void ask(struct ty_consumer *consumer, rd_kafka_topic_partition_list_t *q
         struct ty_claimed_partition *claimed = &consumer->assignment->partitions[place - 1];
         struct ty_stall stall = {.next = claimed->next, .end = answer->offset, .quiet_ms = now_ms - claimed->noted_ms};
         claimed->noted_ms = now_ms;
-        if (stall.end > stall.next)
+        if (stall.end > stall.next && is_overdue(consumer, claimed, stall.end, now_ms))
             ty_consumer_tell(consumer, &(struct ty_notice){.kind = NOTICE_STALLED, .place = place - 1, .stall = stall});
     }
 }

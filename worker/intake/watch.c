@@ -11,8 +11,8 @@
 #include "worker/intake/intake_internal.h"
 
 #define LAST_DOUBLING 4
-// What a verdict needs besides the patience: the watch looks each second, and Kafka may take as long to answer.
-#define VERDICT_MS 5000
+// What a verdict needs besides the patience: the watch looks each second, Kafka may take as long to answer, and there is a second look.
+#define VERDICT_MS 8000
 #define LEAVE_MS 5000
 #define RENEW_AGAIN_MS 1000
 

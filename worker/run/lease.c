@@ -160,6 +160,12 @@ void ty_lease_renew_all(struct ty_run *run)
     on_renew_timer(run);
 }
 
+void ty_lease_renew_due(struct ty_run *run)
+{
+    if (run->renew_timer.index && run->renew_timer.due_ms <= ty_loop_now_ms(run->loop))
+        on_renew_timer(run);
+}
+
 // The claim that follows on the same connection finds the job taken up again.
 void ty_lease_renew_unknown(struct ty_run *run, unsigned shard)
 {

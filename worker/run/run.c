@@ -98,6 +98,7 @@ static void on_reclaim(void *context)
     ty_loop_set_timer(run->loop, &run->reclaim_timer, ty_run_jitter(run, RECLAIM_MS), on_reclaim, run);
     if (!run->up || run->reclaims)
         return;
+    ty_lease_renew_due(run); // first: a worker that stood still does not take its own attempts' leases
     run->reclaims = ty_state_shards(run->state);
     for (unsigned shard = 0; shard < ty_state_shards(run->state); shard++) {
         ty_run_hold(run);

@@ -99,6 +99,8 @@ void ty_null_runner_free(struct ty_run *run);
 void ty_lease_start(struct ty_run *run);
 void ty_lease_stop(struct ty_run *run);
 void ty_lease_renew_all(struct ty_run *run);
+// The same, where it is late.
+void ty_lease_renew_due(struct ty_run *run);
 // Those that the store did not know, since it went back: its jobs come back by replay, and must not be claimed a second time
 // by the very worker that still runs them.
 void ty_lease_renew_unknown(struct ty_run *run, unsigned shard);

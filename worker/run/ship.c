@@ -52,6 +52,7 @@ struct ty_ship {
     int spool_fd, flushes_fd;
     struct ty_transcript *transcript; // NULL before the log was opened
     uint64_t spool_at, flushes_at;    // how far they were read
+    uint64_t spool_seen;              // the furthest ever
     bool has_flush;                   // `flush` is the recorded one at flushes_at
     bool flushes_read;                // there is none: only this process adds some
     struct ty_transcript_flush flush;
@@ -176,6 +177,11 @@ static bool read_some(struct ty_ship *ship)
         ty_transcript_frame(ship->transcript, &frame);
         at += used;
         ship->spool_at += used;
+    }
+    // A long spool of which the store has much already is no store that takes nothing.
+    if (ship->spool_at > ship->spool_seen) {
+        ship->spool_seen = ship->spool_at;
+        ship->progress++;
     }
     // Without an end frame the supervisor was killed: what is torn or cut off counts as not written.
     if (ship->reading == ENDING && !ty_batch_is_full(&ship->batch) && (ended || at == 0)) {

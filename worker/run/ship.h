@@ -56,7 +56,7 @@ void ty_ship_tick(struct ty_ship *ship);
 void ty_ship_end(struct ty_ship *ship);
 // After TY_SHIP_READ, once: the last entry, and the end marker behind it. Brings TY_SHIP_SEALED.
 void ty_ship_close(struct ty_ship *ship, uint64_t time_us, const char *level, const char *message);
-// Rises with whatever the store takes.
+// Rises with whatever the store takes, and with what is read for the first time.
 uint64_t ty_ship_progress(const struct ty_ship *ship);
 bool ty_ship_is_sealed(const struct ty_ship *ship);
 // The sequence number that the store wants next.

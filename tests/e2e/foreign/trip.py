@@ -92,6 +92,7 @@ class Trip(unittest.TestCase):
         cls.yard = cls.enterClassContext(Yard(KINDS[0]))
         cls.yard.start_keyed_responder()
         cls.yard.start_worker("worker-1", "--slots", "2", "--grace-ms", "1000")
+        cls.yard.wait_whole()
         cls.key = cls.yard.key()
 
     @classmethod

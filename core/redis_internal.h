@@ -81,6 +81,7 @@ struct ty_redis {
     bool told, told_up;  // what on_state was told last
     struct ty_err told_cause;
     struct ty_timer reconnect, deadline;
+    bool is_extended; // the deadline, once
 
     struct ty_redis_pending *oldest, *newest;
     size_t pending_count;

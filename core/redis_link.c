@@ -129,7 +129,9 @@ static void on_deadline(void *context)
 {
     struct ty_redis *redis = context;
     uint64_t limit = redis->options.command_ms, now = ty_clock_mono_ms();
-    if (ty_loop_now_ms(redis->loop) >= redis->deadline.due_ms + LATE_MS) {
+    bool is_late = ty_loop_now_ms(redis->loop) >= redis->deadline.due_ms + LATE_MS;
+    redis->is_extended = is_late && !redis->is_extended; // once: a loop that is always late has limits, too
+    if (redis->is_extended) {
         ty_loop_set_timer(redis->loop, &redis->deadline, LATE_MORE_MS, on_deadline, redis);
     } else if (!redis->up) {
         ty_err_set(&redis->cause, TY_EDEADLINE, "Redis at %s: no connection within %llu ms", redis->url.shown,

@@ -180,11 +180,13 @@ static bool take(const struct rule *rule, const char *line, const regmatch_t *gr
 bool ty_progress_rules_read(const struct ty_progress_rules *rules, const char *line, size_t len, struct ty_progress_told *told)
 {
     bool has_any = false;
+    regmatch_t groups[GROUPS];
+    TY_BUF(copy); // the line ends with its length, a text for regexec with a NUL
+    ty_buf_add(&copy, line, len);
+    const char *text = ty_buf_text(&copy);
     *told = (struct ty_progress_told){0};
-    for (size_t i = 0; i < rules->count; i++) {
-        regmatch_t groups[GROUPS] = {{.rm_so = 0, .rm_eo = (regoff_t)len}};
-        if (regexec(&rules->rules[i].regex, line, GROUPS, groups, REG_STARTEND) == 0)
-            has_any |= take(&rules->rules[i], line, groups, told);
-    }
+    for (size_t i = 0; i < rules->count; i++)
+        if (regexec(&rules->rules[i].regex, text, GROUPS, groups, 0) == 0)
+            has_any |= take(&rules->rules[i], text, groups, told);
     return has_any;
 }

@@ -34,8 +34,12 @@ def free_port():
     return port
 
 
+# Found here: between fork and exec nothing may wait for a lock that a thread of ours had, as the loader's.
+_prctl = ctypes.CDLL(None).prctl
+
+
 def die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    _prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Process:

@@ -23,7 +23,8 @@ SEEDED_SETTLE_SECONDS = 12  # with a defect, some of it never settles
 BETWEEN_SECONDS = 0.8  # after a fault, before the next may strike
 
 MISSES_MAX = 200
-EVIDENCE_TRIES = 6
+EVIDENCE_TRIES = 8
+EVIDENCE_SECONDS = 6  # until what a fault has brought is counted
 BROUGHT_BY = {"lease_lost": "worker_cut_off", "stale_refused": "worker_cut_off", "gap_replayed": "redis_back_10_s",
               "duplicate_applied": "redis_back_10_s", "publisher_fenced": "publisher_overtaken"}
 
@@ -127,15 +128,27 @@ class Run:
         self.clients.allowed = self.args.jobs
         self.clients.faults_are_over.set()
 
-    def strike_for_evidence(self):
-        """What has struck may have had less effect than it can: some more of the kinds that bring what is missing."""
-        for _ in range(0 if self.args.any_faults else EVIDENCE_TRIES):
+    def missing(self):
+        """The kinds of faults that bring what was not seen yet. It is logged and counted a little later than it happens."""
+        deadline = time.monotonic() + EVIDENCE_SECONDS
+        while True:
             found = self.evidence()
             kinds = [kind for name, kind in BROUGHT_BY.items() if not found[name] and kind in self.faults.counts]
+            if not kinds or time.monotonic() > deadline:
+                return kinds
+            time.sleep(BETWEEN_SECONDS)
+
+    def strike_for_evidence(self):
+        """What has struck may have had less effect than it can: some more of the kinds that bring what is missing, in turn."""
+        struck = dict.fromkeys(BROUGHT_BY.values(), 0)
+        for _ in range(0 if self.args.any_faults else EVIDENCE_TRIES):
+            kinds = self.missing()
             if not kinds:
                 return
-            print(f"{time.monotonic() - self.began:7.1f} s  one more fault, for what is missing: {kinds[0]}", flush=True)
-            self.faults.strike(kinds[0])
+            kind = min(kinds, key=struck.get)
+            struck[kind] += 1
+            print(f"{time.monotonic() - self.began:7.1f} s  one more fault, for what is missing: {kind}", flush=True)
+            self.faults.strike(kind)
             time.sleep(BETWEEN_SECONDS)
 
     def settle(self):
@@ -183,8 +196,9 @@ class Run:
         return None
 
     def without_name(self):
-        completed = {reply.job for reply in self.clients.replies if reply.status == checker.COMPLETED}
-        return [job for job in self.clients.jobs if job.id in completed and not job.delete_asked and not self.model(job)]
+        last = {reply.job: reply.status for reply in list(self.clients.replies)}  # an end may have been taken back
+        return [job for job in self.clients.jobs
+                if last.get(job.id) == checker.COMPLETED and not job.delete_asked and not self.model(job)]
 
     # ---- the verdict
 

@@ -90,6 +90,7 @@ class Faults:
 
     def worker_killed(self):
         with self.one() as machine:
+            machine.report_last()
             machine.process.kill()
             self.wait(self.random.choice([0, 0, 0.5, 2.5 * LEASE]))
             machine.start(wait=False)
@@ -104,6 +105,7 @@ class Faults:
     def machine_killed(self):
         """The worker, its supervisors and their jobs at once; half of the time the disk is gone with it."""
         with self.one() as machine:
+            machine.report_last()
             machine.signal_all(signal.SIGSTOP)
             machine.signal_all(signal.SIGKILL)
             machine.process.child.wait()

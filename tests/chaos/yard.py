@@ -98,6 +98,14 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGUSR1)
 
+    def report_last(self):
+        """Before it is killed: what it has counted, by which a run is judged, is not lost with it."""
+        with open(self.process.log) as log:
+            log.seek(0, os.SEEK_END)
+            self.report()
+            with contextlib.suppress(AssertionError):
+                stack.wait_until(lambda: "intake.figures" in log.read(), "its figures", 1)
+
     def stop(self, seconds):
         """Drains it; a status that is not 0 is trouble."""
         self.yard.troubled_by(how_it_ended(self.process, self.process.stop(seconds)))

@@ -17,7 +17,7 @@ class Queue(unittest.TestCase):
         cls.yard.script("quick", 'echo model > "$OUTPUT/model"')
         cls.yard.script("gated", f'while [ ! -e {cls.gate} ]; do sleep 0.05; done; echo model > "$OUTPUT/model"')
         cls.yard.start_responder()
-        cls.yard.start_worker("worker-1", "--slots", "1", "--grace-ms", "1000")
+        cls.yard.start_worker("worker-1", "--slots", "1", "--grace-ms", "1000", "--lease-ms", "10000")
 
     def setUp(self):
         self.gate.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ class Queue(unittest.TestCase):
         for job_id in (before, after):
             self.wait_reason(job_id, "fleet_paused")
         self.rule("resume", "--all")
-        for job_id in (before, after):  # for a lease, which is half a minute, nothing starts
+        for job_id in (before, after):  # for a lease nothing starts
             self.assertEqual(self.yard.wait_end(job_id, 120).status, stack.COMPLETED)
 
     def test_a_limit(self):

@@ -19,7 +19,7 @@ class Retries(unittest.TestCase):
         cls.yard.script("third", '[ "$TRAINYARD_ATTEMPT" = 3 ] || exit 75; echo model > "$OUTPUT/model"')
         cls.yard.script("sleeps", 'echo here; exec sleep 600')
         cls.yard.start_responder()
-        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "1000", "--retry-base-ms", "100",
+        cls.yard.start_worker("worker-1", "--slots", "4", "--grace-ms", "1000", "--retry-base-ms", "100", "--lease-ms", "10000",
                               "--container", "shell:1", "--container", "python:3.11-sklearn")
 
     def setUp(self):

@@ -52,8 +52,12 @@ def wait_until(check, what, seconds=60):
         time.sleep(0.02)
 
 
+# Found here: between fork and exec nothing may wait for a lock that a thread of ours had, as the loader's.
+_prctl = ctypes.CDLL(None).prctl
+
+
 def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    _prctl(1, signal.SIGKILL)
 
 
 def _free_port():
@@ -196,6 +200,7 @@ class Broker:
             self.start()
             subprocess.run([BUILD / "bin" / "trainyard", "topics", "create", "--kafka-brokers", self.address, "--file",
                             self._topics(partitions), *self.flags("operator")], check=True, stdout=subprocess.DEVNULL)
+            self._wait_for_leaders()
         else:
             port_file = directory / "broker.port"
             self.process = Process("devbroker", directory,
@@ -206,6 +211,26 @@ class Broker:
     def flags(self, role):
         """What a program needs to be let in."""
         return []
+
+    def client(self, role):
+        """The same for librdkafka in Python."""
+        return {"bootstrap.servers": self.address}
+
+    def _wait_for_leaders(self):
+        """Topics are made before the broker knows them and leads their partitions, on a busy machine for seconds."""
+        from confluent_kafka import Consumer, KafkaException, TopicPartition
+        names = {PREFIX + topic["name"] for topic in json.loads((self.dir / "topics.json").read_text())["topics"]}
+        client = Consumer({**self.client("admin"), "group.id": "nobody", "log_level": 0})
+
+        def leads():
+            topics = client.list_topics(timeout=60).topics
+            try:
+                return names <= set(topics) and all([client.get_watermark_offsets(TopicPartition(name, part), 60)
+                                                     for name in names for part in topics[name].partitions])
+            except KafkaException:
+                return False
+        wait_until(leads, "the broker leads the partitions of all topics", 120)
+        client.close()
 
     def _topics(self, partitions):
         described = json.loads((SOURCE / "schemas/topics.json").read_text())
@@ -315,12 +340,12 @@ class Stack(contextlib.AbstractContextManager):
 
     # ---- programs
 
-    def start_responder(self, *flags):
+    def start_responder(self, *flags, env=None):
         port_file = self.dir / "responder.port"
         port_file.unlink(missing_ok=True)
         self.responder = Process("responder", self.dir, [
             BUILD / "bin/trainyard-responder", "--listen", "127.0.0.1:0", "--port-file", port_file, "--redis",
-            self.redis.url, "--kafka-brokers", self.broker.address, "--catalog-dir", self.catalog, *flags])
+            self.redis.url, "--kafka-brokers", self.broker.address, "--catalog-dir", self.catalog, *flags], env and {**os.environ, **env})
         wait_until(port_file.exists, lambda: f"the responder listens:\n{self.responder.tail()}")
         self.server = port_file.read_text().strip()
         import grpc

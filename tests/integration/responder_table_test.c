@@ -34,7 +34,7 @@ static int call(const char *method, const ProtobufCMessage *request, const char 
     int status = answer.status;
     if (status == 0 && ret_id) { // field 1, a UUID
         assert_int_equal(answer.bytes.len, 2 + TY_ID_TEXT_BYTES - 1);
-        snprintf(ret_id, TY_ID_TEXT_BYTES, "%s", (const char *)answer.bytes.data + 2);
+        snprintf(ret_id, TY_ID_TEXT_BYTES, "%.*s", TY_ID_TEXT_BYTES - 1, (const char *)answer.bytes.data + 2);
     }
     rpc_answer_done(&answer);
     return status;

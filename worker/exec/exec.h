@@ -2,10 +2,12 @@
 // current directory is the attempt's.
 #pragma once
 
+#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "worker/exec/protocol.h"
@@ -124,6 +126,29 @@ pid_t ty_exec_child_start(const struct ty_exec_plan *plan, const struct ty_exec_
                           const char **ret_word, char message[TY_EXEC_MESSAGE_BYTES]);
 // Makes the supervisor a worse victim for the out-of-memory killer than its children, where it may.
 void ty_exec_child_shield(void);
+
+// ---- proc: what the kernel tells, as text; in between stand names that others chose ----
+
+#define TY_EXEC_NAME_BYTES 64 // of a process' name, NUL included
+
+struct ty_exec_stat {
+    pid_t parent;
+    uint64_t start_time;
+    char state;
+};
+
+// Of /proc/<pid>/stat. False when it is none.
+bool ty_exec_proc_stat(const char *text, struct ty_exec_stat *ret_stat, char name[TY_EXEC_NAME_BYTES]);
+// Of /proc/self/cgroup: our group in the hierarchy of the memory controller, version 2 (unified) or 1. False: in none.
+bool ty_exec_proc_group(FILE *file, bool unified, char out[PATH_MAX]);
+// Of /proc/self/mountinfo: where that hierarchy is mounted, and which group of it is the mount's root (a container may see
+// only its own). False: it is not mounted.
+bool ty_exec_proc_mount(FILE *file, bool unified, char dir[PATH_MAX], char root[PATH_MAX]);
+// The group as a path below the mount, "" for its root. A group outside of what is mounted is our own group's name as
+// another namespace has it: the mount's root is ours. Borrowed from group.
+const char *ty_exec_proc_below(const char *group, const char *root);
+// Of memory.events or memory.oom_control: the count of out-of-memory kills; 0 when there is none.
+uint64_t ty_exec_proc_oom_kills(FILE *file);
 
 // ---- family: every descendant of this process, which is their reaper ----
 

@@ -26,9 +26,10 @@ static struct {
     size_t count, cap;
 } snapshot;
 
-static bool read_process(pid_t pid, struct process *out, char name[64])
+static bool read_process(pid_t pid, struct process *out, char name[TY_EXEC_NAME_BYTES])
 {
-    char path[64], text[1024];
+    char path[64], text[1024], unwanted[TY_EXEC_NAME_BYTES];
+    struct ty_exec_stat stat;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
@@ -37,19 +38,9 @@ static bool read_process(pid_t pid, struct process *out, char name[64])
     if (got <= 0)
         return false;
     text[got] = 0;
-    // The name stands in parentheses and may hold anything, parentheses too.
-    char *open_mark = strchr(text, '('), *close_mark = strrchr(text, ')');
-    unsigned long long start_time;
-    int parent;
-    char state;
-    if (!open_mark || !close_mark ||
-        sscanf(close_mark + 1,
-               " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &state, &parent, &start_time) != 3)
+    if (!ty_exec_proc_stat(text, &stat, name ? name : unwanted))
         return false;
-    *out = (struct process){.pid = pid, .parent = parent, .start_time = start_time, .state = state};
-    if (name)
-        snprintf(name, 64, "%.*s", (int)(close_mark - open_mark - 1), open_mark + 1);
+    *out = (struct process){.pid = pid, .parent = stat.parent, .start_time = stat.start_time, .state = stat.state};
     return true;
 }
 
@@ -170,7 +161,7 @@ bool ty_exec_family_is_gone(void)
 
 void ty_exec_family_name_one(char out[64])
 {
-    char name[64];
+    char name[TY_EXEC_NAME_BYTES];
     struct process process;
     snprintf(out, 64, "none");
     take_snapshot();

@@ -24,7 +24,8 @@ static const ProtobufCMessageDescriptor *find(const char *name)
 static void answer(const char *word, const void *bytes, size_t len)
 {
     printf("%s %zu\n", word, len);
-    fwrite(bytes, 1, len, stdout);
+    if (len)
+        fwrite(bytes, 1, len, stdout);
     fflush(stdout);
 }
 

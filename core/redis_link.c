@@ -10,6 +10,9 @@
 #define RECONNECT_MAX_MS 2000
 // A connection that lived this long starts its next back-off from the beginning.
 #define STABLE_MS 1000
+// A deadline that is looked at so late: this process stood still, and what it has asked may not even have been sent.
+#define LATE_MS 100
+#define LATE_MORE_MS 500
 
 // ---- the connection under our loop ----
 
@@ -126,7 +129,9 @@ static void on_deadline(void *context)
 {
     struct ty_redis *redis = context;
     uint64_t limit = redis->options.command_ms, now = ty_clock_mono_ms();
-    if (!redis->up) {
+    if (ty_loop_now_ms(redis->loop) >= redis->deadline.due_ms + LATE_MS) {
+        ty_loop_set_timer(redis->loop, &redis->deadline, LATE_MORE_MS, on_deadline, redis);
+    } else if (!redis->up) {
         ty_err_set(&redis->cause, TY_EDEADLINE, "Redis at %s: no connection within %llu ms", redis->url.shown,
                    (unsigned long long)redis->options.connect_ms);
         ty_redis_link_break(redis);

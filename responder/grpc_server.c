@@ -82,10 +82,11 @@ static void drain(void *context);
 
 static void put_in_mailbox(struct ty_grpc *grpc, struct ty_grpc_tag *tag)
 {
-    tag->next = atomic_load(&grpc->mailbox);
-    while (!atomic_compare_exchange_weak(&grpc->mailbox, &tag->next, tag))
-        continue;
-    if (!tag->next)
+    struct ty_grpc_tag *before = atomic_load(&grpc->mailbox);
+    do
+        tag->next = before;
+    while (!atomic_compare_exchange_weak(&grpc->mailbox, &before, tag));
+    if (!before) // the tag is the loop's already
         ty_loop_post(grpc->calls.loop, drain, grpc);
 }
 

@@ -86,7 +86,7 @@ static void send_cancel(struct deliveries *deliveries)
 // After an error the client may refuse records for a moment, until it has asked the broker again or has been rebuilt.
 static void send_until_good(struct deliveries *deliveries)
 {
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     unsigned sent = deliveries->good + deliveries->bad;
     struct ty_err err = {0};
     while (!deliveries->good) {

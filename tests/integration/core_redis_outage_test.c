@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -229,6 +230,26 @@ static void a_server_that_stands_still(void **state)
     redis_server_free(server);
 }
 
+// What it had to send lay with it: the server is not to blame.
+static void a_process_that_stood_still(void **state)
+{
+    (void)state;
+    struct redis_server *server = redis_server_new(NULL);
+    struct ty_redis_options options = {.url = redis_server_url(server), .command_ms = 300};
+    struct client client;
+    struct answer answer = {0};
+    redis_server_start(server);
+    redis_client_open(&client, &options);
+    RUN_UNTIL(&client, client.ups == 1);
+    SEND(&client, &answer, "PING");
+    poll(NULL, 0, 1000); // no turn of the loop
+    RUN_UNTIL(&client, answer.calls > 0);
+    assert_int_equal(answer.code, TY_OK);
+    assert_int_equal(client.downs, 0);
+    redis_client_close(&client);
+    redis_server_free(server);
+}
+
 static void unix_socket(void **state)
 {
     (void)state;
@@ -308,6 +329,7 @@ int main(void)
         cmocka_unit_test(killed_with_commands_in_flight),
         cmocka_unit_test(freed_with_commands_in_flight),
         cmocka_unit_test(a_server_that_stands_still),
+        cmocka_unit_test(a_process_that_stood_still),
         cmocka_unit_test(unix_socket),
         cmocka_unit_test(subscriptions_survive_a_restart),
     };

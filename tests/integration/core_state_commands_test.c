@@ -206,7 +206,7 @@ static void deletion_takes_the_logs_of_all_attempts_along(void **state)
     }
     assert_int_equal(state_page(&client, &id, 0, 0, 64, 1 << 20).count, 9);
     assert_int_equal(state_control(&client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
-    uint64_t until = ty_clock_mono_ms() + 20000; // nobody waits for it, but the same connection asks behind it
+    uint64_t until = ty_clock_mono_ms() + 60000; // nobody waits for it, but the same connection asks behind it
     struct state_page page = state_page(&client, &id, 0, 0, 64, 1 << 20);
     assert_true(ty_clock_mono_ms() < until);
     assert_int_equal(page.count, 0);

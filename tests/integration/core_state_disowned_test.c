@@ -236,7 +236,7 @@ static void a_wait_that_is_over_is_told_when_kafka_knows(void **state)
     (void)state;
     set_up_store();
     options.max_wait_s = 1;
-    uint64_t created_us = ty_clock_wall_us() - 3600 * UINT64_C(1000000), until = ty_clock_mono_ms() + 20000;
+    uint64_t created_us = ty_clock_wall_us() - 3600 * UINT64_C(1000000), until = ty_clock_mono_ms() + 60000;
     assert_int_equal(state_submit(&client, &id, &(struct state_job){.created_us = created_us, .options = &options}), TY_APPLIED);
     while (state_get(&client, &id).reason != TY_REASON_WAIT_LIMIT) {
         state_reclaim(&client, 0, 1);

@@ -243,7 +243,7 @@ static void a_store_of_before_is_looked_over(void **state)
     state_submit(&client, &running, NULL);
     STATE_RAW(&client, NULL, "DEL", "{ty:0}:e");
     STATE_RAW(&client, NULL, "EVAL", "for i = 1, 5000 do redis.call('SET', 'other' .. i, 1) end return 1", "0");
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     for (; removed < JOBS && ty_clock_mono_ms() < until; steps++)
         removed += retire_within(&client, 0).removed;
     assert_int_equal(removed, JOBS);

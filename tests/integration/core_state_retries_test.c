@@ -215,7 +215,7 @@ static void a_job_in_back_off_is_pending_and_not_claimed(void **state)
 static void what_is_due_goes_to_its_queue_with_a_tick(void **state)
 {
     struct ty_id ids[3];
-    uint64_t due_us[3], until = ty_clock_mono_ms() + 20000;
+    uint64_t due_us[3], until = ty_clock_mono_ms() + 60000;
     (void)state;
     state_client_listen(&quick);
     for (size_t i = 0; i < 3; i++) {
@@ -454,7 +454,7 @@ static void jobs_in_back_off_survive_the_store(void **state)
 {
     struct redis_server *other = redis_server_new(&(struct redis_server_options){.appendonly = true});
     struct state_client client;
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     (void)state;
     redis_server_start(other);
     state_client_open_site(&client, other, &(struct ty_state_options){.retry_base_ms = 200, .retry_max_ms = 200});

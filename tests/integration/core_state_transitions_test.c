@@ -122,7 +122,7 @@ static void quarantine(struct job *job)
 static void expire_by(struct state_client *clock, struct job *job)
 {
     STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:l", "1", "%");
-    uint64_t until = ty_clock_mono_ms() + 20000; // the first tick after a while only starts the clock
+    uint64_t until = ty_clock_mono_ms() + 60000; // the first tick after a while only starts the clock
     while (STATE_RAW(&client, &job->id, "ZSCORE", "{ty:0}:l", "%").type != TY_REDIS_NIL) {
         state_reclaim(clock, 0, 1);
         if (ty_clock_mono_ms() > until)
@@ -162,7 +162,7 @@ static void wait_over(struct job *job)
 {
     STATE_RAW(&client, &job->id, "EVAL", "return redis.call('APPEND', KEYS[1], struct.pack('<BHI8', 6, 8, 1))", "1", "{ty:0}:j:%");
     STATE_RAW(&client, &job->id, "ZADD", "{ty:0}:i", "1", "%");
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     while (STATE_RAW(&client, &job->id, "ZSCORE", "{ty:0}:i", "%").type != TY_REDIS_NIL) {
         state_reclaim(&client, 0, 1);
         if (ty_clock_mono_ms() > until)

@@ -130,7 +130,7 @@ static int64_t older_renew(const struct state_claim *claim, unsigned stage)
 // Until it has taken a lease, if it is to take one.
 static void older_tick(bool takes)
 {
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     do {
         if (OLDER(RECLAIM, TEXT("3600000"), TEXT("3"), TEXT("1"), TEXT("256"), TEXT("1000")).numbers[0])
             return;

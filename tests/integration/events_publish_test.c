@@ -165,7 +165,7 @@ static void a_job_can_be_followed(void **state)
     struct seen seen[16];
     (void)state;
     rig_open(&rig, 2);
-    struct ty_events *events = start(&rig, "a", 2000);
+    struct ty_events *events = start(&rig, "a", 60000);
     struct ty_id id = submit(&rig);
     await_published(&rig);
     struct state_claim claim = state_claim_one(&rig.client, &id, STATE_LEASE_MS);
@@ -173,25 +173,31 @@ static void a_job_can_be_followed(void **state)
     state_renew(&rig.client, &claim, TY_STAGE_TRAIN);
     state_finish(&rig.client, &claim, TY_FINISH_COMPLETED, TY_REASON_NONE);
     await_published(&rig);
-    assert_int_equal(await_of_job(&rig, &id, seen, 16, 3), 3);
+    // Mostly the last two are one event. The outbox is looked at ten times a second, once in a while between them.
+    size_t told = await_of_job(&rig, &id, seen, 16, 3);
+    if (seen[told - 1].state != TY_JOB_COMPLETED)
+        told = await_of_job(&rig, &id, seen, 16, 4);
+    assert_in_range(told, 3, 4);
     assert_int_equal(seen[0].state, TY_JOB_PENDING);
     assert_int_equal(seen[1].state, TY_JOB_IN_PROGRESS);
-    assert_int_equal(seen[2].state, TY_JOB_COMPLETED);
-    assert_int_equal(seen[2].version, state_get(&rig.client, &id).version);
-    assert_int_equal(seen[2].history, 3); // claimed, training, completed: nothing is missing though two were one event
+    assert_int_equal(seen[told - 2].state, TY_JOB_IN_PROGRESS);
+    struct seen end = seen[told - 1];
+    assert_int_equal(end.state, TY_JOB_COMPLETED);
+    assert_int_equal(end.version, state_get(&rig.client, &id).version);
+    assert_int_equal(end.history, 3); // claimed, training, completed: nothing is missing though two were one event
     // Deleted, and then forgotten: the null record comes when the tombstone goes.
     assert_int_equal(state_control(&rig.client, TY_COMMAND_DELETE, &id), TY_APPLY_DELETED);
     await_published(&rig);
-    assert_int_equal(await_of_job(&rig, &id, seen, 16, 4), 4);
-    assert_true(seen[3].is_deleted && seen[3].version > seen[2].version);
+    assert_int_equal(await_of_job(&rig, &id, seen, 16, told + 1), told + 1);
+    assert_true(seen[told].is_deleted && seen[told].version > end.version);
     STATE_RAW(&rig.client, &id, "ZADD", "{ty:0}:x", "XX", "1", "%");
     STATE_UNTIL(&rig.client, STATE_RAW(&rig.client, NULL, "ZCARD", "{ty:0}:x").integer == 0);
-    assert_int_equal(await_of_job(&rig, &id, seen, 16, 5), 5);
-    assert_true(seen[4].is_null);
+    assert_int_equal(await_of_job(&rig, &id, seen, 16, told + 2), told + 2);
+    assert_true(seen[told + 1].is_null);
     // The publisher hears of it on a connection of its own.
     STATE_UNTIL(&rig.client, ty_events_figures(events).nulls == 1);
     struct ty_events_figures figures = ty_events_figures(events);
-    assert_int_equal(figures.published, 4);
+    assert_int_equal(figures.published, told + 1);
     assert_int_equal(figures.shards, 1);
     ty_events_free(events);
     rig_close(&rig);
@@ -207,7 +213,7 @@ static void many_jobs_are_all_there(void **state)
     rig_open(&rig, 4);
     for (size_t i = 0; i < JOBS; i++)
         ids[i] = submit(&rig);
-    struct ty_events *events = start(&rig, "a", 2000);
+    struct ty_events *events = start(&rig, "a", 60000);
     await_published(&rig);
     // As in await_of_job.
     const struct feed *feed = read_feed(&rig);
@@ -310,7 +316,7 @@ static void what_was_committed_and_not_told_comes_twice(void **state)
         assert_true(rounds++ < 10);
         struct ty_events *events = start(&rig, "a", 60000);
         id = submit(&rig);
-        uint64_t until_ms = ty_clock_mono_ms() + 20000;
+        uint64_t until_ms = ty_clock_mono_ms() + 60000;
         // The feed's thread commits while the loop, which would tell the store, stands still.
         while (!of_job(read_feed(&rig), &id, seen, 4))
             state_client_turn(&rig.client, until_ms, "the event in the topic");
@@ -318,7 +324,7 @@ static void what_was_committed_and_not_told_comes_twice(void **state)
         was_told = is_published(&rig);
     }
     STATE_RAW(&rig.client, NULL, "DEL", "{ty:0}:p"); // of the dead one
-    struct ty_events *events = start(&rig, "b", 2000);
+    struct ty_events *events = start(&rig, "b", 60000);
     await_published(&rig);
     assert_int_equal(await_of_job(&rig, &id, seen, 4, 2), 2);
     assert_int_equal(seen[0].version, seen[1].version);

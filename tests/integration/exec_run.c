@@ -25,7 +25,7 @@
 #include "worker/exec/spool.h"
 
 #define PROGRAM TY_BINARY_DIR "/bin/trainyard-exec"
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 
 static void write_plan(const struct exec_run *run, const char *const *entries)
 {

@@ -13,7 +13,7 @@
 #include "worker/intake/consumer_internal.h"
 #include "worker/intake/intake_internal.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 #define AWAIT_MS 60000
 
 unsigned intake_shards = 1;

@@ -80,7 +80,7 @@ static struct outcome run(enum verb verb, const char *prefix, int replication_fa
 // The broker shows a topic that it has made when its own copy of the cluster's records has it; only then check is meaningful.
 static struct outcome check_when_all_there(const char *prefix, int replication_factor)
 {
-    uint64_t deadline_ms = ty_clock_mono_ms() + 20000;
+    uint64_t deadline_ms = ty_clock_mono_ms() + 60000;
     struct outcome outcome = run(CHECK, prefix, replication_factor);
     while (outcome.rc == 0 && outcome.report.count[TY_TOPICS_MISSING] && ty_clock_mono_ms() < deadline_ms) {
         poll(NULL, 0, 100);
@@ -224,7 +224,7 @@ static void published_for_good(void **state)
     assert_true(error.retriable && error.unknown); // it had left for a broker that is connected
     kafka_broker_resume(broker);
     int rc = -1;
-    for (uint64_t deadline_ms = ty_clock_mono_ms() + 20000; rc < 0 && ty_clock_mono_ms() < deadline_ms;)
+    for (uint64_t deadline_ms = ty_clock_mono_ms() + 60000; rc < 0 && ty_clock_mono_ms() < deadline_ms;)
         rc = trainyard_submit_custom(client, &job, TRAINYARD_WAIT, NULL, &error);
     assert_int_equal(rc, 0);
     memset(&seen, 0, sizeof seen);
@@ -252,7 +252,7 @@ static void topics_that_come_late(void **state)
     struct outcome outcome = run(CREATE, "late.", 0);
     expect_ok(&outcome, 0);
     int rc = -1;
-    for (uint64_t deadline_ms = ty_clock_mono_ms() + 20000; rc < 0 && ty_clock_mono_ms() < deadline_ms;) {
+    for (uint64_t deadline_ms = ty_clock_mono_ms() + 60000; rc < 0 && ty_clock_mono_ms() < deadline_ms;) {
         poll(NULL, 0, 100);
         rc = trainyard_cancel(client, id, NULL, TRAINYARD_WAIT, NULL, &error);
     }

@@ -9,7 +9,7 @@
 #include "core/redis.h"
 #include "tests/integration/redis_server.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 // What became of one command.
 struct answer {

@@ -26,8 +26,8 @@
 #include "core/buf.h"
 #include "core/clock.h"
 
-#define READY_MS 20000
-#define ANSWER_MS 20000
+#define READY_MS 60000
+#define ANSWER_MS 60000
 #define ARGS_MAX 64
 #define REPLY_MAX 65536
 

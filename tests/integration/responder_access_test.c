@@ -394,7 +394,7 @@ static void what_a_log_in_takes(void **state)
 
 static void wait_until_it_can_say(struct rpc_client *client, struct login *login)
 {
-    uint64_t end = ty_clock_mono_ms() + 20000;
+    uint64_t end = ty_clock_mono_ms() + 60000;
     while (try_log_in(client, login) == UNAVAILABLE && ty_clock_mono_ms() < end)
         poll(NULL, 0, 10);
     assert_int_equal(try_log_in(client, login), OK);

@@ -22,7 +22,7 @@
 
 #include "core/clock.h"
 
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 60000
 #define ARGS_MAX 32
 #define HEALTH_SERVING 1
 

@@ -43,8 +43,8 @@ struct rpc_answer {
 };
 void rpc_answer_done(struct rpc_answer *answer);
 
-// metadata: key, value, key, value, ..., NULL; or NULL. deadline_ms 0: none on the wire; a call without an answer for 30
-// seconds fails the test in any case.
+// metadata: key, value, key, value, ..., NULL; or NULL. deadline_ms 0: none on the wire; a call without an answer for a minute
+// fails the test in any case.
 void rpc_call(struct rpc_client *client, const char *path, const void *bytes, size_t len, const char *const *metadata,
               unsigned deadline_ms, struct rpc_answer *ret_answer);
 // Many calls of the same bytes at once; returns how many ended with each status, and the slowest in *ret_slowest_ms.

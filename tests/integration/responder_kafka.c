@@ -12,7 +12,7 @@
 
 #define PREFIX "mltraining."
 #define API_PRODUCE 0
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 
 struct mock_kafka {
     rd_kafka_t *handle; // owns the cluster

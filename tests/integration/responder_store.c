@@ -13,7 +13,7 @@
 #include "core/log_entry.h"
 #include "core/clock.h"
 
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 #define PADDING_MAX (64 * 1024)
 #define APPEND_ENTRIES 200
 

@@ -181,6 +181,7 @@ static void lost_worker_is_replaced(void **state)
     site_start(&site, &first);
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice", .stop_on_lost_lease = true});
     site_wait_log(&site, &id, "info this is 1\n");
+    site_wait_stage(&site, &id, TY_STAGE_TRAIN); // the store knows that it began: only then is it a loss
     uint64_t fence = site_view(&site, &id).fence;
     site_kill(&first);
     site_start(&site, &second);

@@ -122,6 +122,14 @@ static void go_back(void)
     redis_server_ask(site.redis, "HSET {ty:0}:m replay done");
 }
 
+// A publisher reads the events again whenever that is asked for: a worker that has seen a later tick of the lease clock asks once more.
+static struct site_view wait_completed(const struct ty_id *id)
+{
+    struct site_view view;
+    SITE_UNTIL(&site, (redis_server_ask(site.redis, "HSET {ty:0}:m replay done"), view = site_view(&site, id), view.state == TY_JOB_COMPLETED));
+    return view;
+}
+
 // Nothing is claimed for so long that the worker can tell what it has.
 static void hold_claims(void)
 {
@@ -140,7 +148,7 @@ static void an_end_is_told_again_to_a_store_that_went_back(void **state)
     site_wait(&site, &id, TY_JOB_COMPLETED);
     site_wait_word(&site, &worker, "attempt.told");
     go_back();
-    struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
+    struct site_view view = wait_completed(&id);
     assert_int_equal(view.attempt, 1);
     assert_int_equal(view.errors + view.losses, 0);
     site_wait_word(&site, &worker, "attempt.tell_again");
@@ -166,7 +174,7 @@ static void an_end_is_told_again_to_a_store_that_never_saw_the_claim(void **stat
     site_wait(&site, &id, TY_JOB_PENDING);
     hold_claims();
     site_start(&site, &worker);
-    struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
+    struct site_view view = wait_completed(&id);
     assert_int_equal(view.attempt, 1);
     assert_whole_log(&id);
     publish();

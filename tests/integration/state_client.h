@@ -39,7 +39,7 @@ void state_client_listen(struct state_client *client);
 void state_client_turn(struct state_client *client, uint64_t until_ms, const char *condition);
 #define STATE_UNTIL(client, condition)                                                             \
     do {                                                                                           \
-        uint64_t until_ = ty_clock_mono_ms() + 20000;                                              \
+        uint64_t until_ = ty_clock_mono_ms() + 60000;                                              \
         while (!(condition))                                                                       \
             state_client_turn((client), until_, #condition);                                       \
     } while (0)

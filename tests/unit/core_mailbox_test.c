@@ -68,7 +68,7 @@ static void run(unsigned shut_at)
     struct post post = {.shut_at = shut_at};
     struct sender senders[SENDERS] = {0};
     struct ty_err err;
-    uint64_t until = ty_clock_mono_ms() + 20000;
+    uint64_t until = ty_clock_mono_ms() + 60000;
     post.loop = ty_loop_new(&err);
     assert_non_null(post.loop);
     assert_int_equal(ty_mailbox_new(post.loop, on_mail, &post, &post.mailbox, &err), 0);

@@ -323,7 +323,7 @@ static void on_whether_whole(void *context, const struct ty_redis_reply *reply, 
     }
     const struct ty_redis_reply *replay = &reply->items[0];
     bool is_empty = was_emptied(call->state, &reply->items[2]);
-    if (is_empty && !call->state->hellos_out)
+    if (is_empty && call->state->is_up && !call->state->hellos_out)
         say_hello(call->state); // so that it is not trusted by others either
     bool is_partial = is_empty || reply->items[1].type == TY_REDIS_BYTES ||
                       (replay->type == TY_REDIS_BYTES && (!strcmp(replay->bytes, "needed") || !strcmp(replay->bytes, "asked")));

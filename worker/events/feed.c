@@ -53,8 +53,11 @@ static struct ty_feed_order *next_order(struct ty_feed *feed)
     pthread_mutex_lock(&feed->lock);
     while (!feed->order && !atomic_load(&feed->quit))
         pthread_cond_wait(&feed->given, &feed->lock);
-    struct ty_feed_order *order = atomic_load(&feed->quit) ? NULL : feed->order;
-    feed->order = NULL;
+    struct ty_feed_order *order = NULL; // one that comes too late is freed with the feed
+    if (!atomic_load(&feed->quit)) {
+        order = feed->order;
+        feed->order = NULL;
+    }
     pthread_mutex_unlock(&feed->lock);
     return order;
 }

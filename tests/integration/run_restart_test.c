@@ -414,6 +414,13 @@ static void second_drain_does_not_wait(void **state)
     assert_int_equal(site_view(&site, &other).attempt, 0); // what came during the drain stays in the queue
 }
 
+static void touch(const struct ty_id *id, const char *name)
+{
+    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/home/%s", id_text(id), name), "w");
+    assert_non_null(file);
+    fclose(file);
+}
+
 static void full_store_takes_the_end(void **state)
 {
     (void)state;
@@ -422,13 +429,32 @@ static void full_store_takes_the_end(void **state)
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "fails"});
     site_wait_log(&site, &id, "info here\n");
     redis_server_ask(site.redis, "CONFIG SET maxmemory 1");
-    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/home/go", id_text(&id)), "w");
-    assert_non_null(file);
-    fclose(file);
+    touch(&id, "go");
     struct site_view view = site_wait(&site, &id, TY_JOB_FAILED);
     assert_int_equal(view.reason, TY_REASON_SCRIPT_EXIT);
     assert_non_null(strstr(view.message, "exited with code 3 (log incomplete: the store did not take its last "));
     assert_non_null(strstr(view.message, "more"));
+}
+
+// The store refuses the log before the job says its last words, which are read from the disk for the error all the same.
+static void full_store_leaves_the_last_words(void **state)
+{
+    (void)state;
+    site_add_script(&site, "fails",
+                    "echo here\nwhile [ ! -e \"$HOME/go\" ]; do sleep 0.1; done\necho refused\n"
+                    "while [ ! -e \"$HOME/end\" ]; do sleep 0.1; done\n"
+                    "i=0; while [ $i -lt 20000 ]; do echo \"line $i of what nobody takes\"; i=$((i + 1)); done\necho last words; exit 3\n");
+    site_start(&site, &first);
+    struct ty_id id = site_submit(&site, &(struct site_job){.script = "fails"});
+    site_wait_log(&site, &id, "info here\n");
+    redis_server_ask(site.redis, "CONFIG SET maxmemory 1");
+    touch(&id, "go");
+    site_wait_word(&site, &first, "log.refused");
+    touch(&id, "end");
+    struct site_view view = site_wait(&site, &id, TY_JOB_FAILED);
+    assert_int_equal(view.reason, TY_REASON_SCRIPT_EXIT);
+    assert_non_null(strstr(view.message, "(log incomplete: the store did not take its last 2000"));
+    assert_non_null(strstr(view.message, "last words"));
 }
 
 // A job that completed is none the less said to lack some of its log.
@@ -440,9 +466,7 @@ static void full_store_takes_a_completion(void **state)
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "prints"});
     site_wait_log(&site, &id, "info here\n");
     redis_server_ask(site.redis, "CONFIG SET maxmemory 1");
-    FILE *file = fopen(site_path(&site, "work/w1/jobs/%s-1/home/go", id_text(&id)), "w");
-    assert_non_null(file);
-    fclose(file);
+    touch(&id, "go");
     struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
     assert_int_equal(view.code, 0);
     assert_non_null(strstr(view.message, "log incomplete: the store did not take its last "));
@@ -499,6 +523,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(unstarted_attempt_is_handed_back, setup, teardown),
         cmocka_unit_test_setup_teardown(second_drain_does_not_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(full_store_takes_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_store_leaves_the_last_words, setup, teardown),
         cmocka_unit_test_setup_teardown(full_store_takes_a_completion, setup, teardown),
         cmocka_unit_test_setup_teardown(deleted_job_is_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(missing_store_is_tried_again, setup, teardown),

@@ -408,8 +408,10 @@ static void check_log_progress(struct ty_attempt *attempt)
     uint64_t wait_ms = attempt->run->options.log_wait_ms;
     if (attempt->run->sheds_logs && wait_ms > FULL_WAIT_MS)
         wait_ms = FULL_WAIT_MS;
-    if (now_ms - attempt->waiting_since_ms >= wait_ms)
+    if (now_ms - attempt->waiting_since_ms >= wait_ms) {
+        ty_ship_give_up(attempt->ship);
         ty_attempt_on(attempt, TY_ATTEMPT_ON_LOG_TIMEOUT);
+    }
 }
 
 void ty_attempt_tick(struct ty_attempt *attempt)

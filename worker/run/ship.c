@@ -17,6 +17,7 @@
 
 #define READ_BYTES (256u * 1024)
 #define READS_PER_TURN 16u
+#define LAST_READS 64u // once, at the end of an attempt whose log the store does not take
 #define SHORT_BYTES (UINT64_C(1) << 20) // of a log that is kept short, behind its head
 #define SOON_MS 100
 #define LATER_MS 1000
@@ -47,6 +48,8 @@ struct ty_ship {
     bool up, freed;
     enum link link;
     enum reading reading;
+    bool is_given_up; // while the rest is read for its tail: the batch is no limit
+    bool is_guess;    // the transcript was begun without a word from the store
     struct ty_timer timer; // opens again, or goes on reading
 
     int spool_fd, flushes_fd;
@@ -74,12 +77,18 @@ static void try_open(struct ty_ship *ship);
 
 // ---- the batch ----
 
+static bool has_room(const struct ty_ship *ship)
+{
+    return ship->is_given_up || !ty_batch_is_full(&ship->batch);
+}
+
 static void on_entry(void *context, uint64_t sequence, const void *entry, size_t len)
 {
     struct ty_ship *ship = context;
     if (sequence - ship->shed < ty_batch_end(&ship->batch))
         return;
-    if (ship->reading == ENDING && (ship->shed || *ship->options.is_shedding)) // to the end, so that numbers go on
+    bool is_left_out = ship->shed || *ship->options.is_shedding || (ship->is_given_up && ty_batch_is_full(&ship->batch));
+    if (ship->reading == ENDING && is_left_out) // to the end, so that numbers go on
         ship->shed++;
     else
         ty_batch_add(&ship->batch, entry, len);
@@ -96,6 +105,7 @@ static void rewind_spool(struct ty_ship *ship, const struct ty_log_place *place)
     ty_transcript_set_progress(ship->transcript, ty_tell_begin(ship->tell));
     ship->spool_at = ship->flushes_at = 0;
     ship->shed = 0;
+    ship->is_guess = false;
     ship->has_flush = ship->flushes_read = false;
     if (ship->reading == CLOSED || ship->reading == READ)
         ship->reading = ENDING;
@@ -171,7 +181,7 @@ static bool read_some(struct ty_ship *ship)
         len = (size_t)(written - ship->spool_at);
     struct ty_spool_frame frame;
     bool ended = false;
-    while (!ty_batch_is_full(&ship->batch) && !ended && ty_spool_next(window + at, len - at, &frame, &used) == TY_SPOOL_FRAME) {
+    while (has_room(ship) && !ended && ty_spool_next(window + at, len - at, &frame, &used) == TY_SPOOL_FRAME) {
         replay_flushes(ship);
         ended = frame.stream == TY_EXEC_STREAM_END;
         ty_transcript_frame(ship->transcript, &frame);
@@ -184,7 +194,7 @@ static bool read_some(struct ty_ship *ship)
         ship->progress++;
     }
     // Without an end frame the supervisor was killed: what is torn or cut off counts as not written.
-    if (ship->reading == ENDING && !ty_batch_is_full(&ship->batch) && (ended || at == 0)) {
+    if (ship->reading == ENDING && has_room(ship) && (ended || at == 0)) {
         reach_end(ship);
         return false;
     }
@@ -302,7 +312,7 @@ static void on_opened(void *context, const struct ty_err *err, const struct ty_l
     }
     ship->link = OPEN;
     ship->is_taken = false;
-    if (!ship->transcript || !settle(ship, place))
+    if (!ship->transcript || ship->is_guess || !settle(ship, place))
         rewind_spool(ship, place);
     pump(ship);
 }
@@ -450,6 +460,20 @@ void ty_ship_close(struct ty_ship *ship, uint64_t time_us, const char *level, co
         set_timer(ship, 0);
 }
 
+void ty_ship_give_up(struct ty_ship *ship)
+{
+    if (ship->reading != ENDING)
+        return;
+    if (!ship->transcript) {
+        rewind_spool(ship, &(struct ty_log_place){0});
+        ship->is_guess = true;
+    }
+    ship->is_given_up = true;
+    for (unsigned i = 0; i < LAST_READS && read_some(ship); i++)
+        continue;
+    ship->is_given_up = false;
+}
+
 uint64_t ty_ship_progress(const struct ty_ship *ship)
 {
     return ship->progress;
@@ -469,7 +493,7 @@ void ty_ship_missing(const struct ty_ship *ship, uint64_t *ret_lines, uint64_t *
 {
     uint64_t written = atomic_load_explicit(&ship->options.control->spool_bytes, memory_order_acquire);
     uint64_t end = ship->transcript ? ty_batch_end(&ship->batch) : 0;
-    *ret_lines = end > ship->batch.next ? end - ship->batch.next : 0;
+    *ret_lines = (end > ship->batch.next ? end - ship->batch.next : 0) + ship->shed;
     *ret_bytes = ship->reading <= ENDING && written > ship->spool_at ? written - ship->spool_at : 0;
 }
 

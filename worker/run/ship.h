@@ -56,6 +56,9 @@ void ty_ship_tick(struct ty_ship *ship);
 void ty_ship_end(struct ty_ship *ship);
 // After TY_SHIP_READ, once: the last entry, and the end marker behind it. Brings TY_SHIP_SEALED.
 void ty_ship_close(struct ty_ship *ship, uint64_t time_us, const char *level, const char *message);
+// After ty_ship_end, when the store is waited for no more: reads the rest for ty_ship_tail, at most some MiB of it. What the batch has no
+// room for counts as missing. Should the store take the log after all, that goes on.
+void ty_ship_give_up(struct ty_ship *ship);
 // Rises with whatever the store takes, and with what is read for the first time.
 uint64_t ty_ship_progress(const struct ty_ship *ship);
 bool ty_ship_is_sealed(const struct ty_ship *ship);
@@ -63,5 +66,5 @@ bool ty_ship_is_sealed(const struct ty_ship *ship);
 uint64_t ty_ship_next(const struct ty_ship *ship);
 // What the store does not have: lines that were read, and bytes of the spool that were not.
 void ty_ship_missing(const struct ty_ship *ship, uint64_t *ret_lines, uint64_t *ret_bytes);
-// As ty_transcript_tail; complete after TY_SHIP_READ.
+// As ty_transcript_tail; complete after TY_SHIP_READ, and, but for very much output, after ty_ship_give_up.
 void ty_ship_tail(const struct ty_ship *ship, size_t max_bytes, struct ty_buf *out);

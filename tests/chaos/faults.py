@@ -4,6 +4,7 @@ import math
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 
@@ -206,6 +207,18 @@ class Faults:
 
     # ---- servers
 
+    def rebuild_asked(self):
+        """The operator has all of Kafka read again, and once more while that goes on: of a store that is well or, half of the time, of
+        one that was just killed."""
+        if self.random.random() < 0.5:
+            self.redis_restarted()
+        for _ in range(2):
+            done = subprocess.run([yards.stack.BUILD / "bin/trainyard", "rebuild", "--redis", self.yard.redis.url, "--max-wait-s", "0"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
+            if done.returncode:
+                raise Missed(f"trainyard rebuild: exit {done.returncode}: {done.stderr}")
+            self.wait(self.random.choice([0, 0.3, 1]))
+
     def redis_restarted(self):
         with self.yard.redis_busy:
             self.yard.count()
@@ -328,6 +341,7 @@ KINDS = {
     "reply_lost": (Faults.reply_lost, 4),
     "redis_restarted": (Faults.redis_restarted, 1),
     "kafka_restarted": (Faults.kafka_restarted, 1),
+    "rebuild_asked": (Faults.rebuild_asked, 1),
     "redis_back_10_s": (Faults.redis_back_10_s, 1),
     "redis_back_60_s": (Faults.redis_back_60_s, 1),
     "redis_back_unpublished": (Faults.redis_back_unpublished, 1),

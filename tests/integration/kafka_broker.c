@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -204,9 +205,41 @@ void kafka_broker_kill(struct kafka_broker *broker)
     end(broker, SIGKILL);
 }
 
+static bool is_running(const char *stat_path)
+{
+    char text[512];
+    FILE *file = fopen(stat_path, "re");
+    size_t got = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file)
+        fclose(file);
+    text[got] = 0;
+    const char *name_end = strrchr(text, ')');
+    return name_end && name_end[1] && !strchr("TtZX", name_end[2]); // a thread that is gone has none
+}
+
+static bool has_running_thread(const struct kafka_broker *broker)
+{
+    bool has_one = false;
+    char *path TY_FREE = ty_xasprintf("/proc/%d/task", (int)broker->pid);
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && !has_one && (entry = readdir(dir));) {
+        char *stat_path TY_FREE = ty_xasprintf("%s/%s/stat", path, entry->d_name);
+        has_one = entry->d_name[0] != '.' && is_running(stat_path);
+    }
+    if (dir)
+        closedir(dir);
+    return has_one;
+}
+
+// On a busy machine one thread may take the signal a while before the others hear of it.
 void kafka_broker_pause(struct kafka_broker *broker)
 {
     send_signal(broker, SIGSTOP);
+    for (int waited_ms = 0; broker->pid && has_running_thread(broker); waited_ms++) {
+        if (waited_ms > STOP_MS)
+            fail_msg("the broker does not stand still");
+        poll(NULL, 0, 1);
+    }
 }
 
 void kafka_broker_resume(struct kafka_broker *broker)

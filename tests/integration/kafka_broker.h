@@ -27,7 +27,7 @@ void kafka_broker_kill(struct kafka_broker *broker);
 void kafka_broker_stop(struct kafka_broker *broker);
 // Starts it again over its data and returns when it answers.
 void kafka_broker_start(struct kafka_broker *broker);
-// SIGSTOP and SIGCONT.
+// SIGSTOP and SIGCONT. kafka_broker_pause returns when all its threads stand still.
 void kafka_broker_pause(struct kafka_broker *broker);
 void kafka_broker_resume(struct kafka_broker *broker);
 

@@ -361,19 +361,43 @@ static int supervisor_of(const struct ty_id *id)
     return pid;
 }
 
+// A zombie that nobody reaps is not.
+static bool is_alive(int pid)
+{
+    char state = 'X', path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 'X';
+    if (file)
+        fclose(file);
+    return state != 'X' && state != 'Z';
+}
+
+// Its step's own process goes with it, and what that has started, also in a session of its own, is ended by the worker.
 static void dead_supervisor_is_a_loss(void **state)
 {
     (void)state;
-    site_add_script(&site, "twice", OUT "echo \"this is $TRAINYARD_ATTEMPT\"\n[ $TRAINYARD_ATTEMPT = 1 ] && exec sleep 600\necho m >\"$out/m\"\n");
+    site_add_script(&site, "twice",
+                    OUT "if [ $TRAINYARD_ATTEMPT = 1 ]; then (trap '' TERM HUP; setsid sleep 600 & echo $! >\"$HOME/../../../stray\"; sleep 600) & fi\n"
+                        "while [ $TRAINYARD_ATTEMPT = 1 ] && [ ! -s \"$HOME/../../../stray\" ]; do sleep 0.1; done\n"
+                        "echo \"this is $TRAINYARD_ATTEMPT\"\n[ $TRAINYARD_ATTEMPT = 1 ] && exec sleep 600\necho m >\"$out/m\"\n");
     site_start(&site, &first);
     struct ty_id id = site_submit(&site, &(struct site_job){.script = "twice"});
     site_wait_log(&site, &id, "info this is 1\n");
     site_wait_stage(&site, &id, TY_STAGE_TRAIN);
+    int stray = 0;
+    FILE *file = fopen(site_path(&site, "work/w1/stray"), "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%d", &stray), 1);
+    fclose(file);
+    assert_true(is_alive(stray));
     kill(supervisor_of(&id), SIGKILL);
     struct site_view view = site_wait(&site, &id, TY_JOB_COMPLETED);
     assert_int_equal(view.attempt, 2);
     assert_int_equal(view.errors, 0);
     assert_int_equal(view.losses, 1);
+    SITE_UNTIL(&site, !is_alive(stray));
 }
 
 // What a worker leaves that was killed between its claim and the start of the supervisor.

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "worker/run/plan.h"
 #include "worker/run/run_internal.h"
+#include "worker/run/strays.h"
 
 #define FULL_WAIT_MS 5000 // for the rest of a log, by a store that is full
 #define SAFE_MS 2500      // the store writes to its disk every second
@@ -180,8 +181,18 @@ static void read_ending(struct ty_attempt *attempt)
            TY_KV("code", "%d", attempt->ending.code));
 }
 
+// Without the record of its end the supervisor was killed.
+static void kill_strays(struct ty_attempt *attempt)
+{
+    unsigned strays = ty_job_dir_has(attempt->dir, "exit") ? 0 : ty_strays_kill(attempt->dir);
+    if (strays)
+        ty_log(TY_LOG_WARN, "attempt.strays", TY_KV("job", "%s", attempt->id), TY_KV("attempt", "%u", attempt->ticket.attempt),
+               TY_KV("killed", "%u", strays));
+}
+
 static void ship_rest(struct ty_attempt *attempt)
 {
+    kill_strays(attempt);
     ty_attempt_look_at_stage(attempt);
     read_ending(attempt);
     if (!strcmp(attempt->ending.outcome, "lost")) {
@@ -192,6 +203,12 @@ static void ship_rest(struct ty_attempt *attempt)
     attempt->log_progress = ty_ship_progress(attempt->ship);
     ty_ship_end(attempt->ship);
     enter(attempt, TY_ATTEMPT_SHIPPING);
+}
+
+static void drop_rest(struct ty_attempt *attempt)
+{
+    kill_strays(attempt);
+    drop(attempt);
 }
 
 static void close_log(struct ty_attempt *attempt)
@@ -357,7 +374,7 @@ static void (*const table[TY_ATTEMPT_STATES][TY_ATTEMPT_EVENTS])(struct ty_attem
         [TY_ATTEMPT_ON_TELL_AGAIN] = tell_again,
     },
     [TY_ATTEMPT_LEAVING] = {
-        [TY_ATTEMPT_ON_SUPERVISOR_END] = drop,
+        [TY_ATTEMPT_ON_SUPERVISOR_END] = drop_rest,
     },
 };
 

@@ -103,9 +103,10 @@ struct ty_commands_missing {
 };
 // missing: with COMMANDS_MISSING; else NULL.
 typedef void (*ty_asked_fn)(void *context, const struct ty_err *err, enum ty_replayed result, const struct ty_commands_missing *missing);
-// The store has all that the events say up to marks[].expected: claims and expiry go on. NOT_OURS also where its marks are lower. When something was restored, by this publisher or one that
-// died over it, a new epoch begins, and nothing expires for lease_ms. ends: how far commands must have been applied if claims
-// have waited; none: there are none. With count TY_ENDS_UNKNOWN claims that wait wait on.
+// The store has all that the events say up to marks[].expected: claims and expiry go on. NOT_OURS also where its marks are lower.
+// When something was restored, by this publisher or one that died over it, a new epoch begins, and nothing expires for lease_ms.
+// ends: how far commands must have been applied if claims have waited; none: there are none. With count TY_ENDS_UNKNOWN claims
+// that wait wait on.
 void ty_state_replayed(struct ty_state *state, unsigned shard, const char *name, uint32_t lease_ms, const char *topic,
                        const struct ty_event_mark *marks, size_t mark_count, const struct ty_topic_end *ends, size_t count,
                        ty_asked_fn fn, void *context);

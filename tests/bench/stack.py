@@ -1,7 +1,6 @@
 """The servers and programs that tests/bench/run measures: each on a free loopback port, with a directory of its own, ended
 by its own process id, and gone when this process is."""
 import contextlib
-import ctypes
 import json
 import os
 import pathlib
@@ -9,10 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / "tests/e2e"))
+from child import die_with_parent, free_port  # noqa: E402
+
 READY_S = 60
 
 
@@ -22,24 +25,6 @@ class Failure(Exception):
 
 class Missing(Failure):
     """A program that is not built: what needs it is skipped by name."""
-
-
-def free_port():
-    """One that stays ours: a socket that is bound to it and never listens, beside which a server that sets SO_REUSEADDR may."""
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    port = holder.getsockname()[1]
-    holder.detach()  # is open until this process ends
-    return port
-
-
-# Found here: between fork and exec nothing may wait for a lock that a thread of ours had, as the loader's.
-_prctl = ctypes.CDLL(None).prctl
-
-
-def die_with_parent():
-    _prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Process:

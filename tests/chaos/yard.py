@@ -156,7 +156,7 @@ class Machine:
 
 class Yard(stack.Stack):
     def __init__(self, machines):
-        stack._free_port = quiet_port
+        stack.free_port = quiet_port
         self.lines = proxy.Lines()
         direct, inner, controller, outer = (quiet_port() for _ in range(4))
         super().__init__("kafka", kafka_words=[

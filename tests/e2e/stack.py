@@ -4,7 +4,6 @@ free loopback port, in a directory of its own, and gone with the test however th
 TRAINYARD_BUILD says which build (set by ctest). A suite is called with the broker to use: `devbroker` or `kafka`.
 """
 import contextlib
-import ctypes
 import importlib
 import io
 import json
@@ -19,6 +18,8 @@ import tarfile
 import tempfile
 import time
 import uuid
+
+from child import die_with_parent, free_port
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TRAINYARD_BUILD", SOURCE / "build" / "dev"))
@@ -52,25 +53,6 @@ def wait_until(check, what, seconds=60):
         time.sleep(0.02)
 
 
-# Found here: between fork and exec nothing may wait for a lock that a thread of ours had, as the loader's.
-_prctl = ctypes.CDLL(None).prctl
-
-
-def _die_with_parent():
-    _prctl(1, signal.SIGKILL)
-
-
-def _free_port():
-    """One that stays ours to the end, also while its server restarts: a socket that is bound to it and never listens, beside which
-    a server that sets SO_REUSEADDR may."""
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    port = holder.getsockname()[1]
-    holder.detach()  # is open until this process ends
-    return port
-
-
 class Process:
     """One program with its output in a file."""
 
@@ -83,7 +65,7 @@ class Process:
     def start(self):
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                          env=self.env, preexec_fn=_die_with_parent)
+                                          env=self.env, preexec_fn=die_with_parent)
 
     def alive(self):
         return self.child.poll() is None
@@ -114,7 +96,7 @@ class Process:
 
 class Redis:
     def __init__(self, directory):
-        self.dir, self.port = directory / "redis", _free_port()
+        self.dir, self.port = directory / "redis", free_port()
         self.dir.mkdir()
         self.url = f"redis://127.0.0.1:{self.port}"
         self.process = Process("redis", directory, self._command())

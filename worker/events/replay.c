@@ -139,8 +139,8 @@ static void tell_replayed(void *context)
     struct ty_event_mark marks[TY_FEED_PARTITIONS_MAX];
     for (unsigned i = 0; i < shard->partitions; i++)
         marks[i] = (struct ty_event_mark){.partition = i, .expected = shard->known[i], .next = shard->known[i]};
-    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, TOPIC, marks, shard->partitions, shard->commands.ends,
-                      shard->commands.is_known ? shard->commands.count : TY_ENDS_UNKNOWN, on_replayed, shard);
+    ty_state_replayed(events->state, shard->number, events->worker, events->job_lease_ms, TOPIC, marks, shard->partitions,
+                      shard->commands.ends, shard->commands.is_known ? shard->commands.count : TY_ENDS_UNKNOWN, on_replayed, shard);
 }
 
 static void finish(struct shard *shard)
